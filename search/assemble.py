@@ -28,7 +28,7 @@ from search.family import Family, FittedFamily, fit
 from search.progress import ProgressDisplay
 from search.recipe import AnyRecipe, Recipe, key
 from search.records import Record, Records
-from search.runs import experiment_name, masked
+from search.runs import experiment_name, is_server, masked
 from search.space import Space, baselines, make_space
 from search.study import Schedule, run_study
 from search.sync import ARTIFACTS
@@ -291,7 +291,7 @@ def _say_where(prepared: Prepared, console: Console, finished: bool, unsent: int
     lines = [f"records: {folder}/trials.jsonl, per-item answers: {folder}/items, table: report.md"]
     if unsent:
         lines.append(f"MLflow lacks {unsent} runs: python -m search.sync {folder}")
-    ui = f"mlflow ui --backend-store-uri {uri}" if "://" in uri and "http" not in uri else uri
+    ui = uri if is_server(uri) else f"mlflow ui --backend-store-uri {uri}"
     lines.append(f"compare the runs: {ui}")
     if not finished:
         lines.append(f"not finished; go on with: python -m search.run --resume {folder}")

@@ -23,6 +23,11 @@ def masked(text: str) -> str:
     return re.sub(r"(?i)\b(password|passwd|pwd|token|secret)=[^&\s'\"]+", r"\1=***", text)
 
 
+def is_server(uri: str) -> bool:
+    """Whether a tracking URI is the address of a server; others are databases and folders."""
+    return uri.startswith(("http://", "https://"))
+
+
 def experiment_name(family: str, lang: str) -> str:
     """Name of the MLflow experiment of a family and a language."""
     return f"layer-swap/{family}/{lang}"
@@ -71,7 +76,7 @@ def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return found
 
 
-def short(value: object) -> str:
-    """The value as text that MLflow accepts."""
+def short(value: object, length: int = VALUE_LENGTH) -> str:
+    """The value as text of a length that MLflow accepts."""
     text = str(value)
-    return text if len(text) <= VALUE_LENGTH else text[: VALUE_LENGTH - 4] + " ..."
+    return text if len(text) <= length else text[: length - 4] + " ..."

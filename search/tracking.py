@@ -33,7 +33,7 @@ from urllib.request import urlopen
 from search.errors import StudyError
 from search.recipe import to_dict
 from search.records import Record
-from search.runs import flatten, masked, metrics_of, params_of, short
+from search.runs import flatten, is_server, masked, metrics_of, params_of, short
 
 ANSWER_SECONDS = 10.0
 """How long `start` waits for a server, and `finish` for one that has stopped taking runs."""
@@ -62,9 +62,9 @@ RunStatus = Literal["FINISHED", "KILLED", "FAILED"]
 def answers(uri: str, seconds: float) -> bool:
     """Whether the server of an http(s) address says anything sensible in time; True for others."""
     try:
-        parts = urlsplit(uri)
-        if parts.scheme not in ("http", "https"):
+        if not is_server(uri):
             return True
+        parts = urlsplit(uri)
         host = parts.netloc.rpartition("@")[2]
         url = urlunsplit((parts.scheme, host, parts.path.rstrip("/") + "/health", "", ""))
         with urlopen(url, timeout=seconds):
@@ -343,7 +343,8 @@ class Tracker:
             try:
                 if view is None:
                     view = _View(self._study)
-                elif not opened:
+                    continue  # nothing has been said to MLflow yet
+                if not opened:
                     view.open()
                     opened = True
                 elif self._outbox:
@@ -379,7 +380,8 @@ class Tracker:
 
     def _warn(self, error: Exception) -> None:
         if not self._failing:
-            what = masked(f"{self._uri} takes no runs ({type(error).__name__}: {error})")
+            cause = short(masked(str(error)).partition("\n")[0], 150)
+            what = f"{masked(self._uri)} takes no runs ({type(error).__name__}: {cause})"
             _log.warning("MLflow at %s; they are kept and sent when it does", what)
         self._failing = True
 

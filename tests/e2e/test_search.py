@@ -8,7 +8,9 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.tracking import MlflowClient
@@ -34,18 +36,32 @@ def output(out: Path) -> str:
     return [finish(process) for process in both][0]
 
 
+@dataclass(frozen=True)
+class Disturbed:
+    """What two searches left that ran at the same time: one killed, then one stopped by Ctrl-C."""
+
+    killed: list[dict[str, Any]]
+    stopped: str
+    exit_status: int
+
+
 @pytest.fixture(scope="module")
-def disturbed(output: str, out: Path) -> Iterator[dict[str, subprocess.Popen[str]]]:
-    """Two searches that run at the same time, to be killed and to be stopped."""
+def disturbed(output: str, out: Path) -> Iterator[Disturbed]:
     common = ["--lang", "te", f"--out={out}", *SMALL]
-    running = {
-        "stopped": start(*common, "--study=stopped", "--trials=500"),
-        "killed": start(*common, "--study=killed", f"--trials={TRIALS}"),
-    }
-    yield running
-    for process in running.values():
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+    stopped = start(*common, "--study=stopped", "--trials=500")
+    killed = start(*common, "--study=killed", f"--trials={TRIALS}")
+    try:
+        wait_for_trials(out / "killed", 9 + 2, killed)  # in the search, after the baselines
+        killed.kill()
+        killed.wait()
+        wait_for_trials(out / "stopped", 9, stopped)
+        stopped.send_signal(signal.SIGINT)
+        text, _ = stopped.communicate(timeout=120)
+        yield Disturbed(trials(out / "killed"), text, stopped.returncode)
+    finally:
+        for process in (killed, stopped):
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def counts(study: Path) -> Counter[str]:
@@ -120,30 +136,22 @@ def test_same_seed_same_table(output: str, out: Path) -> None:
     assert table.count("\n") > 8
 
 
-def test_killed_driver_resumes(disturbed: dict[str, subprocess.Popen[str]], out: Path) -> None:
+def test_killed_driver_resumes(disturbed: Disturbed, out: Path) -> None:
     """After kill -9 in mid-search nothing that ended is lost or scored again."""
     study = out / "killed"
-    process = disturbed["killed"]
-    wait_for_trials(study, 9 + 2, process)  # in the search, after the baselines
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    before = trials(study)
     text = run("--resume", str(study))
     after = trials(study)
-    assert after[: len(before)] == before
+    assert len(disturbed.killed) >= 9 + 2
+    assert after[: len(disturbed.killed)] == disturbed.killed
     assert len({(t["key"], t["split"]) for t in after}) == len(after)
     assert counts(study)["search"] == TRIALS and counts(study)["baseline"] == 8
     assert counts(study)["final"] == counts(out / "first")["final"]
     assert "recommended" in text
 
 
-def test_ctrl_c_ends_in_order(disturbed: dict[str, subprocess.Popen[str]], out: Path) -> None:
-    study = out / "stopped"
-    process = disturbed["stopped"]
-    wait_for_trials(study, 9, process)
-    os.kill(process.pid, signal.SIGINT)
-    text, _ = process.communicate(timeout=120)
-    assert process.returncode == 130, text[-3000:]
+def test_ctrl_c_ends_in_order(disturbed: Disturbed, out: Path) -> None:
+    study, text = out / "stopped", disturbed.stopped
+    assert disturbed.exit_status == 130, text[-3000:]
     assert f"go on with: python -m search.run --resume {study}" in text
     assert "SEARCH items (optimistic)" in text
     assert len(trials(study)) >= 9
