@@ -11,10 +11,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks import make_demo, rewrite, search_time
+from benchmarks import make_demo, rewrite, scoring, search_time
 
 SECTIONS = {
     "Rewriting weights in place": ("python -m benchmarks.rewrite", rewrite.main),
+    "Scoring completions": ("python -m benchmarks.scoring", scoring.main),
     "A demo search": ("python -m benchmarks.search_time", search_time.main),
     "make demo on a clean clone": ("python -m benchmarks.make_demo", make_demo.main),
 }

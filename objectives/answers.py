@@ -1,15 +1,20 @@
-"""The final number of a chain-of-thought answer.
+"""The final number of an answer.
 
 Owns where to look in a completion; how to read the number found there is `objectives.numerals`'
 business. Knows no prompt and no score.
 
-Two ways, reported side by side:
+Two ways, reported side by side. Both see the completion up to where the model goes on to invent the
+next question.
 
-- strict: the last number after the last occurrence of the language's answer phrase, on the first
-  line after it that has a number. lm-evaluation-harness (`mgsm_native_cot_*`, get-answer) takes the
-  first occurrence, 0-9 only, directly after one spelling of the phrase; its Bengali pattern is in
-  English words and matches none of the published Bengali exemplars, its Japanese one 5 of 8.
-- flexible: the same with the English phrase as well, and without any phrase the last number.
+- strict: the number after the last occurrence of the language's answer phrase, on the first line
+  from there that has one; an equation is followed to its end ("The answer is 5 + 6 = 11").
+- flexible: the last number, whatever stands before it.
+
+They are lm-evaluation-harness's strict-match and flexible-extract (lm_eval 0.4.13, `tasks/mgsm`)
+without their faults: strict-match wants 0-9 directly behind one spelling of the phrase, and the
+first phrase even where the model corrects itself; its Bengali pattern is in English words and
+matches none of the published Bengali exemplars, its Japanese one 5 of 8; flexible-extract takes
+"..." and "$," for numbers.
 """
 
 import functools
@@ -17,8 +22,8 @@ import re
 import unicodedata
 from decimal import Decimal
 
-from objectives.languages import Language, language
-from objectives.numerals import last_number
+from objectives.languages import Language
+from objectives.numerals import last_number, numbers
 
 
 def cut_at_next_question(text: str, lang: Language) -> str:
@@ -29,33 +34,44 @@ def cut_at_next_question(text: str, lang: Language) -> str:
 
 
 def strict_answer(text: str, lang: Language) -> Decimal | None:
-    """Return the last number after the language's answer phrase; None without a phrase."""
-    return _after_phrase(_prepare(text, lang), lang.mgsm_words.phrases, lang.decimal_mark)
+    """Return the number after the language's answer phrase; None without a phrase or a number."""
+    text = _prepare(text, lang)
+    ends = [match.end() for match in _any_phrase(lang.mgsm_words.phrases).finditer(text)]
+    if not ends:
+        return None
+    for line in text[ends[-1] :].split("\n"):
+        equation = _EQUATION.match(line)
+        rest = line[equation.end() :] if equation else line
+        found = next(numbers(rest, lang.decimal_mark), None)
+        if found is not None:
+            return found
+    return None
 
 
 def flexible_answer(text: str, lang: Language) -> Decimal | None:
-    """Return the number after the language's or the English phrase, else the last number."""
-    text = _prepare(text, lang)
-    phrases = lang.mgsm_words.phrases + language("en").mgsm_words.phrases
-    found = _after_phrase(text, phrases, lang.decimal_mark)
-    return last_number(text, lang.decimal_mark) if found is None else found
+    """Return the last number; None where there is none."""
+    return last_number(_prepare(text, lang), lang.decimal_mark)
+
+
+def direct_answer(text: str, lang: Language) -> Decimal | None:
+    """Return the only number of the first line that is not blank; None if it has none or more.
+
+    The strict way where no reasoning is asked for and the answer is the number itself: "11",
+    "$11.", "11 balls" and "The answer is 11" are answers, "5 + 6 = 11" is reasoning.
+    """
+    line = _prepare(text, lang).strip().partition("\n")[0]
+    found = list(numbers(line, lang.decimal_mark))
+    return found[0] if len(found) == 1 else None
+
+
+# up to the last equals sign before the first letter, but for an x that multiplies
+_EQUATION = re.compile(r"(?:[^\w\n]|\d|\bx\b)*[=＝]")
 
 
 def _prepare(text: str, lang: Language) -> str:
     text = unicodedata.normalize("NFC", cut_at_next_question(text, lang))
     # the Telugu heading "step-by-step answer:" ends in the answer phrase itself
     return text.replace(unicodedata.normalize("NFC", lang.mgsm_words.answer), "\n")
-
-
-def _after_phrase(text: str, phrases: tuple[str, ...], decimal_mark: str) -> Decimal | None:
-    ends = [match.end() for match in _any_phrase(phrases).finditer(text)]
-    if not ends:
-        return None
-    for line in text[ends[-1] :].split("\n"):
-        found = last_number(line, decimal_mark)
-        if found is not None:
-            return found
-    return None
 
 
 @functools.cache

@@ -1,33 +1,71 @@
-"""Reads MGSM's and the Language Confusion Benchmark's published files.
+"""Reads the published data of MGSM and of the Language Confusion Benchmark.
 
-Owns the file formats and their errors, each with file and line. Knows no prompt format and no
-score. Nothing is downloaded: the user names the folder.
+Owns the file formats and their errors, each with file and line; the only file that imports
+`datasets`. Knows no prompt format and no score.
 
-    MGSM   <dir>/mgsm_<lang>.tsv                   question TAB answer, no header
-           <dir>/exemplars.json                    {"exemplars": {lang: {"1": {"q": .., "a": ..}}}}
+    MGSM   <dir>/mgsm_<lang>.tsv                   question TAB answer, no header, any number
+           <dir>/exemplars.py                      MGSM_EXEMPLARS = {lang: {"1": {"q": , "a": }}}
+           <dir>/exemplars.json                    or the same under the key "exemplars"
+    MGSM   a data set of the Hugging Face hub      one configuration per language, split test with
+                                                   question, answer_number; train: question, answer
     LCB    <dir>/<setting>/<source>/<lang>.csv     columns prompt, source, language
 
-MGSM: google-research/url-nlp. LCB: for-ai/language-confusion, test_sets/.
+MGSM: google-research/url-nlp, folder mgsm, or juletxara/mgsm on the hub. MGSM-Rev2
+(google-research-datasets/MGSM-Rev2) has the same TSV files and no exemplars: put url-nlp's
+exemplars.py beside them. LCB: for-ai/language-confusion, test_sets/.
+
+Folders are read where they are. A data set of the hub is downloaded by the `datasets` library once
+and kept in its cache (HF_HOME); with HF_HUB_OFFLINE=1 it is read from there.
 """
 
-import csv
-import io
+import ast
+import importlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from objectives.errors import DataError
+from objectives.errors import DataError, DependencyError
 from objectives.languages import LANGUAGES, Language
 from objectives.numerals import as_number
+from objectives.rows import csv_rows
 
 Setting = Literal["crosslingual", "monolingual"]
 
 _TSV = "Each line is a question, a tab and a number"
-_EXEMPLARS = 'The file holds {"exemplars": {"te": {"1": {"q": "...", "a": "..."}}}}'
-_CSV = "The columns are prompt, source, language"
+_ROW = "Each row is a question and its number"
+_EXEMPLARS = (
+    'Exemplars are {"te": {"1": {"q": "...", "a": "..."}}}, in JSON under the key "exemplars"'
+)
+_PUBLISHED = "google-research/url-nlp on GitHub, folder mgsm"
+_BOTH_WAYS = (
+    f"Name a folder of MGSM's files (published: {_PUBLISHED}) or a data set of the Hugging Face "
+    "hub (juletxara/mgsm)"
+)
+
+
+@dataclass(frozen=True)
+class MgsmSource:
+    """Where MGSM is read from: a folder or a data set of the hub, exactly one of them.
+
+    Attributes:
+        data_dir: Folder of the published files, or of files of one's own in their form.
+        dataset: Name on the hub, or a local folder that `datasets` can load; "NAME@REVISION" pins a
+            revision.
+
+    Raises:
+        DataError: Neither is given, or both.
+    """
+
+    data_dir: Path | None = None
+    dataset: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.data_dir is None) == (self.dataset is None):
+            found = "no data is named" if self.data_dir is None else "a folder and a data set"
+            raise DataError(f"MGSM: {found}. {_BOTH_WAYS}")
 
 
 @dataclass(frozen=True)
@@ -46,7 +84,7 @@ class MgsmItem:
 
 @dataclass(frozen=True)
 class Exemplar:
-    """A worked example, its texts with the language's words before them."""
+    """A worked example, without the words that MGSM puts before question and answer."""
 
     question: str
     answer: str
@@ -61,63 +99,137 @@ class LcbPrompt:
     prompt: str
 
 
-def read_mgsm(data_dir: Path, lang: Language) -> tuple[list[MgsmItem], Path]:
-    """Read the questions of one language, and say from which file.
+def read_mgsm(source: MgsmSource, lang: Language) -> tuple[list[MgsmItem], str]:
+    """Read the questions of one language, and say from where.
 
     Raises:
-        DataError: The file is missing, empty, not UTF-8, or a line is malformed or repeated.
+        DataError: The data is missing, empty or not UTF-8, or a row is malformed or repeated.
+        DependencyError: The hub is asked and `datasets` is not installed.
         LanguageError: MGSM has no such language.
     """
     _ = lang.mgsm_words
-    path = data_dir / f"mgsm_{lang.code}.tsv"
+    if source.data_dir is not None:
+        path = source.data_dir / f"mgsm_{lang.code}.tsv"
+        where = str(path)
+        rows: Iterable[tuple[Any, Any]] = _tsv_rows(path)
+    else:
+        where, rows = _hub_rows(source, lang, "test", ("question", "answer_number"))
     items: list[MgsmItem] = []
     seen: dict[str, int] = {}
-    for line, row in enumerate(_read_text(path, "MGSM").rstrip("\r\n").split("\n"), 1):
+    for line, (asked, answer) in enumerate(rows, 1):
+        question = str(asked or "").strip()
+        if not question:
+            raise DataError.at(where, "no question", _ROW, line)
+        if question in seen:
+            problem = f"the question of line {seen[question]} again"
+            raise DataError.at(where, problem, "Keep one of them", line)
+        seen[question] = line
+        target = as_number(str(answer))
+        if target is None:
+            raise DataError.at(where, f"the answer {answer!r} is not one number", _ROW, line)
+        items.append(MgsmItem(f"mgsm_{lang.code}:{line}", question, target))
+    return items, where
+
+
+def read_exemplars(source: MgsmSource, lang: Language, shots: int) -> list[Exemplar]:
+    """Read the first `shots` worked examples of one language, in their published order.
+
+    Raises:
+        DataError: The data is missing or malformed, or has fewer examples.
+        DependencyError: The hub is asked and `datasets` is not installed.
+        LanguageError: MGSM has no such language.
+    """
+    words = lang.mgsm_words
+    if shots == 0:
+        return []
+    if source.data_dir is not None:
+        where, rows = _exemplar_rows(source.data_dir, lang)
+    else:
+        where, rows = _hub_rows(source, lang, "train", ("question", "answer"))
+    if len(rows) < shots:
+        problem = f"{len(rows)} exemplars of {lang.code!r}, shots {shots} are asked for"
+        raise DataError.at(where, problem, "Lower shots or add exemplars")
+    for number, row in enumerate(rows[:shots], 1):
+        for text, word in zip(row, (words.question, words.answer), strict=True):
+            if not (isinstance(text, str) and text.startswith(word)):
+                problem = f"exemplar {number} of {lang.code!r} does not begin with {word!r}"
+                raise DataError.at(where, problem, "Put the language's words before both texts")
+    return [
+        Exemplar(
+            question.removeprefix(words.question),
+            answer.removeprefix(words.answer).removeprefix(" "),
+        )
+        for question, answer in rows[:shots]
+    ]
+
+
+def _tsv_rows(path: Path) -> Iterator[tuple[str, str]]:
+    for line, row in enumerate(_read_text(path).rstrip("\r\n").split("\n"), 1):
         cells = row.rstrip("\r").split("\t")
         if len(cells) != 2 or not cells[0].strip():
             raise DataError.at(path, f"expected 2 fields, found {_fields(cells)}", _TSV, line)
-        question, answer = cells[0].strip(), cells[1].strip()
-        if question in seen:
-            raise DataError.at(
-                path, f"the question of line {seen[question]} again", "Keep one of them", line
-            )
-        seen[question] = line
-        target = as_number(answer)
-        if target is None:
-            raise DataError.at(path, f"the answer {answer!r} is not one number", _TSV, line)
-        items.append(MgsmItem(f"mgsm_{lang.code}:{line}", question, target))
-    return items, path
+        yield cells[0], cells[1].strip()
 
 
-def read_exemplars(data_dir: Path, lang: Language, shots: int) -> list[Exemplar]:
-    """Read the first `shots` worked examples of one language.
+def _fields(cells: list[str]) -> str:
+    if not "".join(cells).strip():
+        return "an empty line"
+    return f"{len(cells)}" if all(cells) else f"{len(cells)}, one of them empty"
 
-    Raises:
-        DataError: The file is missing or malformed, or has fewer examples.
-    """
-    if shots == 0:
-        return []
-    path = data_dir / "exemplars.json"
+
+def _exemplar_rows(data_dir: Path, lang: Language) -> tuple[str, list[tuple[Any, Any]]]:
+    """Return the file's name, and question and answer of each exemplar of the language."""
+    files = [data_dir / name for name in ("exemplars.py", "exemplars.json")]
+    path = next((path for path in files if path.is_file()), None)
+    if path is None:
+        remedy = f"Copy exemplars.py from {_PUBLISHED}, or set shots to 0"
+        raise DataError.at(data_dir, "no exemplars.py and no exemplars.json", remedy)
+    text, is_python = _read_text(path), path.suffix == ".py"
     try:
-        everything = json.loads(_read_text(path, "MGSM"))
-    except json.JSONDecodeError as error:
-        raise DataError.at(path, f"not JSON ({error.msg})", _EXEMPLARS, error.lineno) from error
-    words = lang.mgsm_words
-    try:
-        rows = everything["exemplars"][lang.code]
-        found = [Exemplar(rows[key]["q"], rows[key]["a"]) for key in sorted(rows, key=int)]
+        tables = _python_table(text) if is_python else json.loads(text)["exemplars"]
+        rows = tables[lang.code]
+        return str(path), [(rows[key]["q"], rows[key]["a"]) for key in sorted(rows, key=int)]
+    except (json.JSONDecodeError, SyntaxError) as error:
+        problem = f"not {'Python' if is_python else 'JSON'} ({error.msg})"
+        raise DataError.at(path, problem, _EXEMPLARS, error.lineno) from error
     except (KeyError, TypeError, ValueError) as error:
         problem = f"no exemplars of {lang.code!r} in the expected shape ({error!r})"
         raise DataError.at(path, problem, _EXEMPLARS) from error
-    if len(found) < shots:
-        problem = f"{len(found)} exemplars of {lang.code!r}, shots {shots} are asked for"
-        raise DataError.at(path, problem, "Lower shots or add exemplars")
-    for number, row in enumerate(found[:shots], 1):
-        for text, word in ((row.question, words.question), (row.answer, words.answer)):
-            if not (isinstance(text, str) and text.startswith(word)):
-                problem = f"exemplar {number} of {lang.code!r} does not begin with {word!r}"
-                raise DataError.at(path, problem, "Put the language's words before both texts")
-    return found[:shots]
+
+
+def _python_table(text: str) -> Any:
+    """Return the literal that MGSM_EXEMPLARS is set to; the file is parsed and never run."""
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "MGSM_EXEMPLARS":
+            return ast.literal_eval(node.value)
+    raise KeyError("MGSM_EXEMPLARS")
+
+
+def _hub_rows(
+    source: MgsmSource, lang: Language, split: str, columns: tuple[str, str]
+) -> tuple[str, list[tuple[Any, Any]]]:
+    """Return what to call a split of a data set in errors, and two columns of its rows."""
+    name, _, revision = str(source.dataset).partition("@")
+    where = f"{source.dataset} ({lang.code}, {split})"
+    try:
+        hub = importlib.import_module("datasets")
+    except ImportError as error:
+        raise DependencyError(
+            f"{where}: the package datasets is not installed: pip install datasets, or name a "
+            f"folder of MGSM's files (published: {_PUBLISHED})"
+        ) from error
+    options = {}
+    if Path(name).is_dir():  # else datasets 5.2 returns what a folder of that name held before
+        options = {"download_mode": "force_redownload", "verification_mode": "no_checks"}
+    try:
+        table = hub.load_dataset(name, lang.code, split=split, revision=revision or None, **options)
+    except (OSError, ValueError, RuntimeError, hub.exceptions.DatasetsError) as error:
+        raise DataError.at(where, f"cannot be loaded ({error})", _BOTH_WAYS) from error
+    missing = [column for column in columns if column not in table.column_names]
+    if missing:
+        remedy = f"It has {', '.join(table.column_names)}; name another data set"
+        raise DataError.at(where, f"no column {', '.join(missing)}", remedy)
+    return where, list(zip(*(table[column] for column in columns), strict=True))
 
 
 def read_lcb(data_dir: Path, lang: Language, settings: tuple[Setting, ...]) -> list[LcbPrompt]:
@@ -152,25 +264,17 @@ def read_lcb(data_dir: Path, lang: Language, settings: tuple[Setting, ...]) -> l
 
 def _read_lcb_file(path: Path, setting: Setting, lang: Language) -> Iterator[tuple[int, LcbPrompt]]:
     """Yield each record with the number of its first line."""
-    reader = csv.DictReader(io.StringIO(_read_text(path, "LCB"), newline=""), strict=True)
-    start = 2
-    try:
-        missing = {"prompt", "source", "language"} - set(reader.fieldnames or ())
-        if missing:
-            raise DataError.at(path, f"no column {', '.join(sorted(missing))}", _CSV, 1)
-        for row in reader:
-            if None in row or None in row.values() or not row["prompt"].strip():
-                raise DataError.at(path, "a field too few or too many, or no prompt", _CSV, start)
-            if row["language"] != lang.code:
-                problem = f"language {row['language']!r} in the file of {lang.code!r}"
-                raise DataError.at(path, problem, "Move the row to its language's file", start)
-            stratum = f"{setting}/{row['source']}"
-            yield start, LcbPrompt(f"{stratum}/{lang.code}:{start}", stratum, row["prompt"])
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError.at(path, f"not CSV ({error})", _CSV, start) from error
-    if start == 2:
-        raise DataError.at(path, "no prompts", _CSV)
+    line = 0
+    for line, row in csv_rows(path, ("prompt", "source", "language")):
+        if not row["prompt"].strip():
+            raise DataError.at(path, "no prompt", "Each record is a prompt", line)
+        if row["language"] != lang.code:
+            problem = f"language {row['language']!r} in the file of {lang.code!r}"
+            raise DataError.at(path, problem, "Move the row to its language's file", line)
+        stratum = f"{setting}/{row['source']}"
+        yield line, LcbPrompt(f"{stratum}/{lang.code}:{line}", stratum, row["prompt"])
+    if line == 0:
+        raise DataError.at(path, "no prompts", "Put them under the header")
 
 
 def _donor(source: Path) -> Language | None:
@@ -201,24 +305,22 @@ def _unique(rows: Iterator[tuple[int, LcbPrompt]]) -> list[LcbPrompt]:
     return list(first.values())
 
 
-def _read_text(path: Path, what: str) -> str:
-    """Read a file as UTF-8, keeping its line breaks."""
+def _read_text(path: Path) -> str:
+    """Read a file of MGSM's as UTF-8, keeping its line breaks."""
     try:
         data = path.read_bytes()
     except OSError as error:
-        remedy = f"Name the folder of the {what} files"
-        raise DataError.at(path, f"cannot be read ({error.strerror})", remedy) from error
+        problem = f"cannot be read ({error.strerror})"
+        raise DataError.at(path, problem, _BOTH_WAYS) from error
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise DataError.at(path, f"not UTF-8 ({error.reason})", "Re-encode it", line) from error
+    if "\ufffd" in text:
+        line = text[: text.index("\ufffd")].count("\n") + 1
+        problem = "a character was lost in an earlier conversion (U+FFFD)"
+        raise DataError.at(path, problem, "Get the file again", line)
     if not text.strip():
-        raise DataError.at(path, "the file is empty", f"Put the {what} data there")
+        raise DataError.at(path, "the file is empty", _BOTH_WAYS)
     return text
-
-
-def _fields(cells: list[str]) -> str:
-    if not "".join(cells).strip():
-        return "an empty line"
-    return f"{len(cells)}" if all(cells) else f"{len(cells)}, one of them empty"

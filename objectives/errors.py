@@ -4,7 +4,7 @@
     |-- DataError         a data file is missing, empty, malformed or too small
     |-- LanguageError     a language code that the table does not have
     |-- SettingError      a value given to an objective is out of range
-    `-- DependencyError   a package needed for this language is not installed
+    `-- DependencyError   a package needed for this language or data is not installed
 
 All of them are raised while an objective is built, before any generation. Each carries one finished
 sentence as its only argument, so that it survives pickling between processes.
@@ -21,11 +21,13 @@ class DataError(ObjectiveError):
     """A data file is missing, empty, malformed or too small for what is asked of it."""
 
     @classmethod
-    def at(cls, path: Path, problem: str, remedy: str, line: int | None = None) -> "DataError":
+    def at(
+        cls, path: Path | str, problem: str, remedy: str, line: int | None = None
+    ) -> "DataError":
         """Build the error for a place in a file.
 
         Args:
-            path: The file.
+            path: The file; or a part of a data set, as text.
             problem: What is wrong, with the value found.
             remedy: What the user can do about it.
             line: Line number, counted from 1; None when the whole file is meant.
@@ -43,4 +45,4 @@ class SettingError(ObjectiveError):
 
 
 class DependencyError(ObjectiveError):
-    """A package needed for this language is not installed."""
+    """A package needed for this language or data is not installed."""

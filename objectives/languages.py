@@ -4,8 +4,9 @@ Owns codes, names, scripts, detector labels, digits and MGSM's words. Knows no p
 reads no file. A new language is a new row.
 
 MGSM's words are those of its published exemplars (google-research/url-nlp, `exemplars.py`,
-CC BY 4.0). The other languages are those of the Language Confusion Benchmark (arXiv 2406.20052,
-table 1) and have no MGSM words.
+CC BY 4.0) and of lm-evaluation-harness's task files (lm_eval 0.4.13, `tasks/mgsm`), which spell
+some of them otherwise. The other languages are those of the Language Confusion Benchmark (arXiv
+2406.20052, table 1) and have no MGSM words.
 """
 
 from collections.abc import Mapping
@@ -22,14 +23,22 @@ class MgsmWords:
     """What MGSM's prompts and answers say in one language.
 
     Attributes:
-        question: Stands before a question, with the space that follows it, if any.
-        answer: Stands before a step-by-step answer, without a space after it.
-        phrases: Say that the final number follows; the published exemplars use all of them.
+        question: Stands before an exemplar's question, with the space that follows it, if any.
+        answer: Stands before an exemplar's step-by-step answer, without a space after it.
+        phrases: Say that the final number follows: those of the exemplars, and spellings of them.
+        direct: The harness's word before an answer that is only a number.
+        asked: The harness's word before the question asked; None where it is `question`.
+        heading: The harness's word before a step-by-step answer; None where it is `answer`.
+        gap: What the harness puts between that word and an exemplar's answer.
     """
 
     question: str
     answer: str
     phrases: tuple[str, ...]
+    direct: str = "Answer:"
+    asked: str | None = None
+    heading: str | None = None
+    gap: str = " "
 
 
 @dataclass(frozen=True)
@@ -95,7 +104,10 @@ _TABLE = (
         "Latin",
         decimal_mark=",",
         mgsm=MgsmWords(
-            "Frage: ", "Schritt-für-Schritt-Antwort:", ("Die Antwort ist", "Die Antwort lautet")
+            "Frage: ",
+            "Schritt-für-Schritt-Antwort:",
+            ("Die Antwort ist", "Die Antwort lautet"),
+            direct="Antwort:",
         ),
     ),
     Language(
@@ -109,14 +121,18 @@ _TABLE = (
         "Spanish",
         "Latin",
         decimal_mark=",",
-        mgsm=MgsmWords("Pregunta: ", "Respuesta paso a paso:", ("La respuesta es",)),
+        mgsm=MgsmWords(
+            "Pregunta: ", "Respuesta paso a paso:", ("La respuesta es",), direct="Respuesta:"
+        ),
     ),
     Language(
         "fr",
         "French",
         "Latin",
         decimal_mark=",",
-        mgsm=MgsmWords("Question : ", "Réponse étape par étape :", ("La réponse est",)),
+        mgsm=MgsmWords(
+            "Question : ", "Réponse étape par étape :", ("La réponse est",), direct="Réponse :"
+        ),
     ),
     Language(
         "ja",
@@ -124,16 +140,26 @@ _TABLE = (
         "Japanese",
         splitter="fugashi",
         digits=_WIDE,
-        mgsm=MgsmWords("問題：", "ステップごとの答え：", ("答えは",)),
+        mgsm=MgsmWords(
+            "問題：",
+            "ステップごとの答え：",
+            ("答えは",),
+            asked="問題： ",
+            heading="ステップごとの答え:",
+        ),
     ),
     Language(
         "ru",
         "Russian",
         "Cyrillic",
         decimal_mark=",",
-        # the dashes are part of the phrase: "Ответ - 11" is 11, not -11
         mgsm=MgsmWords(
-            "Задача: ", "Пошаговое решение:", ("Ответ —", "Ответ –", "Ответ -", "Ответ:")
+            "Задача: ",
+            "Пошаговое решение:",
+            # the dashes are part of the phrase: "Ответ - 11" is 11, not -11
+            ("Ответ —", "Ответ –", "Ответ -", "Ответ:"),
+            heading="Пошаговоерешение:",
+            gap="  ",
         ),
     ),
     Language(
@@ -163,7 +189,7 @@ _TABLE = (
         "Han",
         splitter="jieba",
         digits=_WIDE,
-        mgsm=MgsmWords("问题：", "逐步解答：", ("答案是",)),
+        mgsm=MgsmWords("问题：", "逐步解答：", ("答案是",), asked="问题： ", heading="逐步解答:"),
     ),
     Language("ar", "Arabic", "Arabic", digits=_ARABIC),
     Language("hi", "Hindi", "Devanagari", digits="०१२३४५६७८९"),

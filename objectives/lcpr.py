@@ -1,10 +1,13 @@
 """The Language Confusion Pass Rate on the benchmark's prompts (arXiv 2406.20052).
 
 Owns the objective: which prompts, how they are decoded, what is recorded of each response. The
-rules of the metric are in `confusion` and `rates`, the files in `datasets`.
+rules of the metric are in `confusion` and `rates`, the files in `datasets`, worked examples in
+`fewshot`. The paper's table of a live evaluation, by source, is `lcb_table.make_table` of its
+verdicts.
 
 Any language can be had, also those that the benchmark lacks (te, sw, bn, th, ...): its
-cross-lingual prompts are one English text in which only the language's name changes.
+cross-lingual prompts are one English text in which only the language's name changes, and
+monolingual ones are a CSV of one's own (monolingual/<source>/<lang>.csv).
 """
 
 from collections.abc import Sequence
@@ -17,13 +20,15 @@ from objectives.confusion import (
     confusion_scores,
     too_little,
 )
-from objectives.datasets import LcbPrompt, Setting, read_lcb
+from objectives.datasets import Setting, read_lcb
 from objectives.errors import SettingError
+from objectives.fewshot import QA_TEMPLATE, Example, Examples, chat_prompt, text_prompt
 from objectives.langid import LanguageIdentifier
 from objectives.languages import language
+from objectives.sampling import check_sampling, is_random, override
 from objectives.splits import item_seed, split_items
 from objectives.tokens import split_line
-from objectives.types import Completion, Evaluation, ItemResult, Request, Sampling, Split
+from objectives.types import Completion, Decoding, Evaluation, ItemResult, Request, Sampling, Split
 
 LCB_SAMPLING = Sampling(max_tokens=100, temperature=0.3, top_p=0.75)
 """The benchmark's decoding: nucleus 0.75, temperature 0.3, 100 new tokens (section 3.1)."""
@@ -55,6 +60,10 @@ class LcprObjective:
         coverage_floor: float,
         settings: tuple[Setting, ...] = ("crosslingual",),
         template: str | None = None,
+        chat: bool = False,
+        shots: int = 0,
+        examples: Path | None = None,
+        trace: bool = False,
     ) -> None:
         """Read the prompts and split them.
 
@@ -64,26 +73,31 @@ class LcprObjective:
             search_items: Prompts to search on, at least 1; in proportion from each source.
             held_out_items: Prompts to hold out, at least 1.
             seed: Seed of the split, of each prompt's sampling and of the bootstrap.
-            sampling: How to decode; the published way is `LCB_SAMPLING`.
+            sampling: How to decode; the published way is `LCB_SAMPLING`. Greedy decoding and beam
+                search need no seeds.
             lid: Identifies a line's language.
             words: A list of English words, one a line; None for the rule without a list.
             coverage_floor: Lowest share of responses that must be scorable, in [0, 1].
             settings: Which of the benchmark's settings to ask; every language has the cross-lingual
                 one.
-            template: Text around a prompt, with {prompt} where it goes, for models that are not
-                tuned to instructions; None for the bare prompt.
+            template: Text around every prompt, with {prompt} where it goes. None for the bare
+                prompt or, where examples are named and this is no chat, the paper's
+                `fewshot.QA_TEMPLATE`, with every number of shots alike.
+            chat: Whether requests are conversations, for models tuned to instructions; else text.
+            shots: Examples before each prompt, 0 to `fewshot.MAX_SHOTS`; the paper has 0, 1 and 5.
+            examples: File of examples, see `fewshot`; needed for shots.
+            trace: Whether requests ask for `Completion.steps`.
 
         Raises:
             LanguageError: The language is not in the table.
-            DataError: Files are missing or malformed, or there are too few prompts.
+            DataError: Files are missing or malformed, there are too few prompts or examples, an
+                example is a scored prompt, or the detector does not know the language.
             SettingError: A value is out of range.
             DependencyError: The language's tokeniser is not installed.
         """
         check_floor(coverage_floor)
         if template is not None and template.count("{prompt}") != 1:
             raise SettingError(f"template {template!r} must hold {{prompt}} once")
-        if sampling.max_tokens < 1:
-            raise SettingError(f"max_tokens is {sampling.max_tokens}: at least 1 is needed")
         self.name = "lcpr"
         self._lang = language(language_code)
         prompts = read_lcb(data_dir, self._lang, settings)
@@ -93,29 +107,56 @@ class LcprObjective:
         self._judge = ConfusionJudge(
             self._lang, split_line(self._lang, published=True), lid, EnglishWords.read(words)
         )
-        lid.check()
-        self._seed = seed
-        self._sampling = sampling
-        self._floor = coverage_floor
+        lid.check(self._lang.code)
+        scored = (item.prompt for item in (*self._parts.search, *self._parts.held_out))
+        self._examples = Examples.read(examples, scored)
+        self._examples.first(shots)
+        if template is None:
+            template = "{prompt}" if chat or examples is None else QA_TEMPLATE
         self._template = template
+        self._write = chat_prompt if chat else text_prompt
+        self._shots = shots
+        self._trace = trace
+        self._seed = seed
+        self._sampling = check_sampling(sampling)
+        self._floor = coverage_floor
 
-    def requests(self, split: Split) -> Sequence[Request]:
-        """Return one request per prompt, each with a seed of its own unless decoding is greedy."""
-        return tuple(self._request(item) for item in self._parts.of(split))
+    def requests(self, split: Split, decoding: Decoding | None = None) -> Sequence[Request]:
+        """Return one request per prompt, each with a seed of its own where decoding is random.
 
-    def score(self, split: Split, completions: Sequence[Completion]) -> Evaluation:
+        Raises:
+            SettingError: A value of `decoding` is out of range; the same for every call.
+            DataError: There are fewer examples than `decoding` has shots.
+        """
+        sampling = override(self._sampling, decoding)
+        examples = self._shown(decoding)
+        seeded = is_random(sampling)
+        return tuple(
+            Request(
+                self._write(item.prompt, examples, self._template),
+                sampling,
+                item_seed(self._seed, item.id) if seeded else None,
+                self._trace,
+            )
+            for item in self._parts.of(split)
+        )
+
+    def score(
+        self, split: Split, completions: Sequence[Completion], decoding: Decoding | None = None
+    ) -> Evaluation:
         """Score one completion per request, in the order of the requests.
 
         Raises:
             ValueError: Their number is not the number of requests.
         """
         items = self._parts.of(split)
+        examples = self._shown(decoding)
         judged = [self._judge.judge(completion.text) for completion in completions]
         results = tuple(
             ItemResult(
                 objective=self.name,
                 id=item.id,
-                prompt=self._request(item).prompt,
+                prompt=self._write(item.prompt, examples, self._template),
                 completion=completion.text,
                 n_tokens=completion.n_tokens,
                 finish_reason=completion.finish_reason,
@@ -124,6 +165,7 @@ class LcprObjective:
                     "source": item.stratum,
                     "empty": not completion.text.strip(),
                 },
+                steps=completion.steps,
             )
             for item, completion, judgement in zip(items, completions, judged, strict=True)
         )
@@ -132,10 +174,6 @@ class LcprObjective:
         scores = confusion_scores(outcomes, strata, self._lang, self._seed)
         return Evaluation(scores, results, too_little(outcomes, strata, self._floor))
 
-    def _request(self, item: LcbPrompt) -> Request:
-        prompt = item.prompt
-        if self._template is not None:
-            prompt = self._template.replace("{prompt}", prompt)
-        greedy = self._sampling.temperature == 0.0
-        seed = None if greedy else item_seed(self._seed, item.id)
-        return Request(prompt, self._sampling, seed)
+    def _shown(self, decoding: Decoding | None) -> tuple[Example, ...]:
+        asked = None if decoding is None else decoding.shots
+        return self._examples.first(self._shots if asked is None else asked)

@@ -1,17 +1,8 @@
-r"""MGSM, Multilingual Grade School Math (arXiv 2210.03057), with chain of thought in the language.
+"""MGSM, Multilingual Grade School Math (arXiv 2210.03057), in one language.
 
-Owns the prompt, the objective and what is recorded of each answer. Where the answer is found in a
-completion is in `answers`, the files are in `datasets`, the language of the reasoning in
-`confusion`.
-
-The prompt is the published exemplars, then the question between the language's words:
-
-    <exemplar question>\n<exemplar answer>\n\n ... <question word><question>\n<answer word>
-
-It differs from lm-evaluation-harness's `mgsm_native_cot_*` in this: the words are the exemplars'
-own in the shots and in the question alike. The harness puts its own spelling before all answers and
-before the last question: an ASCII colon and a space in Japanese and Chinese, "Пошаговоерешение:" in
-Russian. It stops at any line break; we stop at an empty line or at the next question.
+Owns the objective and what is recorded of each answer. The prompts, and how they differ from
+lm-evaluation-harness's, are in `mgsm_prompts`; where the answer is found in a completion is in
+`answers`, the files are in `datasets`, the language of the reasoning in `confusion`.
 """
 
 from collections.abc import Sequence
@@ -20,7 +11,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
-from objectives.answers import cut_at_next_question, flexible_answer, strict_answer
+from objectives.answers import (
+    cut_at_next_question,
+    direct_answer,
+    flexible_answer,
+    strict_answer,
+)
 from objectives.confusion import (
     ConfusionJudge,
     EnglishWords,
@@ -30,43 +26,27 @@ from objectives.confusion import (
     normalise,
     too_little,
 )
-from objectives.datasets import Exemplar, MgsmItem, read_exemplars, read_mgsm
+from objectives.datasets import MgsmItem, MgsmSource, read_mgsm
 from objectives.errors import SettingError
 from objectives.langid import LanguageIdentifier
-from objectives.languages import Language, language
+from objectives.languages import language
+from objectives.mgsm_prompts import MODES, Mode, mgsm_prompt, stop_strings, worked_examples
 from objectives.numerals import plain
 from objectives.splits import split_items
 from objectives.stats import proportion
 from objectives.tokens import split_line
-from objectives.types import Completion, Evaluation, ItemResult, Request, Sampling, Score, Split
+from objectives.types import (
+    Completion,
+    Decoding,
+    Evaluation,
+    ItemResult,
+    Request,
+    Sampling,
+    Score,
+    Split,
+)
 
 Extraction = Literal["strict", "flexible"]
-
-
-def mgsm_prompt(
-    question: str, exemplars: Sequence[Exemplar], lang: Language, template: str | None
-) -> str:
-    """Write the prompt of one question.
-
-    Args:
-        question: The question, without a word before it.
-        exemplars: Worked examples to show first.
-        lang: The language, for its words.
-        template: Text with {question} in it that takes the place of the language's words, in the
-            shots as well; None for MGSM's own form.
-    """
-    words = lang.mgsm_words
-    if template is None:
-        shots = [f"{shot.question}\n{shot.answer}" for shot in exemplars]
-        return "\n\n".join([*shots, f"{words.question}{question}\n{words.answer}"])
-    gap = "" if template[-1:].isspace() else " "
-    shots = [
-        template.replace("{question}", shot.question.removeprefix(words.question).strip())
-        + gap
-        + shot.answer.removeprefix(words.answer).strip()
-        for shot in exemplars
-    ]
-    return "\n\n".join([*shots, template.replace("{question}", question)])
 
 
 @dataclass(frozen=True)
@@ -77,7 +57,7 @@ class _Answer:
     flexible: Decimal | None
     target: Decimal
     in_language: bool
-    label: str
+    label: str | None
     empty: bool
     truncated: bool
     reasoning: Judgement
@@ -90,13 +70,17 @@ class _Answer:
 
 
 class MgsmObjective:
-    """MGSM in one language, decoded greedily.
+    """MGSM in one language, decoded greedily, as published.
 
     Scores, over all items unless said otherwise: `accuracy` (by the configured extraction),
-    `accuracy_strict`, `accuracy_flexible`; `in_language`, where the whole reasoning is identified
-    as the language, and `right_and_in_language`; `mgsm_lpr`, `mgsm_wpr`, `mgsm_lcpr`, the language
-    confusion of the reasoning, over answers that can be scored, and `mgsm_coverage`, their share;
-    `empty` and `truncated` answers.
+    `accuracy_strict`, `accuracy_flexible`; `in_language`, where the whole answer is identified as
+    the language asked in, and `right_and_in_language`; `mgsm_lpr`, `mgsm_wpr`, `mgsm_lcpr`, the
+    language confusion of the reasoning, over answers that can be scored, and `mgsm_coverage`, their
+    share; `empty` and `truncated` answers.
+
+    The strict extraction follows the mode: the language's answer phrase in native_cot, the English
+    one in english_cot, a line with one number and no other in direct. A bare number is in no
+    language, so direct has no `in_language`, `right_and_in_language` nor floor of coverage.
 
     Attributes:
         name: "mgsm".
@@ -105,7 +89,7 @@ class MgsmObjective:
 
     def __init__(
         self,
-        data_dir: Path,
+        data_dir: Path | None,
         language_code: str,
         *,
         shots: int,
@@ -115,34 +99,41 @@ class MgsmObjective:
         search_items: int,
         held_out_items: int,
         seed: int,
-        extraction: Extraction,
         lid: LanguageIdentifier,
         coverage_floor: float,
+        extraction: Extraction = "strict",
         words: Path | None = None,
         shuffle: bool = True,
+        dataset: str | None = None,
+        mode: Mode = "native_cot",
+        chat: bool = False,
     ) -> None:
         """Read the questions and split them.
 
         Args:
-            data_dir: Folder with mgsm_<lang>.tsv, and exemplars.json if there are shots.
+            data_dir: Folder with mgsm_<lang>.tsv, and exemplars if there are shots; or None.
             language_code: One of MGSM's languages.
-            shots: Worked examples in the prompt, 0 to as many as the file has (8).
-            template: See `mgsm_prompt`.
+            shots: Worked examples in the prompt, 0 to as many as there are (8).
+            template: Text around every question, see `mgsm_prompt`; None for the published words.
             max_tokens: Most new tokens of an answer.
-            stop: Strings at which generation ends; None for an empty line and the next question.
+            stop: Strings at which generation ends; None for the next question.
             search_items: Questions to search on, at least 1.
             held_out_items: Questions to hold out, at least 1.
             seed: Seed of the split and of the bootstrap.
-            extraction: Which extraction `accuracy` goes by, see `answers`.
             lid: Identifies the language of the reasoning.
             coverage_floor: Lowest share of answers whose reasoning can be scored, in [0, 1].
+            extraction: Which extraction `accuracy` goes by, see `answers`.
             words: A list of English words for `mgsm_wpr`, see `confusion`.
-            shuffle: Whether the split is drawn; without, it follows the file's order.
+            shuffle: Whether the split is drawn; without, it follows the order of the data.
+            dataset: A data set of the Hugging Face hub in place of the folder, see `MgsmSource`.
+            mode: What stands before an answer, see `mgsm_prompts`.
+            chat: Whether prompts are turns, for models with a chat template.
 
         Raises:
             LanguageError: MGSM has no such language.
-            DataError: Files are missing or malformed, or there are too few questions.
+            DataError: Data is missing or malformed, or there are too few questions or exemplars.
             SettingError: A value is out of range.
+            DependencyError: A data set is named and `datasets` is not installed.
         """
         check_floor(coverage_floor)
         if template is not None and template.count("{question}") != 1:
@@ -150,20 +141,26 @@ class MgsmObjective:
         for name, number, least in (("shots", shots, 0), ("max_tokens", max_tokens, 1)):
             if number < least:
                 raise SettingError(f"{name} is {number}: at least {least} is needed")
+        if mode not in MODES:
+            raise SettingError(f"mode is {mode!r}: it is one of {', '.join(MODES)}")
         self.name = "mgsm"
         self._lang = language(language_code)
-        items, path = read_mgsm(data_dir, self._lang)
-        self._exemplars = read_exemplars(data_dir, self._lang, shots)
+        source = MgsmSource(data_dir, dataset)
+        items, where = read_mgsm(source, self._lang)
+        self._examples = worked_examples(source, self._lang, mode, shots)
         order = seed if shuffle else None
-        self._parts = split_items(items, search_items, held_out_items, order, str(path))
+        self._parts = split_items(items, search_items, held_out_items, order, where)
         self.split_hash = self._parts.hash
         if stop is None:
-            stop = ("\n\n", "\n" + self._lang.mgsm_words.question.strip())
+            stop = stop_strings(self._lang, template)
         self._sampling = Sampling(max_tokens=max_tokens, stop=stop)
         self._template = template
+        self._mode: Mode = mode
+        self._chat = chat
+        self._answer_lang = language("en") if mode == "english_cot" else self._lang
         self._extraction: Extraction = extraction
         self._lid = lid
-        lid.check()
+        lid.check(self._lang.code)
         # no published number stands on MGSM's reasoning, so no tokeniser has to be installed for it
         self._judge = ConfusionJudge(
             self._lang, split_line(self._lang, published=False), lid, EnglishWords.read(words)
@@ -171,12 +168,14 @@ class MgsmObjective:
         self._floor = coverage_floor
         self._seed = seed
 
-    def requests(self, split: Split) -> Sequence[Request]:
-        """Return one greedy request per question."""
+    def requests(self, split: Split, decoding: Decoding | None = None) -> Sequence[Request]:
+        """Return one greedy request per question; `decoding` is for other objectives."""
         return tuple(self._request(item) for item in self._parts.of(split))
 
-    def score(self, split: Split, completions: Sequence[Completion]) -> Evaluation:
-        """Score one completion per request, in the order of the requests.
+    def score(
+        self, split: Split, completions: Sequence[Completion], decoding: Decoding | None = None
+    ) -> Evaluation:
+        """Score one completion per request, in the order of the requests, whatever `decoding` is.
 
         Raises:
             ValueError: Their number is not the number of requests.
@@ -200,25 +199,36 @@ class MgsmObjective:
         strata = [item.stratum for item in items]
         confusion = confusion_scores(outcomes, strata, self._lang, self._seed)
         scores = self._shares(answers) | {f"mgsm_{name}": s for name, s in confusion.items()}
-        return Evaluation(scores, results, too_little(outcomes, strata, self._floor))
+        too_few = None if self._mode == "direct" else too_little(outcomes, strata, self._floor)
+        return Evaluation(scores, results, too_few)
 
     def _request(self, item: MgsmItem) -> Request:
-        prompt = mgsm_prompt(item.question, self._exemplars, self._lang, self._template)
+        prompt = mgsm_prompt(
+            item.question,
+            self._examples,
+            self._lang,
+            mode=self._mode,
+            template=self._template,
+            chat=self._chat,
+        )
         return Request(prompt, self._sampling)
 
     def _answer(self, item: MgsmItem, completion: Completion) -> _Answer:
-        reasoning = cut_at_next_question(completion.text, self._lang)
-        (label,) = self._lid.labels([" ".join(normalise(reasoning).split())])
-        empty = not reasoning.strip()
+        answer = cut_at_next_question(completion.text, self._lang)
+        strict = direct_answer if self._mode == "direct" else strict_answer
+        empty = not answer.strip()
+        label = None
+        if not empty and self._mode != "direct":
+            (label,) = self._lid.labels([" ".join(normalise(answer).split())])
         return _Answer(
-            strict=strict_answer(completion.text, self._lang),
-            flexible=flexible_answer(completion.text, self._lang),
+            strict=strict(answer, self._answer_lang),
+            flexible=flexible_answer(answer, self._answer_lang),
             target=item.target,
-            in_language=not empty and label == self._lang.lid_label,
+            in_language=label == self._lang.lid_label,
             label=label,
             empty=empty,
             truncated=completion.finish_reason == "length",
-            reasoning=self._judge.judge(reasoning),
+            reasoning=self._judge.judge(answer),
         )
 
     def _verdict(self, answer: _Answer) -> dict[str, bool | int | float | str | None]:
@@ -229,8 +239,8 @@ class MgsmObjective:
             "correct_flexible": answer.right("flexible"),
             "extracted": None if extracted is None else plain(extracted),
             "target": plain(answer.target),
-            "in_language": answer.in_language,
-            "label": None if answer.empty else answer.label,
+            "in_language": None if self._mode == "direct" else answer.in_language,
+            "label": answer.label,
             "empty": answer.empty,
             "truncated": answer.truncated,
             **answer.reasoning.verdict(self._lang.wpr_applies),
@@ -249,4 +259,8 @@ class MgsmObjective:
             "truncated": [answer.truncated for answer in answers],
         }
         n = len(answers)
-        return {name: proportion(sum(values), n, n) for name, values in found.items()}
+        shares = {name: proportion(sum(values), n, n) for name, values in found.items()}
+        if self._mode == "direct":
+            nothing = Score(None, None, None, 0, n)
+            shares |= {"in_language": nothing, "right_and_in_language": nothing}
+        return shares

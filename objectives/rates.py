@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 
 class Outcome(IntEnum):
@@ -54,8 +54,8 @@ def pass_rates(counts: NDArray[np.int64], wpr_applies: bool) -> Rates:
     """Compute the pass rates.
 
     Rates are taken in each stratum and then averaged over strata, as the benchmark's script does
-    over sources; LCPR = 2 LPR WPR / (LPR + WPR) of the averages, and 0 where both are 0. As
-    published, a stratum without a scored response has rate 1: coverage has to be looked at too.
+    over sources; LCPR is that of the averages. As published, a stratum without a scored response
+    has rate 1: coverage has to be looked at too.
 
     Args:
         counts: Counts of shape (..., strata, outcomes).
@@ -70,6 +70,14 @@ def pass_rates(counts: NDArray[np.int64], wpr_applies: bool) -> Rates:
     if not wpr_applies:
         return Rates(lpr, np.full_like(lpr, np.nan), lpr)
     wpr = (1.0 - counts[..., Outcome.WORD_ERROR] / np.maximum(line_ok, 1)).mean(axis=-1)
-    both = lpr + wpr
-    lcpr = np.divide(2.0 * lpr * wpr, both, out=np.zeros_like(both), where=both > 0)
-    return Rates(lpr, wpr, lcpr)
+    return Rates(lpr, wpr, harmonic_mean(lpr, wpr))
+
+
+def harmonic_mean(lpr: ArrayLike, wpr: ArrayLike) -> NDArray[np.float64]:
+    """Return the harmonic mean of LPR and WPR, 2 LPR WPR / (LPR + WPR); 0 where both are 0."""
+    line, word = np.asarray(lpr, dtype=np.float64), np.asarray(wpr, dtype=np.float64)
+    both = line + word
+    mean: NDArray[np.float64] = np.divide(
+        2.0 * line * word, both, out=np.zeros_like(both), where=both > 0
+    )
+    return mean

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from objectives.rates import Outcome, pass_rates
+from objectives.rates import Outcome, harmonic_mean, pass_rates
 from objectives.types import Score
 
 RESAMPLES = 10_000
@@ -106,12 +106,28 @@ def lcpr_interval(
 ) -> tuple[float, float]:
     """Return the bootstrap interval of LCPR.
 
+    Where all resamples agree (every response passes, say) they tell nothing of what others might
+    do; the interval is then the LCPR of the ends of Wilson's intervals of LPR and WPR, which is
+    wider than needed.
+
     Args:
-        counts: Counts of shape (strata, outcomes), as from `rates.count_outcomes`.
+        counts: Counts of shape (strata, outcomes), as from `rates.count_outcomes`; at least one
+            response is scored.
         wpr_applies: Whether the script is not Latin.
         seed: Seed of the resampling, which keeps the size of each stratum.
     """
-    return _ends(pass_rates(_resample(counts, seed), wpr_applies).lcpr)
+    low, high = _ends(pass_rates(_resample(counts, seed), wpr_applies).lcpr)
+    if low < high:
+        return low, high
+    n_scored = int(counts[:, Outcome.LINE_ERROR :].sum())
+    n_line_ok = int(counts[:, Outcome.WORD_ERROR :].sum())
+    rates = pass_rates(counts, wpr_applies)
+    lpr = wilson(float(rates.lpr), n_scored)
+    if not wpr_applies:
+        return lpr
+    wpr = wilson(float(rates.wpr), n_line_ok) if n_line_ok else (0.0, 1.0)
+    low, high = harmonic_mean(lpr, wpr)
+    return float(low), float(high)
 
 
 def paired_lcpr(

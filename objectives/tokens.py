@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import logging
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -68,7 +69,9 @@ def _by_fugashi(line: str) -> list[str]:
 
 @functools.cache
 def _jieba() -> Any:
-    jieba = importlib.import_module("jieba")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its own old ways: escapes, pkg_resources
+        jieba = importlib.import_module("jieba")
     jieba.setLogLevel(logging.WARNING)  # it announces its dictionary on stderr
     jieba.initialize()
     return jieba

@@ -16,6 +16,18 @@ Verdict = Mapping[str, bool | int | float | str | None]
 
 
 @dataclass(frozen=True)
+class Message:
+    """One turn of a conversation, for models with a chat template."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+Prompt = str | tuple[Message, ...]
+"""Text to continue, or turns that the engine writes out by the model's own chat template."""
+
+
+@dataclass(frozen=True)
 class Sampling:
     """How to decode.
 
@@ -24,12 +36,32 @@ class Sampling:
         temperature: 0 is greedy.
         top_p: Nucleus size, in (0, 1].
         stop: Strings at which generation ends; they are not part of the completion.
+        beam_width: Beams of a beam search, which is deterministic and uses neither temperature nor
+            nucleus; 1 is none.
     """
 
     max_tokens: int
     temperature: float = 0.0
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
+    beam_width: int = 1
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """What a search may vary of an objective's decoding; None keeps the objective's own value.
+
+    Attributes:
+        temperature: 0 is greedy.
+        top_p: Nucleus size, in (0, 1].
+        beam_width: Beams of a beam search; 1 is none.
+        shots: Worked examples before the prompt.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    beam_width: int | None = None
+    shots: int | None = None
 
 
 @dataclass(frozen=True)
@@ -37,14 +69,31 @@ class Request:
     """One prompt to complete.
 
     Attributes:
-        prompt: Text before the completion.
+        prompt: What stands before the completion.
         sampling: How to decode.
         seed: Seed of this request's random numbers; None for greedy decoding.
+        trace: Whether `Completion.steps` is wanted.
     """
 
-    prompt: str
+    prompt: Prompt
     sampling: Sampling
     seed: int | None = None
+    trace: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """How sure a model was of one generated token.
+
+    Attributes:
+        text: The token's text.
+        entropy: Entropy of the next-token distribution, in nats.
+        nucleus: Number of tokens in the smallest set that holds the request's `top_p`.
+    """
+
+    text: str
+    entropy: float
+    nucleus: int
 
 
 @dataclass(frozen=True)
@@ -55,11 +104,13 @@ class Completion:
         text: The completion, without the prompt.
         n_tokens: Tokens generated.
         finish_reason: "stop" when the model ended by itself, "length" when it was cut off.
+        steps: One for each generated token where the request asked for them.
     """
 
     text: str
     n_tokens: int
     finish_reason: str
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,11 +139,12 @@ class ItemResult:
 
     objective: str
     id: str
-    prompt: str
+    prompt: Prompt
     completion: str
     n_tokens: int
     finish_reason: str
     verdict: Verdict
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,11 +172,13 @@ class Objective(Protocol):
 
     name: str
 
-    def requests(self, split: Split) -> Sequence[Request]:
+    def requests(self, split: Split, decoding: Decoding | None = None) -> Sequence[Request]:
         """Return the requests of a split, in a fixed, shuffled order."""
         ...
 
-    def score(self, split: Split, completions: Sequence[Completion]) -> Evaluation:
+    def score(
+        self, split: Split, completions: Sequence[Completion], decoding: Decoding | None = None
+    ) -> Evaluation:
         """Score the completions of all requests of a split.
 
         Raises:

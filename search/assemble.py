@@ -10,7 +10,7 @@ import platform
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,12 @@ from rich.console import Console
 from objectives.langid import LanguageIdentifier
 from objectives.lcpr import LcprObjective
 from objectives.mgsm import MgsmObjective
-from objectives.types import Objective, Sampling
-from search import choose, figures, report
+from objectives.types import Decoding, Objective, Sampling
+from search import choose, comparison, figures, report
 from search.config import Config, ObjectiveConfig
+from search.decode import has_chat_template
 from search.engine import EngineOptions
+from search.errors import ConfigError
 from search.family import Family, FittedFamily, fit
 from search.progress import ProgressDisplay
 from search.recipe import AnyRecipe, Recipe, key
@@ -61,8 +63,13 @@ def prepare(config: Config, name: str, records: Records, uri: str) -> Prepared:
     family = Family(**config.family.model_dump())
     sources = family.sources(config.lang)
     objectives = build_objectives(config.objective, config.lang)
+    if config.objective.chat and not has_chat_template(sources["base"]):
+        raise ConfigError(
+            f"objective.chat: the tokenizer in {sources['base']} has no chat template; leave "
+            "--chat out, or put the instruction-tuned model's chat_template.jinja there"
+        )
     fitted = fit(sources, check_finite=config.search.check_finite)
-    wanted = config.space
+    wanted, lcpr = config.space, config.objective.lcpr
     shares = wanted.w_lang
     space = make_space(
         lang=config.lang,
@@ -76,7 +83,12 @@ def prepare(config: Config, name: str, records: Records, uri: str) -> Prepared:
         shares=(shares.low, shares.high, shares.step),
         pairs=wanted.pairs,
         non_layer=wanted.non_layer,
+        decoding={name: values for name, values in wanted.decoding if values},
+        own_decoding=Decoding(lcpr.temperature, lcpr.top_p, lcpr.beam_width, lcpr.shots),
     )
+    for name, values in space.decoding.items():
+        for value in values:  # a value that cannot be used is found now, not in a trial
+            objectives[1].requests("search", replace(Decoding(), **{name: value}))
     return Prepared(config, name, records, uri, fitted, objectives, space)
 
 
@@ -93,6 +105,9 @@ def build_objectives(config: ObjectiveConfig, lang: str) -> tuple[Objective, ...
         MgsmObjective(
             mgsm.data_dir,
             lang,
+            dataset=mgsm.dataset,
+            mode=mgsm.mode,
+            chat=config.chat,
             shots=mgsm.shots,
             template=mgsm.template,
             max_tokens=mgsm.max_tokens,
@@ -112,12 +127,18 @@ def build_objectives(config: ObjectiveConfig, lang: str) -> tuple[Objective, ...
             search_items=lcpr.search_items,
             held_out_items=lcpr.held_out_items,
             seed=config.seed,
-            sampling=Sampling(lcpr.max_tokens, lcpr.temperature, lcpr.top_p, lcpr.stop),
+            sampling=Sampling(
+                lcpr.max_tokens, lcpr.temperature, lcpr.top_p, lcpr.stop, lcpr.beam_width
+            ),
             lid=lid,
             words=lcpr.words,
             coverage_floor=config.coverage_floor,
             settings=lcpr.settings,
             template=lcpr.template,
+            chat=config.chat,
+            shots=lcpr.shots,
+            examples=lcpr.examples,
+            trace=config.confusion_points,
         ),
     )
 
@@ -261,7 +282,7 @@ def _report(prepared: Prepared, tracker: Tracker, console: Console, finished: bo
     choice, rows = _final_rows(prepared)
     n_layers = prepared.family.n_layers
     names = {"family": config.family.name, "lang": config.lang}
-    found = report.build(records, rows, choice, n_layers=n_layers, **names)
+    found = comparison.build(records, rows, choice, n_layers=n_layers, **names)
     report.write(found, records.folder)
     figures.draw(
         records.trials, choice, _best_default(prepared), records.folder, n_layers=n_layers, **names

@@ -22,14 +22,17 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 GROUPS = ("family", "objective", "space", "search")
 
 _HINTS = {
-    "objective.mgsm.data_dir": "; name the folder of MGSM's files with --mgsm-dir",
     "objective.lcpr.data_dir": "; name the folder of LCB's test sets with --lcb-dir",
 }
-_PATH_KEYS = {"base", "task", "language", "references", "data_dir", "words", "lid"}
+_PATH_KEYS = {"base", "task", "language", "references", "data_dir", "examples", "words", "lid"}
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
+Temperature = Annotated[float, Field(ge=0)]
+Nucleus = Annotated[float, Field(gt=0, le=1)]
+Beams = Annotated[int, Field(ge=1, le=64)]
+FewShots = Annotated[int, Field(ge=0, le=5)]
 Range = tuple[Count, Count]
 
 
@@ -57,15 +60,18 @@ class FamilyConfig(Strict):
 
 
 class MgsmConfig(Strict):
-    """Math problems in MGSM's files.
+    """Math problems in MGSM's files (`data_dir`) or of the Hugging Face hub (`dataset`).
 
-    `template` None gives the language's own question and answer words; `extraction` strict wants
-    the answer phrase of the language, flexible takes the last number whatever language it is in;
-    `stop` None ends an answer at an empty line or the next question; without `shuffle` the first
-    items of the file are searched on and those after them held out.
+    `mode` is what stands before an answer: chain of thought in the language or in English, or the
+    bare number; `template` None gives the language's own question and answer words; `extraction`
+    strict wants the answer phrase of the language, flexible takes the last number whatever language
+    it is in; `stop` None ends an answer at the next question; without `shuffle` the first items of
+    the file are searched on and those after them held out.
     """
 
-    data_dir: Path
+    data_dir: Path | None = None
+    dataset: str | None = None
+    mode: Literal["native_cot", "english_cot", "direct"] = "native_cot"
     shots: Annotated[int, Field(ge=0, le=8)] = 8
     template: str | None = None
     max_tokens: Positive = 512
@@ -75,15 +81,30 @@ class MgsmConfig(Strict):
     extraction: Literal["strict", "flexible"] = "strict"
     shuffle: bool = True
 
+    @model_validator(mode="after")
+    def _source(self) -> MgsmConfig:
+        if (self.data_dir is None) == (self.dataset is None):
+            raise ValueError(
+                "name one of the two: the folder of MGSM's files with --mgsm-dir (data_dir), or a "
+                "data set of the hub (dataset)"
+            )
+        return self
+
 
 class LcprConfig(Strict):
-    """Prompts in the Language Confusion Benchmark's files, with its published decoding."""
+    """Prompts in the Language Confusion Benchmark's files, with its published decoding.
+
+    `shots` of the worked examples in the file `examples` stand before each prompt.
+    """
 
     data_dir: Path
     template: str | None = None
+    shots: FewShots = 0
+    examples: Path | None = None
     max_tokens: Positive = 100
-    temperature: Annotated[float, Field(ge=0)] = 0.3
-    top_p: Annotated[float, Field(gt=0, le=1)] = 0.75
+    temperature: Temperature = 0.3
+    top_p: Nucleus = 0.75
+    beam_width: Beams = 1
     stop: tuple[str, ...] = ()
     search_items: Positive = 100
     held_out_items: Positive = 100
@@ -94,10 +115,16 @@ class LcprConfig(Strict):
 
 
 class ObjectiveConfig(Strict):
-    """What a merge is scored on; `seed` fixes split and sampling, `lid` names a model file."""
+    """What a merge is scored on; `seed` fixes split and sampling, `lid` names a model file.
+
+    `chat` writes prompts by the model's own chat template; `confusion_points` records how sure the
+    model was of each token that it wrote for LCPR.
+    """
 
     mgsm: MgsmConfig
     lcpr: LcprConfig
+    chat: bool = False
+    confusion_points: bool = False
     seed: int = 0
     coverage_floor: Share = 0.5
     lid: Path | None = None
@@ -117,6 +144,15 @@ class ShareRange(Strict):
         return self
 
 
+class DecodingConfig(Strict):
+    """Values to try of LCPR's decoding, beside its own; none, where it is not searched."""
+
+    temperature: tuple[Temperature, ...] = ()
+    top_p: tuple[Nucleus, ...] = ()
+    beam_width: tuple[Beams, ...] = ()
+    shots: tuple[FewShots, ...] = ()
+
+
 class SpaceConfig(Strict):
     """What the search varies; None follows the number of layers (`search.space`)."""
 
@@ -127,6 +163,7 @@ class SpaceConfig(Strict):
     w_lang: ShareRange = ShareRange(low=0.1, high=0.9)
     pairs: tuple[tuple[Count, Count], ...] | None = None
     non_layer: Literal["average", "task", "lang"] = "average"
+    decoding: DecodingConfig = DecodingConfig()
 
     @model_validator(mode="after")
     def _order(self) -> SpaceConfig:
@@ -147,6 +184,7 @@ class EngineConfig(Strict):
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.9
     cpu_kv_cache_gib: Positive = 1
     enforce_eager: bool = False
+    trace_top: Positive = 100
 
 
 class SearchConfig(Strict):
@@ -277,7 +315,8 @@ def _explain(fault: dict[str, Any]) -> str:
     if fault["type"] == "missing":
         return f"{path}: missing; give it in the YAML or as {path}=VALUE"
     hint = _HINTS.get(path, "") if fault["input"] is None else ""
-    return f"{path} = {fault['input']!r}: {fault['msg']}{hint}"
+    value = "" if isinstance(fault["input"], Mapping) else f" = {fault['input']!r}"
+    return f"{path}{value}: {fault['msg'].removeprefix('Value error, ')}{hint}"
 
 
 def _allowed(location: Sequence[int | str]) -> str:

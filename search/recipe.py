@@ -1,7 +1,8 @@
 """What a trial merges: recipes, their validity, their canonical form and its key.
 
 Owns the meaning of `b, u, t_b, t_u, w_task, w_lang` (Bandarkar et al. 2024, Algorithm 1) and of the
-baselines. Plain frozen data: knows nothing of tensors, files, Optuna or engines.
+baselines. Where decoding is searched as well, it is part of the recipe: one merge decoded in two
+ways is two trials. Plain frozen data: knows nothing of tensors, files, Optuna or engines.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from objectives.types import Decoding
 from search.errors import RecipeError
 
 NonLayer = Literal["average", "task", "lang", "weighted"]
@@ -38,6 +40,7 @@ class Recipe:
         w_task: weight of the task expert in the transition layers; only the ratio counts.
         w_lang: weight of the language expert in the transition layers.
         non_layer: source of the tensors without a layer number.
+        decoding: how the merged model is decoded, where it differs from the objectives' own way.
     """
 
     task: int
@@ -49,6 +52,7 @@ class Recipe:
     w_task: float = 0.5
     w_lang: float = 0.5
     non_layer: NonLayer = "average"
+    decoding: Decoding | None = None
 
     @property
     def share(self) -> float:
@@ -72,9 +76,11 @@ class Single:
 
     Attributes:
         source: `base`, `task/<i>`, `lang/<i>` or `reference/<name>`.
+        decoding: as for a recipe.
     """
 
     source: str
+    decoding: Decoding | None = None
 
 
 AnyRecipe = Recipe | Single
@@ -122,16 +128,18 @@ def validate(recipe: AnyRecipe, n_layers: int) -> None:
 
 
 def canonical(recipe: AnyRecipe, n_layers: int) -> AnyRecipe:
-    """The recipe with everything removed that cannot change the merged weights.
+    """The recipe with everything removed that cannot change the merged weights or the decoding.
 
-    Two valid recipes give the same plan if and only if their canonical forms are equal.
+    Two valid recipes give the same plan and decoding if and only if their canonical forms are
+    equal.
 
     Raises:
         RecipeError: if the recipe is not valid for `n_layers`.
     """
     validate(recipe, n_layers)
+    decoding = _plainest(recipe.decoding)
     if isinstance(recipe, Single):
-        return recipe
+        return Single(recipe.source, decoding)
     share = recipe.share
     b, u, t_b, t_u, non_layer = recipe.b, recipe.u, recipe.t_b, recipe.t_u, recipe.non_layer
     if non_layer == "weighted":  # an average with share 0, 1/2 or 1 has a plainer name
@@ -146,13 +154,22 @@ def canonical(recipe: AnyRecipe, n_layers: int) -> AnyRecipe:
         if t_b == 0:
             b, u = n_layers, 0
     if b == n_layers and non_layer == "lang":
-        return Single(recipe.lang_source)
+        return Single(recipe.lang_source, decoding)
     if b + u + t_b + t_u == 0 and non_layer == "task":
-        return Single(recipe.task_source)
+        return Single(recipe.task_source, decoding)
     if t_b + t_u == 0 and non_layer != "weighted":
         share = 0.5
     w_task = round(1 - share, SHARE_DIGITS)
-    return Recipe(recipe.task, recipe.lang, b, u, t_b, t_u, w_task, share, non_layer)
+    return Recipe(recipe.task, recipe.lang, b, u, t_b, t_u, w_task, share, non_layer, decoding)
+
+
+def _plainest(decoding: Decoding | None) -> Decoding | None:
+    """Decoding without what has no effect; None where nothing is left."""
+    if decoding is not None and (decoding.beam_width or 1) > 1:
+        decoding = replace(decoding, temperature=None, top_p=None)
+    elif decoding is not None and decoding.temperature == 0:
+        decoding = replace(decoding, top_p=None)
+    return None if decoding == Decoding() else decoding
 
 
 def key(recipe: AnyRecipe, n_layers: int) -> str:
@@ -169,8 +186,11 @@ def clip(recipe: Recipe, n_layers: int) -> Recipe:
 
 
 def to_dict(recipe: AnyRecipe) -> dict[str, Any]:
-    """The recipe as plain JSON values, with its `kind`."""
-    return {"kind": "swap" if isinstance(recipe, Recipe) else "single", **asdict(recipe)}
+    """The recipe as plain JSON values, with its `kind`; of `decoding`, what it says."""
+    data = {"kind": "swap" if isinstance(recipe, Recipe) else "single", **asdict(recipe)}
+    decoding = data.pop("decoding") or {}
+    said = {name: value for name, value in decoding.items() if value is not None}
+    return data | ({"decoding": said} if said else {})
 
 
 def from_dict(data: Mapping[str, Any]) -> AnyRecipe:
@@ -185,6 +205,8 @@ def from_dict(data: Mapping[str, Any]) -> AnyRecipe:
     if kind not in kinds:
         raise RecipeError(f"kind = {kind!r} is not one of {', '.join(kinds)}")
     try:
+        if fields.get("decoding") is not None:
+            fields["decoding"] = Decoding(**fields["decoding"])
         return kinds[kind](**fields)
     except TypeError as error:
         raise RecipeError(f"not a {kind} recipe: {error}") from None
@@ -196,18 +218,25 @@ def label(recipe: AnyRecipe, lang: str, n_layers: int) -> str:
     `w` is the language expert's share of the transition layers; it is shown where it matters.
     """
     form = canonical(recipe, n_layers)
+    decoded = _decoding_label(form.decoding)
     if isinstance(form, Single):
         kind, _, name = form.source.partition("/")
-        return f"{lang} " + {
-            "task": f"math expert m{name}",
-            "lang": f"language expert l{name}",
-        }.get(kind, name or kind)
+        names = {"task": f"math expert m{name}", "lang": f"language expert l{name}"}
+        return f"{lang} {names.get(kind, name or kind)}{decoded}"
     pair = f"m{form.task}-l{form.lang}"
     share = f" w{form.share:.2f}".replace("0.", ".", 1)
     whole = form.b + form.u == 0 and form.t_b == n_layers
     if whole and (form.non_layer == "weighted" or (form.non_layer, form.share) == ("average", 0.5)):
-        return f"{lang} soup{share} {pair}"
+        return f"{lang} soup{share} {pair}{decoded}"
     zones = f"b{form.b} u{form.u} tb{form.t_b} tu{form.t_u}"
     weight = share if form.t_b + form.t_u or form.non_layer == "weighted" else ""
     policy = "" if form.non_layer == "average" else f" {form.non_layer}-embeddings"
-    return f"{lang} {zones}{weight} {pair}{policy}"
+    return f"{lang} {zones}{weight} {pair}{policy}{decoded}"
+
+
+def _decoding_label(decoding: Decoding | None) -> str:
+    if decoding is None:
+        return ""
+    names = {"temperature": "T", "top_p": "p", "beam_width": "beam", "shots": "shots"}
+    values = {short: getattr(decoding, name) for name, short in names.items()}
+    return "".join(f" {short}{value:g}" for short, value in values.items() if value is not None)

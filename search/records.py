@@ -19,14 +19,14 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from filelock import FileLock, Timeout
 
-from objectives.types import ItemResult, Score, Split
+from objectives.types import ItemResult, Message, Score, Split, Step
 from search.errors import StudyError
 from search.recipe import AnyRecipe, from_dict, to_dict
 
@@ -165,6 +165,22 @@ class Records:
         records._read()
         return records
 
+    @classmethod
+    def read(cls, folder: Path) -> Records:
+        """Read a study as it is now, without taking it: a search may be running on it.
+
+        Nothing is written, and nothing may be appended; a last line that is not complete is left
+        out.
+
+        Raises:
+            StudyError: no study is there, or a line is not a record.
+        """
+        if not (folder / "study.yaml").is_file():
+            raise StudyError(f"{folder} holds no study (no study.yaml)")
+        records = cls(folder)
+        records._read(mend=False)
+        return records
+
     def head(self) -> StudyHead:
         """What study.yaml holds.
 
@@ -218,11 +234,15 @@ class Records:
         return {record.key: record for record in self.trials if record.split == split}
 
     def items(self, record: Record) -> list[dict[str, Any]]:
-        """Per-item answers of a trial, one mapping each; empty where it has none."""
+        """Per-item answers of a trial, one mapping each; empty where it has none.
+
+        The mappings have the fields of `ItemResult`: `prompt` is text or messages, `steps` a tuple,
+        empty where no trace was asked for.
+        """
         if not record.items:
             return []
         with gzip.open(self.folder / record.items, "rt", encoding="utf-8") as file:
-            return [json.loads(line) for line in file]
+            return [_unpack(json.loads(line)) for line in file]
 
     def close(self) -> None:
         """Let another driver take the study."""
@@ -234,13 +254,13 @@ class Records:
         except Timeout:
             raise StudyError(f"{self.folder} is in use by another running search") from None
 
-    def _read(self) -> None:
+    def _read(self, mend: bool = True) -> None:
         file = self.folder / "trials.jsonl"
         if not file.exists():
             return
         data = file.read_bytes()
         whole, newline, cut = data.rpartition(b"\n")
-        if cut:
+        if cut and mend:
             _write(file.with_suffix(".jsonl.cut"), cut)
             _write(file, whole + newline)
         for number, line in enumerate(filter(None, whole.decode().split("\n")), 1):
@@ -251,9 +271,35 @@ class Records:
 
 
 def pack_items(results: Iterable[ItemResult]) -> bytes:
-    """Per-item results as gzipped JSON lines, the same bytes for the same results."""
-    lines = [json.dumps(asdict(result), ensure_ascii=False) for result in results]
+    """Per-item results as gzipped JSON lines, the same bytes for the same results.
+
+    A trace becomes three columns (texts, entropies to 1e-4 nat, nucleus sizes), less than half the
+    size of one mapping for each token.
+    """
+    lines = [json.dumps(_pack(result), ensure_ascii=False) for result in results]
     return gzip.compress("\n".join(lines).encode(), compresslevel=6, mtime=0)
+
+
+def _pack(result: ItemResult) -> dict[str, Any]:
+    row = {f.name: getattr(result, f.name) for f in fields(result) if f.name != "steps"}
+    if not isinstance(result.prompt, str):
+        row["prompt"] = [asdict(message) for message in result.prompt]
+    if result.steps:
+        row["steps"] = {
+            "text": [step.text for step in result.steps],
+            "entropy": [round(step.entropy, 4) for step in result.steps],
+            "nucleus": [step.nucleus for step in result.steps],
+        }
+    return row
+
+
+def _unpack(row: dict[str, Any]) -> dict[str, Any]:
+    """The inverse of `_pack`."""
+    if not isinstance(row["prompt"], str):
+        row["prompt"] = tuple(Message(**message) for message in row["prompt"])
+    columns = row.get("steps", {})
+    row["steps"] = tuple(map(Step, *columns.values())) if columns else ()
+    return row
 
 
 def _taken(folder: Path, head: StudyHead) -> str:

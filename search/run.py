@@ -43,6 +43,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--tracking-uri", help="MLflow server (MLFLOW_TRACKING_URI, or <out>/mlflow.db)")
     p.add_argument("--mgsm-dir", type=Path, help="folder of MGSM files (objective.mgsm.data_dir)")
     p.add_argument("--lcb-dir", type=Path, help="folder of LCB prompts (objective.lcpr.data_dir)")
+    p.add_argument("--lid", type=Path, help="fastText model that tells languages (objective.lid)")
+    p.add_argument(
+        "--chat",
+        action="store_true",
+        default=None,
+        help="prompts by the model's chat template (objective.chat)",
+    )
     p.add_argument("overrides", nargs="*", metavar="key=value", help="groups and keys of conf/")
     return p
 
@@ -94,7 +101,16 @@ def _prepare(arguments: argparse.Namespace) -> Prepared:
     if arguments.resume:
         given = [
             name
-            for name in ("lang", "trials", "study", "mgsm_dir", "lcb_dir", "overrides")
+            for name in (
+                "lang",
+                "trials",
+                "study",
+                "mgsm_dir",
+                "lcb_dir",
+                "lid",
+                "chat",
+                "overrides",
+            )
             if getattr(arguments, name)
         ]
         if given:
@@ -118,6 +134,8 @@ def _prepare(arguments: argparse.Namespace) -> Prepared:
         "search.trials": arguments.trials,
         "objective.mgsm.data_dir": _text(arguments.mgsm_dir),
         "objective.lcpr.data_dir": _text(arguments.lcb_dir),
+        "objective.lid": _text(arguments.lid),
+        "objective.chat": arguments.chat,
     }
     chosen = config.load(arguments.overrides, flags)
     name = arguments.study or f"{chosen.family.name}-{chosen.lang}-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -61,7 +61,7 @@ def params_of(record: Record) -> dict[str, str]:
     pair = {}
     if isinstance(record.recipe, Recipe):
         pair = {"pair": f"m{record.recipe.task}-l{record.recipe.lang}"}
-    return {name: str(value) for name, value in (to_dict(record.recipe) | pair).items()}
+    return flatten(to_dict(record.recipe) | pair)
 
 
 def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

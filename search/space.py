@@ -1,7 +1,8 @@
-"""What the search varies: pair, b, u, t_b, t_u and the transition layers' weights, for Optuna.
+"""What the search varies, for Optuna: pair, b, u, t_b, t_u, the transition layers' weights.
 
-Owns the bounds and how parameters become recipes. Define-by-run: weights exist only where there is
-a transition layer. Knows nothing of Ray; sees Optuna only as an object with `suggest_*`.
+And, where the user says so, the decoding. Owns the bounds and how parameters become recipes.
+Define-by-run: weights exist only where there is a transition layer. Knows nothing of Ray; sees
+Optuna only as an object with `suggest_*`.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import itertools
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from objectives.types import Decoding
 from search.errors import ConfigError
 from search.recipe import (
     AnyRecipe,
@@ -47,7 +49,7 @@ class Trial(Protocol):
     def suggest_float(self, name: str, low: float, high: float, *, step: float) -> float:
         """A multiple of step above low."""
 
-    def suggest_categorical(self, name: str, choices: list[str]) -> str:
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """One of the choices."""
 
     def set_user_attr(self, name: str, value: Any) -> None:
@@ -65,6 +67,8 @@ class Space:
         b, u, t_b, t_u: lowest and highest count, both included.
         shares: values of the language expert's share: lowest, highest, step.
         non_layer: source of the tensors without a layer number.
+        decoding: field of `Decoding` -> values to try; fields that are not varied are left out.
+            None is the objective's own value, and the first of each.
         seen: keys already proposed; shared with `search.study`, which fills it.
     """
 
@@ -77,6 +81,7 @@ class Space:
     t_u: tuple[int, int]
     shares: tuple[float, float, float]
     non_layer: NonLayer = "average"
+    decoding: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
 
     def __call__(self, trial: Trial) -> dict[str, Any]:
@@ -99,11 +104,15 @@ class Space:
         counts = {
             name: trial.suggest_int(name, *getattr(self, name)) for name in ("b", "u", "t_b", "t_u")
         }
-        recipe = self._recipe(pair, counts)
+        decoding = {
+            name: trial.suggest_categorical(name, choices)
+            for name, choices in self.decoding.items()
+        }
+        recipe = self._recipe(pair, counts, decoding=decoding)
         if recipe.t_b + recipe.t_u:
             low, high, step = self.shares
             share = trial.suggest_float("w_lang", low, high, step=step)
-            recipe = self._recipe(pair, counts, share)
+            recipe = self._recipe(pair, counts, share, decoding)
         return recipe
 
     def default_points(self) -> list[dict[str, Any]]:
@@ -122,7 +131,8 @@ class Space:
         }
         low, high, step = self.shares
         share = low + step * round((min(max(0.5, low), high) - low) / step)
-        return [{"pair": f"{t}-{g}", **inside, "w_lang": share} for t, g in self.pairs]
+        own = dict.fromkeys(self.decoding)
+        return [{"pair": f"{t}-{g}", **inside, "w_lang": share, **own} for t, g in self.pairs]
 
     def default_recipe(self, pair: tuple[int, int]) -> Recipe:
         """The default recipe of a pair."""
@@ -144,26 +154,40 @@ class Space:
         return map(self._at, itertools.product(*self._axes()))
 
     def _axes(self) -> tuple[Sequence[Any], ...]:
-        """Every value of pair, b, u, t_b, t_u and share."""
-        bounds = (self.b, self.u, self.t_b, self.t_u)
-        return self.pairs, *(range(low, high + 1) for low, high in bounds), self._grid()
+        """Every value of pair, b, u, t_b, t_u, share and of what is varied of the decoding."""
+        bounds = (range(low, high + 1) for low, high in (self.b, self.u, self.t_b, self.t_u))
+        return self.pairs, *bounds, self._grid(), *self.decoding.values()
 
     def _grid(self) -> list[float]:
         low, high, step = self.shares
         return [low + step * i for i in range(int((high - low) / step + 1e-9) + 1)]
 
     def _at(self, point: tuple[Any, ...]) -> Recipe:
-        (task, lang), b, u, t_b, t_u, share = point
-        return self._recipe(f"{task}-{lang}", {"b": b, "u": u, "t_b": t_b, "t_u": t_u}, share)
+        named = self._parameters(point)
+        counts = {name: named.pop(name) for name in ("b", "u", "t_b", "t_u")}
+        return self._recipe(named.pop("pair"), counts, named.pop("w_lang"), named)
 
     def _parameters(self, point: tuple[Any, ...]) -> dict[str, Any]:
-        names = ("b", "u", "t_b", "t_u", "w_lang")
+        names = ("b", "u", "t_b", "t_u", "w_lang", *self.decoding)
         return {"pair": f"{point[0][0]}-{point[0][1]}", **dict(zip(names, point[1:], strict=True))}
 
-    def _recipe(self, pair: str, counts: dict[str, int], share: float = 0.5) -> Recipe:
+    def _recipe(
+        self,
+        pair: str,
+        counts: dict[str, int],
+        share: float = 0.5,
+        decoding: Mapping[str, Any] | None = None,
+    ) -> Recipe:
         task, lang = map(int, pair.split("-"))
+        varied = {name: value for name, value in (decoding or {}).items() if value is not None}
         recipe = Recipe(
-            task, lang, **counts, w_task=1 - share, w_lang=share, non_layer=self.non_layer
+            task,
+            lang,
+            **counts,
+            w_task=1 - share,
+            w_lang=share,
+            non_layer=self.non_layer,
+            decoding=Decoding(**varied) if varied else None,
         )
         return clip(recipe, self.n_layers)
 
@@ -181,8 +205,12 @@ def make_space(
     shares: tuple[float, float, float] = (0.1, 0.9, 0.1),
     pairs: tuple[tuple[int, int], ...] | None = None,
     non_layer: NonLayer = "average",
+    decoding: Mapping[str, Sequence[float]] | None = None,
+    own_decoding: Decoding | None = None,
 ) -> Space:
     """The space for a model of L layers; bounds that are None reach over the whole model.
+
+    Of the decoding, each field's own value (`own_decoding`) is always among those that are tried.
 
     Raises:
         ConfigError: bounds exceed L, or a pair names an expert that the family lacks.
@@ -199,6 +227,10 @@ def make_space(
         t_u=t_u or transition,
         shares=shares,
         non_layer=non_layer,
+        decoding={
+            name: (None, *(v for v in values if v != getattr(own_decoding, name, None)))
+            for name, values in (decoding or {}).items()
+        },
     )
     faults = []
     if space.b[1] + space.u[1] > n_layers:

@@ -103,7 +103,8 @@ class TrialRunner:
         if isinstance(done, NonFinite):
             return Outcome("infeasible", done.reason)
         begun = time.perf_counter()
-        batches = [objective.requests(split) for objective in self._job.objectives]
+        decoding = recipe.decoding
+        batches = [objective.requests(split, decoding) for objective in self._job.objectives]
         answers = engine.generate([request for batch in batches for request in batch])
         generated = time.perf_counter()
         seconds = {"materialise": done.seconds, "generate": generated - begun}
@@ -112,7 +113,8 @@ class TrialRunner:
             return replace(outcome, seconds=seconds, written=done.bytes, layers=done.layers)
         found, position = [], 0
         for objective, batch in zip(self._job.objectives, batches, strict=True):
-            found.append(objective.score(split, answers[position : position + len(batch)]))
+            own = answers[position : position + len(batch)]
+            found.append(objective.score(split, own, decoding))
             position += len(batch)
         outcome = _gather(found, answers)
         seconds["score"] = time.perf_counter() - generated

@@ -2,12 +2,19 @@ from pathlib import Path
 
 import pytest
 
-from objectives.confusion import ConfusionJudge, EnglishWords, confusion_scores, too_little
+from objectives.confusion import (
+    ConfusionJudge,
+    EnglishWords,
+    confusion_scores,
+    normalise,
+    too_little,
+)
 from objectives.errors import DataError
 from objectives.langid import LanguageIdentifier
 from objectives.languages import language
 from objectives.rates import Outcome
 from objectives.tokens import split_line
+from tests.objectives.fasttext_file import write_model
 
 U, L, W, P = Outcome.UNSCORED, Outcome.LINE_ERROR, Outcome.WORD_ERROR, Outcome.PASS
 RUSSIAN = "Сегодня утром мы долго гуляли по старому парку"
@@ -51,12 +58,42 @@ def test_outcome(code: str, response: str, expected: Outcome, lid: LanguageIdent
     assert judge(code, lid).judge(response).outcome is expected
 
 
+@pytest.mark.parametrize(
+    ("response", "judged"),
+    [
+        ("  \n a b\n\n", "a b"),
+        ("a\nQ: b", "a"),
+        ("a Q: b\nQ:c\nQ: d", "a Q b"),  # only at the start of a line
+        ("Q: a\nb", "Q a\nb"),  # not the first line
+        ("a-b, (c)! #d* 'e'", "ab c d e"),
+        ("a—b ،c", "a b c"),
+        ("а«б»。", "а«б»。"),  # ASCII punctuation only
+    ],
+)
+def test_what_is_judged(response: str, judged: str) -> None:
+    assert normalise(response) == judged
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\x0b", "\x0c", "\x85"])
+def test_only_line_feeds_part_lines(mark: str, lid: LanguageIdentifier) -> None:
+    assert judge("ru", lid).judge(f"{RUSSIAN}{mark}{RUSSIAN}").n_lines == 1
+    assert judge("ru", lid).judge(f"{RUSSIAN}\n{RUSSIAN}").n_lines == 2
+
+
 def test_details_of_a_judgement(lid: LanguageIdentifier) -> None:
     found = judge("ru", lid).judge(f"{RUSSIAN}\n{ENGLISH}\n{RUSSIAN}")
     assert (found.n_lines, found.n_line_errors, found.first_error) == (3, 1, "en")
     verdict = found.verdict(wpr_applies=True)
     assert (verdict["scored"], verdict["line_ok"], verdict["word_ok"]) == (True, False, None)
     assert judge("ru", lid).judge(f"{RUSSIAN} walked").first_error == "walked"
+
+
+def test_unsure_label_is_an_error(tmp_path: Path) -> None:
+    words = {"ar": ["a"], "arb": ["b"], "ara": ["c"], "arb_Arab": ["d"], "ara_Arab": ["e"]}
+    own = LanguageIdentifier(write_model(tmp_path / "own.bin", words))
+    assert own.labels(["a b c d e"]) == ["ar"]  # whichever of them: each has a share of 0.2
+    assert judge("ar", own).judge("a b c d e").outcome is L
+    assert judge("ar", own).judge("a a a a b").outcome is P
 
 
 def test_word_list(tmp_path: Path, lid: LanguageIdentifier) -> None:
@@ -108,16 +145,3 @@ def test_scores(code, outcomes, strata, lpr, wpr, lcpr, coverage) -> None:
 def test_coverage_floor(outcomes, strata, floor, reason) -> None:
     found = too_little(outcomes, list(strata), floor)
     assert found is None if reason is None else found is not None and found.startswith(reason)
-
-
-def test_identifier_path(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no\.ftz: no such language identification model"):
-        LanguageIdentifier(tmp_path / "no.ftz").check()
-    (tmp_path / "bad.ftz").write_bytes(b"this is no model at all" * 10)
-    with pytest.raises(DataError, match=r"bad\.ftz: not a fastText model"):
-        LanguageIdentifier(tmp_path / "bad.ftz").check()
-
-
-def test_identifier_threshold(lid: LanguageIdentifier) -> None:
-    assert lid.labels([ENGLISH, TELUGU]) == ["en", "te"]
-    assert lid.labels([ENGLISH], min_score=1.1) == ["unknown"]

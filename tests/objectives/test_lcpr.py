@@ -1,19 +1,12 @@
-import csv
-import importlib.util
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
-from objectives import tokens
-from objectives.confusion import ConfusionJudge, EnglishWords
-from objectives.errors import DataError, DependencyError, LanguageError, SettingError
+from objectives.errors import DataError, LanguageError, SettingError
 from objectives.langid import LanguageIdentifier
-from objectives.languages import LANGUAGES, language
-from objectives.rates import count_outcomes, pass_rates
-from objectives.tokens import split_line
-from objectives.types import Completion, Sampling
+from objectives.types import Completion, Decoding, Message, Sampling, Step
 from tests.objectives.conftest import SHARED, lcpr, needs_shared
+from tests.objectives.fasttext_file import write_model
 
 TELUGU = "ఈ రోజు ఉదయం మేము పాత ఉద్యానవనంలో చాలా సేపు నడిచాము"
 ENGLISH = "This morning we walked for a long time in the old park"
@@ -76,6 +69,77 @@ def test_template_for_base_models() -> None:
     assert request.prompt.startswith("Q: ") and request.prompt.endswith("\nA:")
 
 
+EXAMPLES = "prompt,completion\nName a river.,Ravi\nReply in German. Why?,Darum.\n"
+
+
+@pytest.fixture
+def examples(tmp_path: Path) -> Path:
+    path = tmp_path / "examples.csv"
+    path.write_text(EXAMPLES, encoding="utf-8")
+    return path
+
+
+def test_examples_come_in_the_papers_form(examples: Path) -> None:
+    bare = [r.prompt for r in lcpr().requests("search")]
+    shown = "Q: Name a river.\nA: Ravi\n\n"
+    for shots, head in enumerate(["", shown, f"{shown}Q: Reply in German. Why?\nA: Darum.\n\n"]):
+        objective = lcpr(examples=examples, shots=shots)
+        expected = [f"{head}Q: {prompt}\nA:" for prompt in bare]
+        assert [r.prompt for r in objective.requests("search")] == expected
+    own = lcpr(examples=examples, shots=1, template="<{prompt}> ").requests("search")
+    assert own[0].prompt == f"<Name a river.> Ravi\n\n<{bare[0]}> "
+
+
+def test_chat_has_examples_as_turns(examples: Path) -> None:
+    (bare, *_) = (r.prompt for r in lcpr().requests("search"))
+    user = Message("user", bare)
+    assert lcpr(chat=True).requests("search")[0].prompt == (user,)
+    (request, *_) = lcpr(chat=True, shots=1, examples=examples).requests("search")
+    assert request.prompt == (Message("user", "Name a river."), Message("assistant", "Ravi"), user)
+    (request, *_) = lcpr(chat=True, template="{prompt} Briefly.").requests("search")
+    assert request.prompt == (Message("user", f"{bare} Briefly."),)
+
+
+def test_decoding_of_one_call(examples: Path) -> None:
+    objective = lcpr(examples=examples, trace=True)
+    own = objective.requests("search")
+    assert {r.sampling for r in own} == {Sampling(100, 0.3, 0.75)} and all(r.trace for r in own)
+    asked = objective.requests("search", Decoding(temperature=0.7, top_p=0.5, shots=1))
+    assert {r.sampling for r in asked} == {Sampling(100, 0.7, 0.5)}
+    assert [r.seed for r in asked] == [r.seed for r in own]
+    assert all(str(r.prompt).startswith("Q: Name a river.\nA: Ravi\n\nQ: ") for r in asked)
+    beams = objective.requests("search", Decoding(beam_width=4))
+    assert {(r.sampling.beam_width, r.seed) for r in beams} == {(4, None)}
+    assert {r.seed for r in objective.requests("search", Decoding(temperature=0.0))} == {None}
+    assert objective.requests("search", Decoding()) == own
+    completions = [Completion(TELUGU, 30, "length")] * 3
+    found = objective.score("search", completions, Decoding(shots=1))
+    assert [item.prompt for item in found.items] == [r.prompt for r in asked]
+
+
+@pytest.mark.parametrize(
+    ("decoding", "message"),
+    [
+        (Decoding(temperature=-0.1), "temperature is -0.1: 0 is greedy"),
+        (Decoding(temperature=float("nan")), "temperature is nan"),
+        (Decoding(top_p=0.0), "top_p is 0.0: above 0, up to 1 are allowed"),
+        (Decoding(beam_width=0), "beam_width is 0: 1 is no beam search"),
+        (Decoding(shots=6), "shots is 6: 0 to 5 are possible"),
+        (Decoding(shots=1), "shots is 1, but no file of examples is named"),
+    ],
+)
+def test_decoding_out_of_range(decoding: Decoding, message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        lcpr().requests("search", decoding)
+
+
+def test_steps_reach_the_records() -> None:
+    steps = (Step("హా", 0.5, 3),)
+    completions = [Completion(TELUGU, 1, "stop", steps), *[Completion("", 0, "stop")] * 2]
+    found = lcpr().score("search", completions)
+    assert [item.steps for item in found.items] == [steps, (), ()]
+
+
 def test_scores_and_records() -> None:
     objective = lcpr("te")
     texts = [TELUGU, f"{TELUGU} walked", ENGLISH]
@@ -128,55 +192,27 @@ def test_bad_settings(tmp_path: Path) -> None:
         lcpr("tlh")
     with pytest.raises(SettingError, match=r"must hold \{prompt\} once"):
         lcpr(template="Q:")
-    with pytest.raises(SettingError, match="max_tokens is 0"):
+    with pytest.raises(SettingError, match="max_tokens is 0: at least 1"):
         lcpr(sampling=Sampling(0))
+    with pytest.raises(SettingError, match="shots is 1, but no file of examples"):
+        lcpr(shots=1)
 
 
-@pytest.mark.parametrize(
-    ("code", "command"), [("ja", "pip install fugashi unidic-lite"), ("zh", "pip install jieba")]
-)
-def test_missing_tokeniser(code: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokens.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(DependencyError, match=command):
-        split_line(language(code), published=True)
-    assert len(split_line(language(code), published=False)("今天早上hello我们散步")) == 5
+def test_detector_must_know_the_language(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "own.bin", {"eng_Latn": ["a"]})
+    with pytest.raises(DataError, match=r"own\.bin: none of its 1 labels is 'te'"):
+        lcpr("te", lid=LanguageIdentifier(model))
 
 
-def _published(model: str, kind: str, code: str) -> list[dict[str, str]]:
-    path = {
-        "completions": SHARED / "lcb" / "outputs" / f"{model}.csv",
-        "reference": SHARED / "lcb" / "reference" / f"{model}.lid176ftz.tsv",
-    }[kind]
-    with path.open(encoding="utf-8") as file:  # universal newlines, as the benchmark's script
-        rows = csv.DictReader(file, delimiter="\t" if kind == "reference" else ",")
-        return [row for row in rows if row["language"] == code]
-
-
-LCB_CODES = sorted(set(LANGUAGES) - {"bn", "sw", "te", "th"})
-
-
-@needs_shared
-@pytest.mark.parametrize("model", ["command-r", "llama-3-instruct"])
-@pytest.mark.parametrize("code", LCB_CODES)
-def test_parity_with_the_published_script(model: str, code: str, lid: LanguageIdentifier) -> None:
-    lang = language(code)
-    for package in {"zh": ["jieba"], "ja": ["fugashi", "unidic_lite"]}.get(code, []):
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"published {lang.name} tokens need {package}, which is not installed")
-    words = EnglishWords.read(SHARED / "lcb" / "words")
-    judge = ConfusionJudge(lang, split_line(lang, published=True), lid, words)
-    outcomes = defaultdict(list)
-    for row in _published(model, "completions", code):
-        outcome = judge.judge(row["completion"]).outcome
-        outcomes[row["task"], row["source"]].append((outcome, row["source"]))
-        outcomes[row["task"], "all"].append((outcome, row["source"]))
-    reference = _published(model, "reference", code)
-    assert {(row["task"], row["source"]) for row in reference} == set(outcomes)
-    for row in reference:
-        found, sources = zip(*outcomes[row["task"], row["source"]], strict=True)
-        rates = pass_rates(count_outcomes(found, sources), lang.wpr_applies)
-        assert f"{rates.lpr:.2%}" == row["lpr"], row
-        assert (f"{rates.wpr:.2%}" if lang.wpr_applies else "N/A") == row["wpr"], row
+def test_own_monolingual_prompts(tmp_path: Path) -> None:
+    source = tmp_path / "monolingual" / "own"
+    source.mkdir(parents=True)
+    rows = "".join(f"ప్రశ్న {i},mine,te\n" for i in range(4))
+    (source / "te.csv").write_text(f"prompt,source,language\n{rows}", encoding="utf-8")
+    objective = lcpr("te", tmp_path, settings=("monolingual",), search_items=2, held_out_items=2)
+    found = objective.score("search", [Completion(TELUGU, 9, "stop")] * 2)
+    assert {item.verdict["source"] for item in found.items} == {"monolingual/mine"}
+    assert found.scores["wpr"].value == 1.0  # Telugu script: English words are seen
 
 
 @needs_shared

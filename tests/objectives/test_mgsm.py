@@ -1,15 +1,12 @@
-import json
 import pickle
 from pathlib import Path
 
 import pytest
 
-from objectives.datasets import read_exemplars
 from objectives.errors import DataError, LanguageError, ObjectiveError, SettingError
-from objectives.languages import MGSM_CODES, language
-from objectives.mgsm import mgsm_prompt
-from objectives.types import Completion
-from tests.objectives.conftest import DATA, SHARED, mgsm, needs_shared
+from objectives.mgsm_prompts import MODES
+from objectives.types import Completion, Decoding
+from tests.objectives.conftest import mgsm
 
 TELUGU = " మీనా వద్ద మొదట 4 ఆపిల్స్ ఉన్నాయి. తర్వాత మరో 3 వచ్చాయి. సమాధానం "
 ENGLISH = " She had four apples first and then she picked three more of them. The answer is "
@@ -24,43 +21,30 @@ def targets(objective, split="search") -> list[str]:
     return [str(item.verdict["target"]) for item in objective.score(split, empty).items]
 
 
-@pytest.mark.parametrize("code", MGSM_CODES)
-@needs_shared
-def test_prompt_of_every_language(code: str) -> None:
-    words = language(code).mgsm_words
-    exemplars = read_exemplars(SHARED / "mgsm", language(code), 8)
-    prompt = mgsm_prompt("1 + 1?", exemplars, language(code), None)
-    blocks = prompt.split("\n\n")
-    assert len(blocks) == 9
-    assert all(block.startswith(words.question) for block in blocks)
-    assert all(f"\n{words.answer}" in block for block in blocks)
-    assert blocks[-1] == f"{words.question}1 + 1?\n{words.answer}"
-
-
-def test_prompt_is_exactly_this() -> None:
-    exemplars = read_exemplars(DATA / "mgsm", language("en"), 1)
-    assert mgsm_prompt("What is 1 + 1?", exemplars, language("en"), None) == (
-        "Question: Sam has 2 pens and buys 4. How many pens has he?\n"
-        "Step-by-Step Answer: Sam had 2 pens. He bought 4 more. 2 + 4 = 6. The answer is 6.\n\n"
-        "Question: What is 1 + 1?\nStep-by-Step Answer:"
-    )
-
-
-@pytest.mark.parametrize("template", ["Q: {question} A:", "Q: {question}\nA:\n"])
-def test_template_replaces_the_words_in_the_shots_too(template: str) -> None:
-    exemplars = read_exemplars(DATA / "mgsm", language("en"), 1)
-    shot, question = mgsm_prompt("{x}?", exemplars, language("en"), template).split("\n\n")
-    ask = template.replace("{question}", "Sam has 2 pens and buys 4. How many pens has he?")
-    gap = "" if template.endswith("\n") else " "
-    assert shot == f"{ask}{gap}Sam had 2 pens. He bought 4 more. 2 + 4 = 6. The answer is 6."
-    assert question == template.replace("{question}", "{x}?")
-
-
 def test_requests_are_greedy_and_stop_at_the_next_question() -> None:
     (request, *_) = mgsm().requests("search")
     assert (request.sampling.temperature, request.seed) == (0.0, None)
-    assert request.sampling.stop == ("\n\n", "\nప్రశ్న:")
+    assert request.sampling.stop == ("ప్రశ్న:", "</s>", "<|im_end|>")
+    assert isinstance(request.prompt, str)
     assert request.prompt.count("ప్రశ్న:") == 3
+    (own,) = {r.sampling.stop for r in mgsm(stop=("#",)).requests("search")}
+    assert own == ("#",)
+
+
+def test_decoding_is_not_for_mgsm() -> None:
+    objective = mgsm()
+    asked = Decoding(temperature=0.7, top_p=0.5, beam_width=4, shots=1)
+    assert objective.requests("search", asked) == objective.requests("search")
+    completions = [answer(TELUGU + "7.")] * 4
+    assert objective.score("search", completions, asked) == objective.score("search", completions)
+
+
+def test_chat_asks_in_turns() -> None:
+    (request, *_) = mgsm(chat=True).requests("search")
+    assert isinstance(request.prompt, tuple)
+    assert [turn.role for turn in request.prompt] == ["user", "assistant"] * 2 + ["user"]
+    found = mgsm(chat=True).score("search", [answer(TELUGU + "7.")] * 4)
+    assert found.items[0].prompt == request.prompt
 
 
 def test_no_exemplars_file_is_needed_without_shots(tmp_path: Path) -> None:
@@ -109,10 +93,59 @@ def test_all_scores_of_a_mixed_set() -> None:
     assert flexible.score("search", completions).scores["accuracy"].value == 0.6
 
 
+MODE_ANSWERS = {  # right by the strict way of one mode, for a target of {}
+    "native_cot": "మొదట 4, తర్వాత 3. సమాధానం {}.",
+    "english_cot": "First 4, then 3 more. The answer is {}.",
+    "direct": " ${}.",
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_strict_way_is_the_mode_s(mode: str) -> None:
+    objective = mgsm(mode=mode, search_items=3, held_out_items=7)
+    written = zip(MODE_ANSWERS.values(), targets(objective), strict=True)
+    completions = [answer(text.format(target)) for text, target in written]
+    found = objective.score("search", completions)
+    assert [item.verdict["correct_strict"] for item in found.items] == [
+        name == mode for name in MODE_ANSWERS
+    ]
+    assert found.scores["accuracy_flexible"].value == 1.0
+
+
+def test_a_bare_number_is_in_no_language() -> None:
+    found = mgsm(mode="direct").score("search", [answer("7")] * 4)
+    for name in ("in_language", "right_and_in_language"):
+        assert (found.scores[name].value, found.scores[name].n_total) == (None, 4)
+    assert {item.verdict["in_language"] for item in found.items} == {None}
+    assert found.infeasible is None
+    assert found.scores["mgsm_coverage"].value == 0.0
+
+
+def test_english_reasoning_is_not_in_the_language_asked_in() -> None:
+    found = mgsm(mode="english_cot").score("search", [answer(ENGLISH + "7.")] * 4)
+    assert found.scores["in_language"].value == 0.0
+    assert found.items[0].verdict["extracted"] == "7"
+
+
+def test_what_follows_the_next_question_does_not_count() -> None:
+    text = " సమాధానం 7.\n\nప్రశ్న: 1 + 1?\nదశలవారీగా సమాధానం: సమాధానం 2."
+    found = mgsm(extraction="flexible").score("search", [answer(text)] * 4)
+    assert {item.verdict["extracted"] for item in found.items} == {"7"}
+
+
+def test_the_interval_is_wilson_s() -> None:
+    objective = mgsm()
+    right = [answer(f"సమాధానం {target}.") for target in targets(objective)]
+    score = objective.score("search", [*right[:3], answer("")]).scores["accuracy"]
+    # Wilson's 95% interval of 3 of 4, from its closed form
+    assert (score.low, score.high) == pytest.approx((0.3006, 0.9544), abs=1e-4)
+    assert (score.value, score.n_scored, score.n_total) == (0.75, 4, 4)
+
+
 def test_thousands_separator_in_the_target() -> None:
     objective = mgsm("en", search_items=9, held_out_items=1)
     t = targets(objective) + targets(objective, "held_out")
-    assert sorted(t, key=int)[-1] == "2125"
+    assert max(t, key=int) == "2125"
 
 
 def test_saying_nothing_is_infeasible_and_has_no_rate() -> None:
@@ -165,52 +198,6 @@ def test_an_objective_pickles() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", r"mgsm_te\.tsv: the file is empty"),
-        (b"q 1\t1\nq 2 2\n", r"mgsm_te\.tsv, line 2: expected 2 fields, found 1\. Each line is"),
-        (b"q 1\t1\n\nq 2\t2\n", "line 2: expected 2 fields, found an empty line"),
-        (b"q 1\t1\nq 2\tten\n", "line 2: the answer 'ten' is not one number"),
-        (b"q 1\t1\nq 2\t12 cups\n", "line 2: the answer '12 cups' is not one number"),
-        (b"q 1\t1\nq 2\t\n", "line 2: the answer '' is not one number"),
-        (b"q 1\t1\nq 2\t2\nq 1\t1\n", "line 3: the question of line 1 again"),
-        (b"q 1\t1\nq \xff\t2\n", "line 2: not UTF-8"),
-        (b"q 1\t1\nq 2\t2\n", r"mgsm_te\.tsv has 2 items; search_items 4 \+ held_out_items 6 = 10"),
-        (None, r"mgsm_te\.tsv: cannot be read .* Name the folder of the MGSM files"),
-    ],
-)
-def test_bad_data_files(tmp_path: Path, content: bytes | None, message: str) -> None:
-    if content is not None:
-        (tmp_path / "mgsm_te.tsv").write_bytes(content)
-    with pytest.raises(DataError, match=message):
-        mgsm("te", tmp_path, shots=0)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ('{"exemplars":\n{"te": }', r"exemplars\.json, line 2: not JSON"),
-        ('{"exemplars": {}}', "no exemplars of 'te' in the expected shape"),
-        ('{"exemplars": {"te": {"1": {"q": "a"}}}}', "no exemplars of 'te' in the expected shape"),
-        ('{"exemplars": {"te": {}}}', "0 exemplars of 'te', shots 2 are asked for"),
-    ],
-)
-def test_bad_exemplars(tmp_path: Path, content: str, message: str) -> None:
-    (tmp_path / "mgsm_te.tsv").write_bytes((DATA / "mgsm" / "mgsm_te.tsv").read_bytes())
-    (tmp_path / "exemplars.json").write_text(content, encoding="utf-8")
-    with pytest.raises(DataError, match=message):
-        mgsm("te", tmp_path)
-
-
-def test_exemplars_in_other_words(tmp_path: Path) -> None:
-    rows = json.loads((DATA / "mgsm" / "exemplars.json").read_text(encoding="utf-8"))
-    rows["exemplars"]["te"] = rows["exemplars"]["en"]
-    (tmp_path / "exemplars.json").write_text(json.dumps(rows), encoding="utf-8")
-    with pytest.raises(DataError, match="exemplar 1 of 'te' does not begin with 'ప్రశ్న: '"):
-        read_exemplars(tmp_path, language("te"), 2)
-
-
-@pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
         ({"search_items": 0}, SettingError, "search_items is 0: at least 1"),
@@ -219,6 +206,12 @@ def test_exemplars_in_other_words(tmp_path: Path) -> None:
         ({"shots": 3}, DataError, "2 exemplars of 'te', shots 3"),
         ({"shots": -1}, SettingError, "shots is -1"),
         ({"max_tokens": 0}, SettingError, "max_tokens is 0"),
+        (
+            {"mode": "english"},
+            SettingError,
+            "mode is 'english': it is one of native_cot, english_cot",
+        ),
+        ({"data_dir": None}, DataError, "MGSM: no data is named"),
         ({"template": "Q: A:"}, SettingError, r"must hold \{question\} once"),
         ({"coverage_floor": 50}, SettingError, "coverage_floor is 50: it is a share"),
         ({"code": "xx"}, LanguageError, "unknown language 'xx'"),

@@ -1,9 +1,7 @@
 import numpy as np
 import pytest
 
-from objectives.datasets import LcbPrompt
 from objectives.rates import Outcome, count_outcomes
-from objectives.splits import item_seed, split_items
 from objectives.stats import (
     lcpr_interval,
     mcnemar,
@@ -13,7 +11,7 @@ from objectives.stats import (
     wilson,
 )
 
-L, P = Outcome.LINE_ERROR, Outcome.PASS
+L, W, P = Outcome.LINE_ERROR, Outcome.WORD_ERROR, Outcome.PASS
 
 
 @pytest.mark.parametrize(
@@ -97,27 +95,60 @@ def test_lcpr_interval_matches_its_normal_approximation() -> None:
     assert lcpr_interval(counts, False, seed=0) == lcpr_interval(counts, False, seed=0)
 
 
+def test_lcpr_interval_is_that_of_resampled_responses() -> None:
+    outcomes = {"s": np.array([P] * 30 + [L] * 20), "t": np.array([P] * 40 + [W] * 10)}
+    strata = [name for name, those in outcomes.items() for _ in those]
+    counts = count_outcomes(np.concatenate(list(outcomes.values())).tolist(), strata)
+    rng = np.random.default_rng(7)
+    drawn = []
+    for _ in range(4000):  # responses with replacement, source by source
+        s, t = (rng.choice(those, len(those)) for those in outcomes.values())
+        lpr = ((s != L).mean() + (t != L).mean()) / 2
+        wpr = ((s != W)[s != L].mean() + (t != W)[t != L].mean()) / 2
+        drawn.append(2 * lpr * wpr / (lpr + wpr))
+    expected = np.quantile(drawn, [0.025, 0.975])
+    assert lcpr_interval(counts, wpr_applies=True) == pytest.approx(tuple(expected), abs=0.008)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "wpr_applies", "low", "high"),
+    [  # all resamples agree: Wilson's ends at 100 of 100 and 0 of 100 are 96.3% and 3.7%
+        ([P] * 100, True, 0.963, 1.0),
+        ([P] * 100, False, 0.963, 1.0),
+        ([L] * 100, True, 0.0, 2 * 0.037 / 1.037),
+        ([W] * 100, True, 0.0, 2 * 0.037 / 1.037),
+    ],
+)
+def test_lcpr_interval_of_equal_outcomes(outcomes, wpr_applies, low, high) -> None:
+    counts = count_outcomes(outcomes, ["s"] * 100)
+    assert lcpr_interval(counts, wpr_applies) == pytest.approx((low, high), abs=1e-3)
+
+
+def test_paired_lcpr_weighs_sources_the_same() -> None:
+    strata = ["s"] * 90 + ["t"] * 10
+    a, b = [P] * 100, [P] * 90 + [L] * 10
+    assert paired_lcpr(a, b, strata, wpr_applies=False).difference == pytest.approx(0.5)
+    b = [P] * 90 + [W, P] * 5
+    found = paired_lcpr(a, b, strata, wpr_applies=True)
+    assert found.difference == pytest.approx(1 - 2 * 0.75 / 1.75)
+    assert found.low < found.difference < found.high
+
+
+@pytest.mark.parametrize(("gain", "significant"), [(2, False), (12, True)])
+def test_p_value_and_interval_agree(gain: int, significant: bool) -> None:
+    a, b = [P] * 60 + [L] * 40, [P] * (60 - gain) + [L] * (40 + gain)
+    found = paired_lcpr(a, b, ["s"] * 100, wpr_applies=False)
+    assert (found.p_value < 0.05) is significant
+    assert (found.low > 0) is significant
+    assert found.p_value == paired_lcpr(b, a, ["s"] * 100, wpr_applies=False).p_value
+
+
+def test_pairs_need_the_same_prompts() -> None:
+    with pytest.raises(ValueError, match="the same items twice: 1 and 2"):
+        paired_lcpr([P], [P, L], ["s"], wpr_applies=False)
+
+
 @pytest.mark.parametrize(("a", "b"), [([], []), ([True], [True, False])])
 def test_pairs_must_match(a: list[bool], b: list[bool]) -> None:
     with pytest.raises(ValueError, match="the same items twice"):
         paired_accuracy(a, b)
-
-
-def test_every_prefix_of_a_split_is_stratified() -> None:
-    items = [
-        LcbPrompt(f"{s}{i}", s, "") for s, n in (("a", 60), ("b", 30), ("c", 10)) for i in range(n)
-    ]
-    parts = split_items(items, 50, 50, 0, "here")
-    for part in (parts.search, parts.held_out, parts.search[:20]):
-        share = {s: sum(x.stratum == s for x in part) / len(part) for s in "abc"}
-        assert share == {
-            s: pytest.approx(v, abs=0.06) for s, v in zip("abc", (0.6, 0.3, 0.1), strict=True)
-        }
-    assert sorted(x.id for x in parts.search + parts.held_out) == sorted(x.id for x in items)
-    assert split_items(items, 50, 20, 0, "here").search == parts.search
-    assert split_items(items, 50, 20, 0, "here").hash != parts.hash
-
-
-def test_item_seeds_are_fixed() -> None:
-    assert item_seed(0, "x") == 1843849874  # the first 31 bits of SHA-256 of "0:x"
-    assert len({item_seed(seed, name) for seed in range(5) for name in "abc"}) == 15

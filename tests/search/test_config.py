@@ -58,7 +58,11 @@ def test_a_family_of_ones_own(tmp_path: Path) -> None:
         (["search.trials=["], LANG, r"an override cannot be applied"),
         ([], {}, r"lang: missing"),
         ([], {"lang": "../x"}, r"lang = '../x': String should match"),
-        (["objective=mgsm_lcb"], LANG, r"mgsm.data_dir = None: .*--mgsm-dir"),
+        (
+            ["objective=mgsm_lcb"],
+            LANG,
+            r"(?s)2 faults.*objective.mgsm.*--mgsm-dir.*lcpr.data_dir.*--lcb-dir",
+        ),
         (["search.trials=0", "search.engines=0"], LANG, r"(?s)2 faults.*trials.*engines"),
     ],
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from objectives.types import Decoding
 from search.errors import RecipeError
 from search.recipe import (
     AnyRecipe,
@@ -59,6 +61,22 @@ SAME = [
     (soup(0, 1, 10, 1.0), Single("lang/1"), "a soup of one"),
     (soup(0, 1, 10, 0.0), Single("task/0"), "a soup of the other"),
     (soup(0, 1, 10), Recipe(0, 1, 0, 0, 4, 6), "an even soup"),
+    (R, replace(R, decoding=Decoding()), "a decoding that says nothing"),
+    (
+        replace(R, decoding=Decoding(temperature=0.0, top_p=0.5)),
+        replace(R, decoding=Decoding(temperature=0.0)),
+        "a nucleus without sampling",
+    ),
+    (
+        Single("base", Decoding(temperature=0.7, beam_width=4)),
+        Single("base", Decoding(beam_width=4)),
+        "a temperature beside beams",
+    ),
+    (
+        replace(soup(0, 1, 10, 1.0), decoding=Decoding(shots=1)),
+        Single("lang/1", Decoding(shots=1)),
+        "a soup of one, decoded alike",
+    ),
 ]
 
 
@@ -74,6 +92,8 @@ DIFFERENT = [
     (R, replace(R, non_layer="lang")),
     (soup(0, 1, 10, 0.3), Recipe(0, 1, 0, 0, 10, 0, 0.7, 0.3)),  # embeddings .7/.3 or .5/.5
     (Single("base"), Single("task/0")),
+    (R, replace(R, decoding=Decoding(temperature=0.7))),
+    (Single("base", Decoding(shots=1)), Single("base", Decoding(shots=5))),
 ]
 
 
@@ -99,15 +119,20 @@ def test_key_is_stable() -> None:
         (Single("task/1"), "te math expert m1"),
         (Single("lang/0"), "te language expert l0"),
         (Single("reference/joint"), "te joint"),
+        (Single("base", Decoding(0.7, 0.9, shots=5)), "te base T0.7 p0.9 shots5"),
+        (replace(R, t_b=0, decoding=Decoding(beam_width=4)), "te b3 u1 tb0 tu0 m0-l1 beam4"),
     ],
 )
 def test_label(recipe: AnyRecipe, name: str) -> None:
     assert label(recipe, "te", 10) == name
 
 
-@pytest.mark.parametrize("recipe", [R, soup(0, 1, 10, 0.3), Single("base")])
+@pytest.mark.parametrize(
+    "recipe",
+    [R, soup(0, 1, 10, 0.3), Single("base"), replace(R, decoding=Decoding(0.0, beam_width=2))],
+)
 def test_json_round_trip(recipe: AnyRecipe) -> None:
-    assert from_dict(to_dict(recipe)) == recipe
+    assert from_dict(json.loads(json.dumps(to_dict(recipe)))) == recipe
 
 
 @pytest.mark.parametrize(
@@ -115,9 +140,10 @@ def test_json_round_trip(recipe: AnyRecipe) -> None:
     [
         ({"kind": "ties"}, "kind = 'ties' is not one of swap, single"),
         ({"kind": "single"}, "source"),
+        ({"kind": "single", "source": "base", "decoding": {"heat": 1}}, "heat"),
     ],
 )
-def test_unknown_json(data: dict[str, str], message: str) -> None:
+def test_unknown_json(data: dict[str, object], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         from_dict(data)
 

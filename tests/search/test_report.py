@@ -13,9 +13,10 @@ from rich.console import Console
 from objectives.stats import proportion
 from objectives.types import ItemResult, Score, Split
 from search.choose import Choice, Row, final_rows, recommend
+from search.comparison import Report, accuracy_difference, build, lcpr_difference
 from search.recipe import AnyRecipe, Recipe, Single, key, label, soup
 from search.records import Origin, Record, Records, State, StudyHead, pack_items
-from search.report import Report, _paired, build, markdown, show, tsv, write
+from search.report import markdown, show, tsv, write
 
 L = 10
 N = 200
@@ -55,7 +56,11 @@ def add(
         ItemResult("mgsm", f"q{i}", "p", "c", 3, "stop", {"correct": ok})
         for i, ok in enumerate(right)
     ]
-    items += [ItemResult("lcpr", f"q{i}", "p", "c", 3, "stop", {"lpr": True}) for i in range(5)]
+    confused = round(10 * (1 - accuracy))
+    items += [
+        ItemResult("lcpr", f"p{i}", "p", "c", 3, "stop", {"outcome": outcome, "source": "okapi"})
+        for i, outcome in enumerate(["LINE_ERROR"] * confused + ["PASS"] * (10 - confused))
+    ]
     scores = {
         "accuracy": proportion(sum(right), N, N),
         "lcpr": Score(0.97, 0.94, 0.99, 98, 100),
@@ -133,10 +138,27 @@ def test_pairs_are_formed_by_item_not_by_place(records: Records) -> None:
     assert paired.difference == 0 and paired.p_value == 1.0 and paired.low < 0 < paired.high
 
 
+def item(objective: str, name: str, **verdict: object) -> dict[str, object]:
+    return {"objective": objective, "id": name, "verdict": verdict}
+
+
 def test_only_items_that_both_have_are_compared() -> None:
-    paired = _paired({"a": True, "b": False, "c": True}, {"c": True, "b": True, "d": False})
+    a = [item("mgsm", name, correct=name != "b") for name in "abc"]
+    b = [item("mgsm", name, correct=name != "d") for name in "cbd"]
+    b.append(item("lcpr", "a", correct=True))
+    paired = accuracy_difference(a, b)
     assert paired is not None and (paired.n, paired.difference) == (2, -0.5)
-    assert _paired({"a": True}, {"b": True}) is None
+    assert accuracy_difference(a[:1], b) is None
+
+
+def test_lcpr_is_compared_prompt_by_prompt() -> None:
+    good, bad = ("PASS", "LINE_ERROR")
+    a = [item("lcpr", str(i), outcome=good, source="okapi") for i in range(40)]
+    b = [item("lcpr", str(i), outcome=(good, bad)[i < 10], source="okapi") for i in range(40)]
+    paired = lcpr_difference(a, b, "sw")
+    assert paired is not None and (paired.n, paired.difference) == (40, 0.25)
+    assert 0.1 < paired.low < 0.25 < paired.high < 0.45 and paired.p_value < 0.001
+    assert lcpr_difference(a, b[:0], "sw") is None
 
 
 def test_notes_of_a_finished_study(records: Records) -> None:
@@ -144,6 +166,7 @@ def test_notes_of_a_finished_study(records: Records) -> None:
     assert "compared 8 recipes on 200 items" in notes
     assert "85.0% of the recommended recipe is optimistic, held out it has 80.0%" in notes
     assert "Best expert on these items: te math expert m0." in notes
+    assert "against its language expert: +42.7 points (+" in notes
     assert "default recipe" not in notes  # 60% is far below the interval of 80%
     assert "Latin" not in notes
 
@@ -254,7 +277,8 @@ def test_markdown_and_tsv_hold_the_same_rows(records: Records, tmp_path: Path) -
     assert len(values) == 8
     assert values[0]["accuracy"] == "80.0" and values[0]["to_soup"] == "25.0"
     assert values[0]["lcpr_n"] == "98" and float(values[0]["to_expert_p"]) < 0.001
-    assert values[2]["to_soup"] == ""
+    assert values[0]["lcpr_to_expert"] == "31.7" and float(values[0]["lcpr_to_expert_p"]) < 0.05
+    assert values[2]["to_soup"] == values[2]["lcpr_to_soup"] == ""
     assert [f.read_text("utf-8") for f in write(report, tmp_path)] == [text, tsv(report)]
 
 

@@ -93,6 +93,8 @@ BAD = [
     ("empty data", _lines(""), r"mgsm_te.tsv"),
     ("malformed data", _lines("1 + 1 = ?\t2\nno tab here\n"), r"mgsm_te.tsv(:|, line )2"),
     ("too few items", _more("objective.mgsm.search_items=7"), r"12 items; .*7 \+ .*6 = 13"),
+    ("no chat template", _more("objective.chat=true"), r"objective.chat: .* no chat template"),
+    ("no examples", _more("space.decoding.shots=[1]"), r"shots.*examples|examples.*shots"),
     ("missing data", lambda s: (s.mgsm / "mgsm_te.tsv").unlink(), r"mgsm_te.tsv"),
 ]
 

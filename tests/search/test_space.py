@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from objectives.types import Decoding
 from search.errors import ConfigError
 from search.recipe import Recipe, Single, from_dict, key, soup, to_dict, validate
 from search.space import BASELINE, Space, baselines, make_space
@@ -81,6 +82,40 @@ def test_default_recipe_is_the_papers_scaled(n_layers: int, zones: tuple[int, ..
     study = optuna.create_study()
     study.enqueue_trial(within.default_points()[-1])
     assert from_dict(json.loads(within(study.ask())["recipe"])) == recipe
+
+
+DECODING: dict[str, Any] = {
+    "decoding": {"temperature": (0.0, 0.3, 0.7), "beam_width": (4,)},
+    "own_decoding": Decoding(temperature=0.3, top_p=0.75, beam_width=1, shots=0),
+}
+
+
+def test_decoding_is_searched_beside_its_own_values() -> None:
+    within = space(**DECODING)
+    found = {recipe.decoding for recipe, _ in asked(300, within)}
+    temperatures = (None, 0.0, 0.7)
+    beams = (None, 4)
+    assert found == {
+        None if t is None and w is None else Decoding(temperature=t, beam_width=w)
+        for t in temperatures
+        for w in beams
+    }
+    assert within.default_recipe((1, 2)).decoding is None
+    study = optuna.create_study()
+    study.enqueue_trial(within.default_points()[0])
+    assert within(study.ask())["key"] == key(space().default_recipe((0, 0)), 10)
+
+
+def test_exhausting_a_space_with_decoding() -> None:
+    within = space(2, n_task=1, n_lang=1, shares=(0.5, 0.5, 0.1), **DECODING)
+    keys = {key(recipe, 2) for recipe in within.recipes()}
+    plain = {key(recipe, 2) for recipe in space(2, n_task=1, n_lang=1).recipes()}
+    assert len(keys) > 2 * len({k for k in keys if k in plain}) > 0
+    while (point := within.unseen(0)) is not None:
+        study = optuna.create_study()
+        study.enqueue_trial(point)
+        within.seen.add(within(study.ask())["key"])
+    assert within.seen == keys
 
 
 @given(st.integers(0, 5))

@@ -10,7 +10,16 @@ from typing import Any, ClassVar
 
 import pytest
 
-from objectives.types import Completion, Evaluation, ItemResult, Request, Sampling, Score, Split
+from objectives.types import (
+    Completion,
+    Decoding,
+    Evaluation,
+    ItemResult,
+    Request,
+    Sampling,
+    Score,
+    Split,
+)
 from search.engine import EngineOptions, Materialised, NonFinite
 from search.errors import EngineDeadError, MaterialiseError
 from search.family import Family
@@ -27,11 +36,13 @@ class Echo:
     metric: str
     infeasible: str | None = None
 
-    def requests(self, split: Split) -> Sequence[Request]:
-        return [Request(f"{self.name} {split} {i}", Sampling(8)) for i in range(3)]
+    def requests(self, split: Split, decoding: Decoding | None = None) -> Sequence[Request]:
+        return [Request(f"{self.name} {split} {decoding} {i}", Sampling(8)) for i in range(3)]
 
-    def score(self, split: Split, completions: Sequence[Completion]) -> Evaluation:
-        right = [c.text.startswith(f"{self.name} {split}") for c in completions]
+    def score(
+        self, split: Split, completions: Sequence[Completion], decoding: Decoding | None = None
+    ) -> Evaluation:
+        right = [c.text.startswith(f"{self.name} {split} {decoding} ") for c in completions]
         share = sum(right) / len(right)
         items = tuple(
             ItemResult(self.name, str(i), "", c.text, c.n_tokens, "stop", {"correct": ok})
@@ -88,6 +99,13 @@ def test_scored(runner: TrialRunner) -> None:
     assert set(found.seconds) == {"materialise", "generate", "score", "total"}
     items = [json.loads(line) for line in gzip.decompress(found.items).decode().splitlines()]
     assert [item["objective"] for item in items] == ["math"] * 3 + ["words"] * 3
+
+
+def test_decoding_of_the_recipe_reaches_prompts_and_scores(runner: TrialRunner) -> None:
+    found = runner.run(Single("base", Decoding(temperature=0.7)), "search")
+    items = [json.loads(line) for line in gzip.decompress(found.items).decode().splitlines()]
+    assert all("temperature=0.7" in item["completion"] for item in items)
+    assert found.scores["accuracy"].value == 1
 
 
 def test_engine_is_built_once(runner: TrialRunner) -> None:
