@@ -20,7 +20,7 @@ def check_sampling(sampling: Sampling) -> Sampling:
     """
     for name, value, fine, wanted in (
         ("max_tokens", sampling.max_tokens, sampling.max_tokens >= 1, "at least 1 is needed"),
-        ("temperature", sampling.temperature, 0 <= sampling.temperature < 100, "0 is greedy"),
+        ("temperature", sampling.temperature, 0 <= sampling.temperature <= 2, "0 to 2 are allowed"),
         ("top_p", sampling.top_p, 0 < sampling.top_p <= 1, "above 0, up to 1 are allowed"),
         ("beam_width", sampling.beam_width, sampling.beam_width >= 1, "1 is no beam search"),
     ):

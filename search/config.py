@@ -29,11 +29,12 @@ _PATH_KEYS = {"base", "task", "language", "references", "data_dir", "examples", 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
-Temperature = Annotated[float, Field(ge=0)]
+Temperature = Annotated[float, Field(ge=0, le=2)]  # vLLM refuses more
 Nucleus = Annotated[float, Field(gt=0, le=1)]
 Beams = Annotated[int, Field(ge=1, le=64)]
 FewShots = Annotated[int, Field(ge=0, le=5)]
 Range = tuple[Count, Count]
+Location = Annotated[str, Field(min_length=1)]
 
 
 class Strict(BaseModel):
@@ -43,13 +44,19 @@ class Strict(BaseModel):
 
 
 class FamilyConfig(Strict):
-    """Folders of a family; relative ones are looked up beside the YAML, then from here."""
+    """Where a family's models are: folders, or `org/name@revision` on the Hugging Face hub.
+
+    Relative folders are looked up beside the YAML, then from here; a folder that exists comes
+    before a hub id. A folder may be a whole model or a LoRA adapter (PEFT) of the base. `allow_bin`
+    reads pickled weights where a model has no safetensors.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    base: Path
-    task: Annotated[tuple[Path, ...], Field(min_length=1)]
-    language: Annotated[dict[str, tuple[Path, ...]], Field(min_length=1)]
-    references: dict[str, Path] = {}
+    base: Location
+    task: Annotated[tuple[Location, ...], Field(min_length=1)]
+    language: Annotated[dict[str, tuple[Location, ...]], Field(min_length=1)]
+    references: dict[str, Location] = {}
+    allow_bin: bool = False
 
     @model_validator(mode="after")
     def _experts(self) -> FamilyConfig:

@@ -120,7 +120,8 @@ def test_decoding_of_one_call(examples: Path) -> None:
 @pytest.mark.parametrize(
     ("decoding", "message"),
     [
-        (Decoding(temperature=-0.1), "temperature is -0.1: 0 is greedy"),
+        (Decoding(temperature=-0.1), "temperature is -0.1: 0 to 2"),
+        (Decoding(temperature=2.5), "temperature is 2.5: 0 to 2"),
         (Decoding(temperature=float("nan")), "temperature is nan"),
         (Decoding(top_p=0.0), "top_p is 0.0: above 0, up to 1 are allowed"),
         (Decoding(beam_width=0), "beam_width is 0: 1 is no beam search"),

@@ -32,7 +32,7 @@ def test_demo_paths_do_not_depend_on_the_working_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     config = load([], LANG)
-    assert config.family.base.is_dir() and config.objective.mgsm.data_dir.is_dir()
+    assert Path(config.family.base).is_dir() and config.objective.mgsm.data_dir.is_dir()
 
 
 def test_a_family_of_ones_own(tmp_path: Path) -> None:
@@ -41,8 +41,8 @@ def test_a_family_of_ones_own(tmp_path: Path) -> None:
     file = tmp_path / "my.yaml"
     file.write_text("name: mine\nbase: base\ntask: [m]\nlanguage: {te: [g]}\nreferences: {j: m}\n")
     config = load([f"family={file}"], LANG)
-    assert config.family.base == tmp_path / "base"
-    assert config.family.language == {"te": (tmp_path / "g",)}
+    assert config.family.base == str(tmp_path / "base")
+    assert config.family.language == {"te": (str(tmp_path / "g"),)}
     assert validate(config.model_dump(mode="json")) == config
 
 
