@@ -18,6 +18,7 @@ from mlflow.tracking import MlflowClient
 from tests.e2e.commands import SMALL, finish, run, start, trials
 
 TRIALS = 6
+BASELINES = 1 + 2 + 2 + 1
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +52,10 @@ def disturbed(output: str, out: Path) -> Iterator[Disturbed]:
     stopped = start(*common, "--study=stopped", "--trials=500")
     killed = start(*common, "--study=killed", f"--trials={TRIALS}")
     try:
-        wait_for_trials(out / "killed", 9 + 2, killed)  # in the search, after the baselines
+        wait_for_trials(out / "killed", BASELINES + 3, killed)  # in the search, after the baselines
         killed.kill()
         killed.wait()
-        wait_for_trials(out / "stopped", 9, stopped)
+        wait_for_trials(out / "stopped", BASELINES, stopped)
         stopped.send_signal(signal.SIGINT)
         text, _ = stopped.communicate(timeout=120)
         yield Disturbed(trials(out / "killed"), text, stopped.returncode)
@@ -82,7 +83,7 @@ def test_table_and_records(output: str, out: Path) -> None:
     assert "mlflow ui --backend-store-uri sqlite:///" in output
     found = trials(out / "first")
     assert counts(out / "first")["search"] == TRIALS
-    assert counts(out / "first")["baseline"] == 1 + 3 + 3 + 1
+    assert counts(out / "first")["baseline"] == BASELINES
     assert all(t["state"] == "scored" for t in found), [t["reason"] for t in found]
     for trial in found:
         accuracy = trial["scores"]["accuracy"]
@@ -107,7 +108,7 @@ def test_search_and_held_out_items_never_overlap(output: str, out: Path) -> None
 
 def test_mlflow_holds_parent_and_children(output: str, out: Path) -> None:
     client = MlflowClient(f"sqlite:///{out}/mlflow.db")
-    (experiment,) = [e for e in client.search_experiments() if e.name == "layer-swap/demo/te"]
+    (experiment,) = [e for e in client.search_experiments() if e.name == "layer-swap/small/te"]
     runs = client.search_runs([experiment.experiment_id], max_results=1000)
     (parent,) = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
     children = {r.info.run_name: r for r in runs if r is not parent}
@@ -141,10 +142,10 @@ def test_killed_driver_resumes(disturbed: Disturbed, out: Path) -> None:
     study = out / "killed"
     text = run("--resume", str(study))
     after = trials(study)
-    assert len(disturbed.killed) >= 9 + 2
+    assert len(disturbed.killed) >= BASELINES + 3
     assert after[: len(disturbed.killed)] == disturbed.killed
     assert len({(t["key"], t["split"]) for t in after}) == len(after)
-    assert counts(study)["search"] == TRIALS and counts(study)["baseline"] == 8
+    assert counts(study)["search"] == TRIALS and counts(study)["baseline"] == BASELINES
     assert counts(study)["final"] == counts(out / "first")["final"]
     assert "recommended" in text
 
@@ -154,4 +155,4 @@ def test_ctrl_c_ends_in_order(disturbed: Disturbed, out: Path) -> None:
     assert disturbed.exit_status == 130, text[-3000:]
     assert f"go on with: python -m search.run --resume {study}" in text
     assert "SEARCH items (optimistic)" in text
-    assert len(trials(study)) >= 9
+    assert len(trials(study)) >= BASELINES
