@@ -55,11 +55,20 @@ _FLEXIBLE = ("flexible", "flexible_low", "flexible_high")
 MGSM_HEAD = ("language", *_STRICT, *_FLEXIBLE, "n")
 
 
+_EXAMPLES = """examples:
+  python -m objectives.score lcb outputs/*.csv --words words
+  python -m objectives.score mgsm answers.jsonl --show-errors
+"""
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     raw = argparse.RawDescriptionHelpFormatter
     main_parser = argparse.ArgumentParser(
-        prog="python -m objectives.score", description="Scores completions that were made anywhere."
+        prog="python -m objectives.score",
+        description="Scores completions that were made anywhere.",
+        epilog=_EXAMPLES,
+        formatter_class=raw,
     )
     commands = main_parser.add_subparsers(dest="command", required=True)
     lcb = commands.add_parser(

@@ -26,7 +26,7 @@ from search.config import Config, ObjectiveConfig
 from search.decode import has_chat_template
 from search.engine import EngineOptions
 from search.errors import ConfigError
-from search.family import Family, FittedFamily, fit
+from search.family import Family, FittedFamily, examine
 from search.progress import ProgressDisplay
 from search.recipe import AnyRecipe, Recipe, key
 from search.records import Record, Records
@@ -63,12 +63,15 @@ def prepare(config: Config, name: str, records: Records, uri: str) -> Prepared:
     family = Family(**config.family.model_dump())
     sources = family.sources(config.lang)
     objectives = build_objectives(config.objective, config.lang)
-    if config.objective.chat and not has_chat_template(sources["base"]):
+    examined = examine(sources, allow_bin=family.allow_bin)
+    examined.raise_faults()
+    base = examined.opened["base"].path
+    if config.objective.chat and not has_chat_template(base):
         raise ConfigError(
-            f"objective.chat: the tokenizer in {sources['base']} has no chat template; leave "
+            f"objective.chat: the tokenizer in {base} has no chat template; leave "
             "--chat out, or put the instruction-tuned model's chat_template.jinja there"
         )
-    fitted = fit(sources, check_finite=config.search.check_finite)
+    fitted = examined.fit(check_finite=config.search.check_finite)
     wanted, lcpr = config.space, config.objective.lcpr
     shares = wanted.w_lang
     space = make_space(
@@ -162,9 +165,10 @@ def run(prepared: Prepared, console: Console) -> bool:
     )
     choice, rows = _final_rows(prepared)
     n_final = len(rows) + (choice is None)  # the recommended recipe is not known yet
-    display = ProgressDisplay(
-        console, len(first) + config.search.trials + n_final, len(records.trials)
-    )
+    rivals = config.search.baselines
+    n_final += len(set(rivals) & set(choose.RIVALS)) - len(choose.best_rivals(records.trials))
+    total = len(first) + config.search.trials + sum(rivals.values()) + n_final
+    display = ProgressDisplay(console, total, len(records.trials))
     finished = False
     try:
         finished = run_study(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from search.recipe import AnyRecipe, Recipe, Single, canonical, key, soup
+from search.recipe import AnyRecipe, Recipe, Single, Soup, canonical, key, soup
 from search.records import Record
 
 Row = tuple[str, AnyRecipe]
@@ -21,6 +21,13 @@ LANG_EXPERT = "language expert"
 RECOMMENDED = "recommended"
 DEFAULT = "default recipe"
 SOUP = "best soup"
+RIVALS = {
+    "task_arithmetic": "best task arithmetic",
+    "ties": "best TIES",
+    "dare_linear": "best DARE",
+    "slerp": "best SLERP",
+}
+"""Rival method -> role of its best recipe; soups have their own rule, `best_soup`."""
 CONTROL = "control b=u=0"
 
 
@@ -46,7 +53,7 @@ def scored(records: Iterable[Record]) -> list[Record]:
 def is_soup(recipe: AnyRecipe, n_layers: int) -> bool:
     """Whether every layer is an average, so that no layer is swapped."""
     form = canonical(recipe, n_layers)
-    return isinstance(form, Recipe) and form.t_b == n_layers
+    return isinstance(form, Soup) or (isinstance(form, Recipe) and form.t_b == n_layers)
 
 
 def pareto(records: Iterable[Record]) -> list[Record]:
@@ -111,6 +118,21 @@ def best_soup(records: Iterable[Record], n_layers: int) -> Record | None:
     return min(soups, key=lambda r: (-_accuracy(r), -_lcpr(r), r.key), default=None)
 
 
+def best_rivals(records: Iterable[Record]) -> list[Row]:
+    """Of each rival method that was searched, the recipe with the highest search accuracy.
+
+    Whatever its LCPR: a rival is not held to the rule that the recommended recipe must keep.
+    """
+    trials = scored(records)
+    rows: list[Row] = []
+    for method, role in RIVALS.items():
+        own = [r for r in trials if r.origin == method]
+        if own:
+            best = min(own, key=lambda r: (-_accuracy(r), -_lcpr(r), r.key))
+            rows.append((role, best.recipe))
+    return rows
+
+
 def control(recipe: Recipe) -> Recipe:
     """The same pair with b = u = t_b = t_u = 0: only what has no layer number is averaged."""
     return Recipe(recipe.task, recipe.lang, 0, 0, 0, 0, non_layer=recipe.non_layer)
@@ -134,16 +156,18 @@ def final_rows(
 
     Returns:
         Recommended, default, best soup by search accuracy (the even soup of the recommended pair if
-        none was scored), control of the recommended pair, experts, base, references. A recipe with
-        two roles is one row that names both.
+        none was scored), best of each rival method, control of the recommended pair, experts, base,
+        references. A recipe with two roles is one row that names both.
     """
+    trials = list(records)
     chosen = choice.record.recipe if choice else None
     pair = chosen if isinstance(chosen, Recipe) else default
-    found = best_soup(records, n_layers)
+    found = best_soup(trials, n_layers)
     rows: list[Row] = [(RECOMMENDED, chosen)] if chosen else []
     rows += [
         (DEFAULT, default),
         (SOUP, found.recipe if found else soup(pair.task, pair.lang, n_layers)),
+        *best_rivals(trials),
         (CONTROL, control(pair)),
     ]
     rows += [(_role(source), Single(source)) for source in sorted(sources, key=_source_order)]

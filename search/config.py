@@ -197,12 +197,16 @@ class EngineConfig(Strict):
 class SearchConfig(Strict):
     """How the study runs.
 
-    `trials` counts distinct recipes, the baselines that are scored first not included. `engines`
+    `trials` counts distinct recipes, the baselines that are scored first not included; `baselines`
+    gives rival merge methods a search with so many trials each. `engines`
     None takes as many as the machine or cluster has room for. `tolerance` is how far below the
     language expert's LCPR the recommended recipe may lie, as a share.
     """
 
     trials: Positive = 40
+    baselines: dict[
+        Literal["soup", "task_arithmetic", "ties", "dare_linear", "slerp"], Positive
+    ] = {}
     seed: int = 0
     sampler: Literal["tpe", "random", "nsga2"] = "tpe"
     startup_trials: Count = 10
@@ -304,7 +308,7 @@ def _resolve_paths(data: dict[str, Any], folder: Path) -> dict[str, Any]:
             return {key: resolve(inner) for key, inner in value.items()}
         if isinstance(value, list):
             return [resolve(inner) for inner in value]
-        beside = folder / value if isinstance(value, str) else None
+        beside = folder / value if isinstance(value, str) and value else None
         return str(beside.resolve()) if beside is not None and beside.exists() else value
 
     def walk(value: Any) -> Any:

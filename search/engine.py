@@ -153,8 +153,9 @@ class Engine:
             ) from error
         self._tokenizer: Any = self.llm.get_tokenizer()
         self._vocabulary: int = self.llm.model_config.get_vocab_size()
-        whole = self._vocabulary <= WHOLE_VOCABULARY
-        self._trace_top = self._vocabulary if whole else options.trace_top
+        self._trace_top = min(self._vocabulary, options.trace_top)
+        if self._vocabulary <= WHOLE_VOCABULARY:
+            self._trace_top = self._vocabulary
         self._loaded: dict[str, Any] = dict(plan(Single("base"), family.names, family.n_layers))
 
     def materialise(self, wanted: Plan) -> Materialised | NonFinite:
@@ -171,7 +172,7 @@ class Engine:
         """
         start = time.perf_counter()
         changed = self._changed(wanted)
-        jobs = [(name, tuple(map(tuple, wanted[name]))) for name in changed]
+        jobs = [(name, wanted[name].plain()) for name in changed]
         written = 0
         if jobs:
             try:

@@ -169,9 +169,9 @@ def _place_labels(
 
 
 def _cell(recipe: AnyRecipe, n_layers: int) -> tuple[int, int] | None:
-    """(b, u); None for single checkpoints, soups and whole language experts."""
+    """(b, u); None for whole language experts, soups and all that is not a swap."""
     form = canonical(recipe, n_layers)
-    if isinstance(form, Single) or n_layers in (form.b, form.t_b):
+    if not isinstance(form, Recipe) or n_layers in (form.b, form.t_b):
         return None
     return form.b, form.u
 

@@ -51,7 +51,7 @@ class ProgressDisplay:
         """A trial was handed to an engine."""
         self._running += 1
         self._begun = self._begun or time.monotonic()
-        stage = {"baseline": "baselines", "search": "search", "final": "held-out"}[origin]
+        stage = {"baseline": "baselines", "final": "held-out"}.get(origin, origin)
         self._progress.update(self._bar, stage=stage, status=self._status(name))
 
     def ended(self, record: Record) -> None:

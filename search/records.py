@@ -32,7 +32,8 @@ from search.recipe import AnyRecipe, from_dict, to_dict
 
 SCHEMA = 1
 State = Literal["scored", "infeasible", "failed"]
-Origin = Literal["baseline", "search", "final"]
+Origin = str
+"""`baseline`, `search` or `final`; of a rival method's trial, the method's name."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Record:
         key: key of the canonical recipe.
         split: the items it was scored on.
         state: scored; infeasible (with the reason); failed (with the cause).
-        origin: scored before the search, proposed by it, or for the final table.
+        origin: scored before the search, proposed by it or for a rival method, or for the final
+            table.
         label: a name a person can read.
         recipe: what was merged.
         scores: score name -> share with interval and counts; empty unless scored or infeasible.

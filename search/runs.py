@@ -60,7 +60,7 @@ def params_of(record: Record) -> dict[str, str]:
     """The fields of the recipe."""
     pair = {}
     if isinstance(record.recipe, Recipe):
-        pair = {"pair": f"m{record.recipe.task}-l{record.recipe.lang}"}
+        pair = {"pair": record.recipe.pair}
     return flatten(to_dict(record.recipe) | pair)
 
 

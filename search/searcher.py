@@ -1,9 +1,9 @@
 """What Tune asks for the next trial and tells of ended ones, around OptunaSearch.
 
 Owns the order of things: baselines, then the search until its budget or the space is used up, then
-the final table's recipes on the held-out items, all on the same live engines. A trial is written to
-the records before Optuna or any listener hears of it. Knows nothing of MLflow, figures or
-terminals.
+the rival methods' searches, then the final table's recipes on the held-out items, all on the same
+live engines. A trial is written to the records before Optuna or any listener hears of it. Knows
+nothing of MLflow, figures or terminals.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,7 +24,6 @@ from objectives.types import Split
 from search.errors import StudyError
 from search.recipe import AnyRecipe, from_dict, key, label, to_dict
 from search.records import Origin, Record, Records
-from search.space import Space
 from search.trainable import METRICS, Outcome
 
 REPEATS = 25
@@ -47,15 +46,59 @@ class Listener(Protocol):
         """A proposal was answered from the records."""
 
 
+class SearchSpace(Protocol):
+    """What is searched: `search.space.Space`, or a rival's `search.rivals.RivalSpace`."""
+
+    seen: set[str]
+
+    def unseen(self, seed: int) -> dict[str, Any] | None:
+        """Parameters of a recipe that was never proposed; None when there are none."""
+
+
+@dataclass(frozen=True, eq=False)
+class Phase:
+    """One search with a budget of its own.
+
+    Attributes:
+        origin: `search`, or the name of a rival method; counts the trials it proposed.
+        space: what is searched; all phases share one `seen`.
+        study: Optuna's study.
+        optuna_search: Tune's view of it.
+        trials: distinct recipes to score.
+    """
+
+    origin: Origin
+    space: SearchSpace
+    study: optuna.Study
+    optuna_search: OptunaSearch
+    trials: int
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """OptunaSearch's name of a trial that it waits to hear of."""
+
+    phase: Phase
+    name: str
+
+    def tell(self, record: Record) -> None:
+        """Values for a scored trial; an infeasible or failed one is FAIL in Optuna, not "worst"."""
+        if record.state == "scored":
+            values = {name: record.value(name) for name in METRICS}
+            self.phase.optuna_search.on_trial_complete(self.name, result=values)
+        else:
+            self.phase.optuna_search.on_trial_complete(self.name, error=True)
+
+
 @dataclass(frozen=True)
 class Running:
-    """A trial that an engine works on; `proposal` is OptunaSearch's name of it, if it has one."""
+    """A trial that an engine works on; the final table's trials were proposed by nobody."""
 
     recipe: AnyRecipe
     key: str
     origin: Origin
     split: Split
-    proposal: str | None
+    proposal: Proposal | None
 
 
 class StudySearcher(Searcher):
@@ -67,34 +110,32 @@ class StudySearcher(Searcher):
     def __init__(
         self,
         *,
-        optuna_search: OptunaSearch,
-        study: optuna.Study,
-        space: Space,
+        phases: Sequence[Phase],
+        lang: str,
+        n_layers: int,
         records: Records,
-        trials: int,
         engines: int | None,
         final: Callable[[], Iterable[AnyRecipe]],
         listeners: Iterable[Listener],
     ) -> None:
-        """Take up the study where its records end."""
+        """Take up the study where its records end; the phases follow one another."""
         super().__init__(metric=list(METRICS), mode=["max"] * len(METRICS))
-        self._optuna = optuna_search
-        self._study = study
-        self._space = space
+        self._phases = list(phases)
+        self._lang = lang
+        self._n_layers = n_layers
         self._records = records
-        self._trials = trials
         self._engines = engines
         self._final = final
         self._listeners = list(listeners)
         self._running: dict[str, Running] = {}
-        self._held: dict[str, list[str]] = {}
+        self._held: dict[str, list[Proposal]] = {}
         self._counter = itertools.count()
         self._queue: list[AnyRecipe] | None = None
-        self._exhausted = False
+        self._seen = self._phases[0].space.seen
         self._failures = 0
         self.finished = False
         self.fault: StudyError | None = None
-        space.seen.update(records.ended("search"))
+        self._seen.update(records.ended("search"))
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next recipe, None to be asked again later, or FINISHED."""
@@ -109,7 +150,7 @@ class StudySearcher(Searcher):
             self.finished = True
             return str(Searcher.FINISHED)
         self._running[trial_id] = proposal
-        name = label(proposal.recipe, self._space.lang, self._space.n_layers)
+        name = label(proposal.recipe, self._lang, self._n_layers)
         for listener in self._listeners:
             listener.started(name, proposal.origin)
         return {"recipe": json.dumps(to_dict(proposal.recipe)), "split": proposal.split}
@@ -131,10 +172,9 @@ class StudySearcher(Searcher):
         except StudyError as fault:
             self.fault = fault
             return
-        waiting = self._held.pop(running.key, [])
-        for proposal in [running.proposal, *waiting]:
+        for proposal in (running.proposal, *self._held.pop(running.key, [])):
             if proposal is not None:
-                self._tell(proposal, record)
+                proposal.tell(record)
         for listener in self._listeners:
             listener.ended(record)
         self._failures = self._failures + 1 if record.state == "failed" else 0
@@ -159,49 +199,49 @@ class StudySearcher(Searcher):
         """Never called: a study is resumed from its records."""
 
     def _next(self) -> Running | None:
-        if not self._search_is_over():
-            return self._propose()
+        while self._phases:
+            if not self._is_over(self._phases[0]):
+                found = self._propose(self._phases[0])
+                if found is not None:
+                    return found
+            self._phases.pop(0)
         if self._running and self._queue is None:
             return None  # the choice needs every search trial's end
         if self._queue is None:
             done = self._records.ended("held_out")
-            length = self._space.n_layers
-            self._queue = [r for r in self._final() if key(r, length) not in done]
+            self._queue = [r for r in self._final() if key(r, self._n_layers) not in done]
         if not self._queue:
             return None
         recipe = self._queue.pop(0)
-        return Running(recipe, key(recipe, self._space.n_layers), "final", "held_out", None)
+        return Running(recipe, key(recipe, self._n_layers), "final", "held_out", None)
 
-    def _search_is_over(self) -> bool:
-        if self._exhausted:
-            return True
-        ended = sum(record.origin == "search" for record in self._records.trials)
-        under_way = sum(running.origin == "search" for running in self._running.values())
-        return ended + under_way >= self._trials
+    def _is_over(self, phase: Phase) -> bool:
+        ended = sum(record.origin == phase.origin for record in self._records.trials)
+        under_way = sum(running.origin == phase.origin for running in self._running.values())
+        return ended + under_way >= phase.trials
 
-    def _propose(self) -> Running | None:
-        """Ask Optuna until it names a recipe that was never asked for."""
+    def _propose(self, phase: Phase) -> Running | None:
+        """Ask Optuna until it names a recipe that was never asked for; None if all were."""
         for repeats in itertools.count(1):
-            proposal = str(next(self._counter))
-            config = self._optuna.suggest(proposal)
+            proposal = Proposal(phase, str(next(self._counter)))
+            config = phase.optuna_search.suggest(proposal.name)
             name = config["key"]
-            if name not in self._space.seen:
-                self._space.seen.add(name)
+            if name not in self._seen:
+                self._seen.add(name)
                 recipe = from_dict(json.loads(config["recipe"]))
                 return Running(recipe, name, config["origin"], "search", proposal)
             for listener in self._listeners:
                 listener.repeated()
             ended = self._records.ended("search").get(name)
             if ended is not None:
-                self._tell(proposal, ended)
+                proposal.tell(ended)
             else:
                 self._held.setdefault(name, []).append(proposal)
             if repeats % REPEATS == 0:
-                point = self._space.unseen(seed=repeats + len(self._records.trials))
+                point = phase.space.unseen(seed=repeats + len(self._records.trials))
                 if point is None:
-                    self._exhausted = True
                     return None
-                self._study.enqueue_trial(point)
+                phase.study.enqueue_trial(point)
         return None
 
     def _record(self, running: Running, outcome: Outcome) -> Record:
@@ -211,17 +251,9 @@ class StudySearcher(Searcher):
             key=running.key,
             split=running.split,
             origin=running.origin,
-            label=label(running.recipe, self._space.lang, self._space.n_layers),
+            label=label(running.recipe, self._lang, self._n_layers),
             recipe=running.recipe,
             ended=time.time(),
             **fields,
         )
         return self._records.append(record, outcome.items)
-
-    def _tell(self, proposal: str, record: Record) -> None:
-        """Values for a scored trial; an infeasible or failed one is FAIL in Optuna, not "worst"."""
-        if record.state == "scored":
-            values = {name: record.value(name) for name in METRICS}
-            self._optuna.on_trial_complete(proposal, result=values)
-        else:
-            self._optuna.on_trial_complete(proposal, error=True)

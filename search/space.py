@@ -183,7 +183,10 @@ class Space:
         recipe = Recipe(
             task,
             lang,
-            **counts,
+            counts["b"],
+            counts["u"],
+            counts["t_b"],
+            counts["t_u"],
             w_task=1 - share,
             w_lang=share,
             non_layer=self.non_layer,

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,8 @@ from ray.tune.search.optuna import OptunaSearch
 from search.errors import ConfigError, StudyError
 from search.recipe import AnyRecipe, to_dict
 from search.records import Records
-from search.searcher import Listener, StudySearcher
+from search.rivals import RivalSpace
+from search.searcher import Listener, Phase, StudySearcher
 from search.space import BASELINE, Space
 from search.trainable import METRICS, Job, MergeTrial
 
@@ -37,6 +38,7 @@ class Schedule:
 
     name: str
     trials: int
+    baselines: Mapping[str, int]
     seed: int
     sampler: str
     startup_trials: int
@@ -74,23 +76,15 @@ def run_study(
         ConfigError: no node has room for one engine.
         StudyError: trials fail one after another, or the disk refuses; the study can be resumed.
     """
-    study = _open_optuna(schedule, records, space, baselines)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        optuna_search = OptunaSearch(
-            space=space,
-            metric=list(METRICS),
-            mode=["max"] * len(METRICS),
-            sampler=_sampler(schedule, len(study.trials)),
-            storage=study._storage,
-            study_name=schedule.name,
-        )
+    phases = [_phase(schedule, "search", schedule.trials, space, records, baselines)]
+    for method, trials in schedule.baselines.items():
+        rival = RivalSpace(method, space.lang, space.n_layers, space.pairs, space.seen)
+        phases.append(_phase(schedule, method, trials, rival, records, ()))
     searcher = StudySearcher(
-        optuna_search=optuna_search,
-        study=study,
-        space=space,
+        phases=phases,
+        lang=space.lang,
+        n_layers=space.n_layers,
         records=records,
-        trials=schedule.trials,
         engines=schedule.engines,
         final=final,
         listeners=listeners,
@@ -120,15 +114,39 @@ def run_study(
     return searcher.finished
 
 
+def _phase(
+    schedule: Schedule,
+    origin: str,
+    trials: int,
+    space: Space | RivalSpace,
+    records: Records,
+    baselines: Sequence[AnyRecipe],
+) -> Phase:
+    """One search: Optuna's study, and OptunaSearch on it."""
+    name = schedule.name if origin == "search" else f"{schedule.name}.{origin}"
+    study = _open_optuna(name, records, space, baselines)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        optuna_search = OptunaSearch(
+            space=space,
+            metric=list(METRICS),
+            mode=["max"] * len(METRICS),
+            sampler=_sampler(schedule, len(study.trials)),
+            storage=study._storage,
+            study_name=name,
+        )
+    return Phase(origin, space, study, optuna_search, trials)
+
+
 def _open_optuna(
-    schedule: Schedule, records: Records, space: Space, baselines: Sequence[AnyRecipe]
+    name: str, records: Records, space: Space | RivalSpace, baselines: Sequence[AnyRecipe]
 ) -> optuna.Study:
     """Optuna's study in the folder's journal, brought in line with the records."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = JournalStorage(JournalFileBackend(str(records.folder / "optuna.journal")))
     study = optuna.create_study(
         storage=storage,
-        study_name=schedule.name,
+        study_name=name,
         directions=["maximize"] * len(METRICS),
         load_if_exists=True,
     )

@@ -1,9 +1,9 @@
 """The part of the engine that runs inside vLLM's worker processes.
 
-Owns the weights of one worker: opens the experts by memory map, averages, and hands the merged
+Owns the weights of one worker: opens the experts by memory map, merges, and hands the merged
 tensors to vLLM's own layerwise reload, which maps checkpoint names to fused parameters, shards them
 for tensor parallelism and repacks them for the kernels at hand. Knows nothing of recipes: it gets
-tensor names with their terms. Loaded by name (`LLM(worker_extension_cls=...)`); vLLM mixes the
+tensor names and how each is mixed. Loaded by name (`LLM(worker_extension_cls=...)`); vLLM mixes the
 class into its worker, so attributes carry a prefix.
 """
 
@@ -15,10 +15,12 @@ from typing import Any
 
 import torch
 
-from search.checkpoint import Checkpoint, combine
+from search.checkpoint import Checkpoint
+from search.merge import combine
+from search.plan import Mix
 
-Job = tuple[str, tuple[tuple[str, float], ...]]
-"""A tensor to write: its checkpoint name and (source, coefficient) pairs."""
+Job = tuple[str, tuple[Any, ...]]
+"""A tensor to write: its checkpoint name and its `search.plan.Mix` in plain form."""
 
 
 class MaterialiseExtension:
@@ -58,8 +60,9 @@ class MaterialiseExtension:
         """Rewrite the named tensors in place.
 
         All sources are read and checked before the first tensor is handed to vLLM, because an
-        exception inside its loading leaves the model half written. Weighted averages of finite
-        values are finite, so it is enough to check each source tensor once in the worker's life.
+        exception inside its loading leaves the model half written. Each source tensor is checked
+        once in the worker's life: averages of finite values are finite, and where a task vector
+        scaled too far overflows, the logits show it.
 
         Args:
             jobs: whole layers, ordered by layer; part of a fused group would be wrong.
@@ -68,10 +71,11 @@ class MaterialiseExtension:
             `non_finite`: (source, tensor) pairs that hold NaN or infinity, in which case nothing
             was written; `bytes`: bytes of the merged tensors, before sharding.
         """
+        mixes = {name: Mix.of(plain) for name, plain in jobs}
         bad = [
             (source, name)
-            for name, terms in jobs
-            for source, _ in terms
+            for name, mix in mixes.items()
+            for source in mix.sources
             if not self._swap_is_finite(source, name)
         ]
         if bad:
@@ -80,8 +84,9 @@ class MaterialiseExtension:
 
         def merged() -> Iterator[tuple[str, torch.Tensor]]:
             nonlocal written
-            for name, terms in jobs:
-                tensor = combine([(self._swap_sources[s].read(name), c) for s, c in terms])
+            for name, mix in mixes.items():
+                sources = {s: self._swap_sources[s].read(name) for s in mix.sources}
+                tensor = combine(mix, sources, name)
                 written += tensor.numel() * tensor.element_size()
                 yield name, tensor
 

@@ -18,7 +18,7 @@ import pytest
 import ray
 
 from search import config
-from search.checkpoint import write_export
+from search.export_folder import write_export
 from search.family import Family, fit
 from search.plan import plan
 from search.recipe import AnyRecipe, Recipe, Single, clip

@@ -21,11 +21,11 @@ from tests.search.test_trainable import Echo
 
 combine, calls = worker.combine, [0]
 
-def breaks_once(terms):
+def breaks_once(*arguments):
     calls[0] += 1
     if calls[0] == 60:  # in the second rewrite, after its first tensors are written
         raise RuntimeError("the disk is gone")
-    return combine(terms)
+    return combine(*arguments)
 
 worker.combine = breaks_once
 options = EngineOptions(max_num_seqs=16, enforce_eager=True)

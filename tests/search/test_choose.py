@@ -6,7 +6,7 @@ import pytest
 
 from objectives.types import Score, Split
 from search.choose import best_soup, final_rows, is_soup, pareto, recommend
-from search.recipe import AnyRecipe, Recipe, Single, key, label, soup
+from search.recipe import AnyRecipe, Recipe, Single, Slerp, Soup, Ties, key, label, soup
 from search.records import Record, State
 
 L = 10
@@ -23,13 +23,14 @@ def trial(
     lcpr: float | None,
     state: State = "scored",
     split: Split = "search",
+    origin: str = "search",
 ) -> Record:
     return Record(
         number=0,
         key=key(recipe, L),
         split=split,
         state=state,
-        origin="search",
+        origin=origin,
         label=label(recipe, "te", L),
         recipe=recipe,
         scores={"accuracy": share(accuracy), "lcpr": share(lcpr)},
@@ -136,6 +137,7 @@ def test_nobody_qualifies() -> None:
         (soup(0, 1, L), True),
         (soup(0, 1, L, 0.3), True),
         (Recipe(0, 1, 0, 0, 4, 6, 0.4, 0.6), True),  # zones meet: every layer is averaged
+        (Soup(("task/0", "task/1", "lang/0"), (1.0, 1.0, 2.0)), True),
         (Recipe(0, 1, 0, 0, 4, 5), False),
         (Recipe(0, 1, 0, 0, 0, 0), False),
         (Single("base"), False),
@@ -165,6 +167,28 @@ def test_rows_of_the_final_table_in_order() -> None:
         ("language expert", Single("lang/1")),
         ("base", Single("base")),
         ("reference other", Single("reference/other")),
+    ]
+
+
+def test_each_rival_method_sends_its_best_recipe_whatever_its_language() -> None:
+    experts = ("task/0", "lang/0")
+    ties = [Ties(experts, density, (0.5, 0.5)) for density in (0.2, 0.5)]
+    slerp = Slerp(0, 0, (0.5,))
+    records = [
+        *EXPERTS,
+        trial(swap(3, 2), 0.9, 0.98),
+        trial(ties[0], 0.5, 0.98, origin="ties"),
+        trial(ties[1], 0.7, 0.10, origin="ties"),
+        trial(slerp, 0.4, 0.9, origin="slerp"),
+        trial(Slerp(0, 0, (0.7,)), 0.8, 0.9, state="infeasible", origin="slerp"),
+    ]
+    choice = recommend(records, L, 0.02)
+    assert choice is not None and choice.record.recipe == swap(3, 2)
+    rows = final_rows(records, choice, swap(1, 1), ["base"], L)
+    assert rows[2:5] == [
+        ("best soup", soup(0, 0, L)),
+        ("best TIES", ties[1]),
+        ("best SLERP", slerp),
     ]
 
 

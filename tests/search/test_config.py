@@ -51,7 +51,7 @@ def test_a_family_of_ones_own(tmp_path: Path) -> None:
     [
         (["family=nowhere.yaml"], LANG, r"family=nowhere.yaml: no such file; shipped are demo"),
         (["search=tpu"], LANG, r"search=tpu: .*shipped are gpu, laptop"),
-        (["search.trails=3"], LANG, r"search.trails = 3: unknown key; allowed are trials, seed"),
+        (["search.trails=3"], LANG, r"search.trails = 3: unknown key; allowed are trials, base"),
         (["search.trials=0"], LANG, r"search.trials = 0: Input should be greater than or equal"),
         (["space.b=[3,1]"], LANG, r"b: lowest 3 is above highest 1"),
         (["trials"], LANG, r"'trials' is not an override: write key=value"),
@@ -63,6 +63,14 @@ def test_a_family_of_ones_own(tmp_path: Path) -> None:
             LANG,
             r"(?s)2 faults.*objective.mgsm.*--mgsm-dir.*lcpr.data_dir.*--lcb-dir",
         ),
+        (["space.decoding.top_p=[0.5,0]"], LANG, r"decoding.top_p.1 = 0: .* greater than 0"),
+        (
+            ["space.decoding.temperature=[3]"],
+            LANG,
+            r"temperature.0 = 3: .* equal to 2",
+        ),
+        (["space.decoding.heat=[1]"], LANG, r"allowed are temperature, top_p, beam_width, shots"),
+        (["search.baselines.tie=3"], LANG, r"baselines.tie.* 'task_arithmetic', 'ties'"),
         (["search.trials=0", "search.engines=0"], LANG, r"(?s)2 faults.*trials.*engines"),
     ],
 )

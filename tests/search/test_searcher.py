@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from objectives.types import Score
-from search.recipe import AnyRecipe, Recipe, Single, from_dict, key, to_dict
+from search.recipe import AnyRecipe, Recipe, Single, Slerp, Ties, from_dict, key, to_dict
 from search.records import Record, Records, StudyHead
-from search.searcher import FAILURES, StudySearcher
+from search.rivals import RivalSpace
+from search.searcher import FAILURES, Phase, StudySearcher
 from search.space import BASELINE, Space, make_space
 from search.trainable import METRICS, Outcome
 
@@ -55,34 +57,44 @@ class Bench:
         engines: int | None = 1,
         baselines: Iterable[AnyRecipe] = (Single("base"),),
         space: Space | None = None,
+        rivals: Mapping[str, int] | None = None,
     ) -> None:
         self.space = space or make_space(lang="te", n_layers=L, n_task=1, n_lang=1)
         exists = (folder / "study.yaml").exists()
         self.records = (
             Records.open(folder) if exists else Records.create(folder, StudyHead("s", {}))
         )
-        self.study = optuna.create_study(directions=["maximize"] * 2, study_name="s")
-        for recipe in baselines:
-            self.study.enqueue_trial({}, user_attrs={BASELINE: json.dumps(to_dict(recipe))})
         self.log = Log()
+        phases = [self.phase("search", self.space, trials)]
+        for recipe in baselines:
+            attributes = {BASELINE: json.dumps(to_dict(recipe))}
+            phases[0].study.enqueue_trial({}, user_attrs=attributes)
+        for method, budget in (rivals or {}).items():
+            rival = RivalSpace(method, "te", L, self.space.pairs, self.space.seen)
+            phases.append(self.phase(method, rival, budget))
+        self.study = phases[0].study
         self.searcher = StudySearcher(
-            optuna_search=OptunaSearch(
-                space=self.space,
-                metric=list(METRICS),
-                mode=["max", "max"],
-                sampler=optuna.samplers.RandomSampler(seed=0),
-                storage=self.study._storage,
-                study_name="s",
-            ),
-            study=self.study,
-            space=self.space,
+            phases=phases,
+            lang="te",
+            n_layers=L,
             records=self.records,
-            trials=trials,
             engines=engines,
             final=lambda: FINAL,
             listeners=[self.log],
         )
         self.asked = 0
+
+    def phase(self, origin: str, space: Space | RivalSpace, trials: int) -> Phase:
+        study = optuna.create_study(directions=["maximize"] * 2, study_name=origin)
+        optuna_search = OptunaSearch(
+            space=space,
+            metric=list(METRICS),
+            mode=["max", "max"],
+            sampler=optuna.samplers.RandomSampler(seed=0),
+            storage=study._storage,
+            study_name=origin,
+        )
+        return Phase(origin, space, study, optuna_search, trials)
 
     def ask(self) -> tuple[str, AnyRecipe, str] | None:
         """One proposal: its id, recipe and split."""
@@ -109,6 +121,23 @@ def test_order_and_budget(tmp_path: Path) -> None:
     assert [r.split for r in bench.records.trials[-2:]] == ["held_out"] * 2
     assert len(bench.records.ended("search")) == 6
     assert bench.searcher.finished
+
+
+def test_each_rival_has_its_budget_and_hears_of_its_own_trials(tmp_path: Path) -> None:
+    rivals = {"soup": 20, "ties": 4, "slerp": 3}
+    bench = Bench(tmp_path / "s", trials=2, rivals=rivals)
+    phases = list(bench.searcher._phases)
+    bench.run()
+    found = Counter(r.origin for r in bench.records.trials)
+    # the space of soups has nine points only
+    assert found == {"baseline": 1, "search": 2, "soup": 9, "ties": 4, "slerp": 3, "final": 2}
+    assert len({(r.key, r.split) for r in bench.records.trials}) == len(bench.records.trials)
+    kinds = {r.origin: type(r.recipe) for r in bench.records.trials if r.origin in rivals}
+    assert kinds == {"soup": Recipe, "ties": Ties, "slerp": Slerp}
+    told = {phase.origin: len(phase.study.trials) for phase in phases}
+    assert told["ties"] == 4 and told["slerp"] == 3 and told["soup"] >= 9
+    states = {t.state.name for phase in phases for t in phase.study.trials}
+    assert states <= {"COMPLETE", "WAITING"}
 
 
 def test_recorded_before_anyone_hears(tmp_path: Path) -> None:

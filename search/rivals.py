@@ -1,0 +1,121 @@
+"""The merge methods that layer swapping is compared with, each with a search space of its own.
+
+Owns which numbers of a method are searched and over which values; what the methods are is in
+`search.kinds`. "Best against best" wants each rival searched under a budget (`search.baselines`),
+not at one guessed setting. Sees Optuna only as an object with `suggest_*`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from search.recipe import (
+    AnyRecipe,
+    DareLinear,
+    Slerp,
+    TaskArithmetic,
+    Ties,
+    key,
+    label,
+    soup,
+    to_dict,
+)
+from search.space import Trial
+
+_SHARES = tuple(round(0.1 * i, 1) for i in range(1, 10))
+_SCALES = tuple(round(0.2 * i, 1) for i in range(1, 8))
+_DENSITIES = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
+_EDGES = tuple(round(0.25 * i, 2) for i in range(5))
+
+AXES: Mapping[str, Mapping[str, Sequence[float]]] = {
+    "soup": {"w_lang": _SHARES},
+    "task_arithmetic": {"scale_task": _SCALES, "scale_lang": _SCALES},
+    "ties": {"density": _DENSITIES, "w_lang": _SHARES, "scale": _SCALES},
+    "dare_linear": {"density": _DENSITIES, "scale_task": _SCALES, "scale_lang": _SCALES},
+    "slerp": {"t_bottom": _EDGES, "t_middle": _EDGES, "t_top": _EDGES},
+}
+"""Method -> its numbers -> the values that are tried, beside the pair of experts.
+
+Scales reach from a fifth to 1.4 (TIES recommends 1, Yadav et al. 2023 search 0.8 to 1.8; task
+arithmetic works best below 1, Ilharco et al. 2023); densities from the 0.2 of TIES up to those that
+DARE leaves unharmed. SLERP's t runs in straight lines from the first layer over the middle one to
+the last.
+"""
+
+
+@dataclass
+class RivalSpace:
+    """One method's search space; picklable, called by OptunaSearch.
+
+    Attributes:
+        method: a key of `AXES`; also the origin of the trials it proposes.
+        lang: language code, for labels.
+        n_layers: number of layers L of the model.
+        pairs: (task, lang) indices to search.
+        seen: keys already proposed, by any space of the study.
+    """
+
+    method: str
+    lang: str
+    n_layers: int
+    pairs: tuple[tuple[int, int], ...]
+    seen: set[str] = field(default_factory=set)
+
+    def __call__(self, trial: Trial) -> dict[str, Any]:
+        """Suggest one recipe; its key and its name go on record with the trial."""
+        pair = trial.suggest_categorical("pair", [f"{t}-{g}" for t, g in self.pairs])
+        numbers = {n: trial.suggest_categorical(n, v) for n, v in AXES[self.method].items()}
+        recipe = self.recipe(pair, numbers)
+        name = key(recipe, self.n_layers)
+        trial.set_user_attr("key", name)
+        trial.set_user_attr("label", label(recipe, self.lang, self.n_layers))
+        trial.set_user_attr("repeated", name in self.seen)
+        return {"recipe": json.dumps(to_dict(recipe)), "key": name, "origin": self.method}
+
+    def recipe(self, pair: str, numbers: Mapping[str, float]) -> AnyRecipe:
+        """The recipe of some parameters."""
+        task, lang = map(int, pair.split("-"))
+        return _BUILDERS[self.method](task, lang, self.n_layers, numbers)
+
+    def default_points(self) -> list[dict[str, Any]]:
+        """None: every value is as good a guess as the next."""
+        return []
+
+    def unseen(self, seed: int) -> dict[str, Any] | None:
+        """Parameters of a recipe whose key was never proposed; None when the space is exhausted."""
+        axes = AXES[self.method]
+        pairs = [f"{task}-{lang}" for task, lang in self.pairs]
+        points = list(itertools.product(pairs, itertools.product(*axes.values())))
+        random.Random(seed).shuffle(points)
+        for pair, values in points:
+            numbers = dict(zip(axes, values, strict=True))
+            if key(self.recipe(pair, numbers), self.n_layers) not in self.seen:
+                return {"pair": pair, **numbers}
+        return None
+
+
+def _experts(task: int, lang: int) -> tuple[str, str]:
+    return f"task/{task}", f"lang/{lang}"
+
+
+def _scales(x: Mapping[str, float]) -> tuple[float, float]:
+    return x["scale_task"], x["scale_lang"]
+
+
+Builder = Callable[[int, int, int, Mapping[str, float]], AnyRecipe]
+_BUILDERS: Mapping[str, Builder] = {
+    "soup": lambda t, g, n, x: soup(t, g, n, x["w_lang"]),
+    "task_arithmetic": lambda t, g, n, x: TaskArithmetic(_experts(t, g), _scales(x)),
+    "ties": lambda t, g, n, x: Ties(
+        _experts(t, g), x["density"], (1 - x["w_lang"], x["w_lang"]), x["scale"]
+    ),
+    "dare_linear": lambda t, g, n, x: DareLinear(_experts(t, g), x["density"], _scales(x)),
+    "slerp": lambda t, g, n, x: Slerp(
+        t, g, (x["t_bottom"], x["t_middle"], x["t_top"])[: 3 if n > 2 else 1]
+    ),
+}
