@@ -1,30 +1,33 @@
-"""One checkpoint on disk: open its safetensors by header, read tensors, write a merged one.
+"""One checkpoint on disk: open its safetensors by header, read tensors.
 
-Owns the Hugging Face folder format (config.json, one or several safetensors, tokenizer files) and
-the arithmetic of averages. Knows nothing of families (`search.family`), recipes or engines.
+Owns the Hugging Face folder format (config.json, one or several safetensors, tokenizer files); what
+writes one is `search.export_folder`. Knows nothing of families (`search.family`), recipes, engines.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from search.errors import CheckpointError
-from search.plan import Plan
 
-SHARD_BYTES = 4 * 1024**3  # transformers' save_pretrained splits at 5 GB; a bit less loads anywhere
 _INDEX = "model.safetensors.index.json"
-_NOT_WEIGHTS = ("rotary_emb.inv_freq",)  # buffers that old checkpoints hold; computed from config
+_HEADS = ("lm_head.weight", "embed_out.weight")
+# Buffers that old checkpoints hold: rotary frequencies, and the causal masks of GPT-2 and GPT-NeoX.
+_NOT_WEIGHTS = (
+    "rotary_emb.inv_freq",
+    *(f".{block}.{mask}" for block in ("attn", "attention") for mask in ("bias", "masked_bias")),
+)
+ORIGIN = "layer_swap_search_origin"
+"""Entry of an index's metadata that says what weights in our cache were made of."""
 
 
 class TensorInfo(NamedTuple):
@@ -33,6 +36,34 @@ class TensorInfo(NamedTuple):
     file: str
     dtype: str
     shape: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Size of the weights, in bytes."""
+        digits = re.search(r"\d+", self.dtype)  # BF16, F8_E4M3; BOOL has none and takes a byte
+        return math.prod(self.shape) * (int(digits[0]) if digits else 8) // 8
+
+
+class Derived(Protocol):
+    """Weights that no safetensors file holds yet, such as a LoRA merge (`search.cache` writes it).
+
+    Attributes:
+        kind: a word for it: LoRA, pickled.
+        files: folder whose configuration and tokenizer belong to the weights.
+        origin: what the weights are made of, for people.
+    """
+
+    kind: str
+    files: Path
+    origin: str
+
+    def get(self, name: str) -> torch.Tensor:
+        """The tensor, in the dtype that its header entry says."""
+        ...
+
+    def key(self) -> str:
+        """Hash of everything that the weights depend on."""
+        ...
 
 
 @dataclass
@@ -43,11 +74,13 @@ class Checkpoint:
         path: the folder.
         config: config.json as it is.
         tensors: tensor name -> header entry; with tied embeddings the head is left out.
+        derived: where the weights come from, if not from safetensors in the folder.
     """
 
     path: Path
     config: Mapping[str, Any]
     tensors: Mapping[str, TensorInfo]
+    derived: Derived | None = None
     _files: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -58,18 +91,27 @@ class Checkpoint:
             CheckpointError: the folder, config.json, a shard or a tensor of the index is missing,
                 or a file is truncated.
         """
-        folder = Path(path)
-        config = _read_json(folder / "config.json", "a Hugging Face model folder holds one")
-        tensors = {
-            name: info
-            for file in _shards(folder)
-            for name, info in _header(folder / file)
-            if not name.endswith(_NOT_WEIGHTS)
-        }
-        _check_index(folder, tensors)
-        if config.get("tie_word_embeddings", False):
-            tensors.pop("lm_head.weight", None)
-        return cls(folder, config, tensors)
+        return cls.of(Path(path), _local_headers(Path(path)))
+
+    @classmethod
+    def of(
+        cls,
+        folder: Path,
+        headers: Iterable[tuple[str, TensorInfo]],
+        derived: Derived | None = None,
+    ) -> Checkpoint:
+        """A folder whose headers are known from elsewhere, such as the hub.
+
+        Raises:
+            CheckpointError: config.json is missing; and what `headers` raises, which comes second.
+        """
+        config = read_json(folder / "config.json", "a Hugging Face model folder holds one")
+        tensors = {n: info for n, info in headers if not n.endswith(_NOT_WEIGHTS)}
+        found = cls(folder, config, tensors, derived)
+        if found.tied:
+            for head in _HEADS:
+                tensors.pop(head, None)
+        return found
 
     @property
     def n_layers(self) -> int:
@@ -81,8 +123,40 @@ class Checkpoint:
 
     @property
     def tied(self) -> bool:
-        """Whether the head is the embedding matrix."""
-        return bool(self.config.get("tie_word_embeddings", False))
+        """Whether the head is the embedding matrix; a config.json that is silent follows the files.
+
+        Gemma's published config.json leaves the entry out: its class ties by default.
+        """
+        said = self.config.get("tie_word_embeddings")
+        return not any(h in self.tensors for h in _HEADS) if said is None else bool(said)
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return sum(math.prod(info.shape) for info in self.tensors.values())
+
+    @property
+    def bytes(self) -> int:
+        """Size of the weights, in bytes."""
+        return sum(info.bytes for info in self.tensors.values())
+
+    @property
+    def revision(self) -> str:
+        """Which weights these are, for records and model cards; empty for a plain folder.
+
+        `org/name@commit` in the hub's cache; what was merged, in ours.
+        """
+        if self.derived is not None:
+            return self.derived.origin
+        index = self.path / _INDEX
+        noted = read_json(index, "").get("metadata") if index.is_file() else None
+        return str((noted or {}).get(ORIGIN) or revision_of(self.path))
+
+    @property
+    def label(self) -> str:
+        """A short name for people: the hub id with the commit's first digits, or the folder's."""
+        name, at, commit = revision_of(self.path).partition("@")
+        return f"{name}{at}{commit[:7]}" or self.path.name
 
     def read(self, name: str) -> torch.Tensor:
         """The tensor as a memory-mapped view (CPU, the checkpoint's dtype): do not write into it.
@@ -92,6 +166,8 @@ class Checkpoint:
         """
         if name not in self.tensors:
             raise CheckpointError(f"{self.path} has no tensor {name}")
+        if self.derived is not None:
+            return self.derived.get(name)
         file = self.tensors[name].file
         if file not in self._files:
             self._files[file] = safe_open(str(self.path / file), framework="pt", device="cpu")
@@ -105,82 +181,15 @@ class Checkpoint:
                 yield name
 
 
-def combine(terms: Sequence[tuple[torch.Tensor, float]]) -> torch.Tensor:
-    """Sum of coefficient x tensor, in float32, rounded once to the first tensor's dtype.
-
-    A single term with coefficient 1 is returned as it is (a view, bit for bit).
-    """
-    first, coefficient = terms[0]
-    if len(terms) == 1 and coefficient == 1.0:
-        return first
-    total = first.to(torch.float32) * coefficient
-    for tensor, weight in terms[1:]:
-        total.add_(tensor.to(torch.float32), alpha=weight)
-    return total.to(first.dtype)
+def revision_of(folder: Path) -> str:
+    """`org/name@commit` of a folder in the hub's cache (its documented layout), else empty."""
+    *_, model, kind, commit = ("", "", "", *folder.absolute().parts)
+    known = model.startswith("models--") and kind == "snapshots"
+    return f"{model.removeprefix('models--').replace('--', '/')}@{commit}" if known else ""
 
 
-def write_export(
-    plan: Plan, sources: Mapping[str, Checkpoint], base: Checkpoint, out: Path
-) -> None:
-    """Write the merged model as a Hugging Face folder: base's config and tokenizer, new weights.
-
-    Streams shard by shard; the folder appears under its name only when it is complete.
-
-    Args:
-        plan: every tensor of the base with its terms.
-        sources: source name -> checkpoint, for each source of the plan.
-        base: whose config, generation config and tokenizer are taken.
-        out: folder to make; must not exist.
-
-    Raises:
-        CheckpointError: `out` exists.
-    """
-    if out.exists():
-        raise CheckpointError(f"{out} exists: name another folder or remove it")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        for file in base.path.iterdir():
-            if file.is_file() and file.suffix not in {".safetensors", ".bin", ".pt", ".pth"}:
-                if file.name != _INDEX:
-                    shutil.copy2(file, part / file.name)
-        _write_shards(plan, sources, part)
-        part.chmod(0o755)
-        os.replace(part, out)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-
-
-def _write_shards(plan: Plan, sources: Mapping[str, Checkpoint], folder: Path) -> None:
-    shards: list[list[str]] = [[]]
-    sizes, total = [0], 0
-    for name, terms in plan.items():
-        tensor = sources[terms[0].source].read(name)
-        size = tensor.numel() * tensor.element_size()
-        if sizes[-1] and sizes[-1] + size > SHARD_BYTES:
-            shards.append([])
-            sizes.append(0)
-        shards[-1].append(name)
-        sizes[-1] += size
-        total += size
-    where = {}
-    for number, names in enumerate(shards, 1):
-        single = len(shards) == 1
-        file = (
-            "model.safetensors" if single else f"model-{number:05}-of-{len(shards):05}.safetensors"
-        )
-        merged = {n: combine([(sources[s].read(n), c) for s, c in plan[n]]) for n in names}
-        save_file(
-            {n: t.contiguous() for n, t in merged.items()}, folder / file, metadata={"format": "pt"}
-        )
-        where.update(dict.fromkeys(names, file))
-    if len(shards) > 1:
-        index = {"metadata": {"total_size": total}, "weight_map": where}
-        (folder / _INDEX).write_text(json.dumps(index, indent=2))
-
-
-def _read_json(file: Path, why: str) -> dict[str, Any]:
+def read_json(file: Path, why: str) -> dict[str, Any]:
+    """A JSON object from a file; `why` completes the error "FILE is missing: ..."."""
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -192,9 +201,23 @@ def _read_json(file: Path, why: str) -> dict[str, Any]:
     return data
 
 
+def _local_headers(folder: Path) -> Iterator[tuple[str, TensorInfo]]:
+    seen = set()
+    for file in _shards(folder):
+        for name, info in _header(folder / file):
+            seen.add(name)
+            yield name, info
+    if (folder / _INDEX).exists():
+        lost = [name for name in read_json(folder / _INDEX, "")["weight_map"] if name not in seen]
+        if lost:
+            raise CheckpointError(
+                f"{folder}: {_INDEX} names tensors that no shard holds: {lost[:5]}"
+            )
+
+
 def _shards(folder: Path) -> list[str]:
     if (folder / _INDEX).exists():
-        index = _read_json(folder / _INDEX, "")
+        index = read_json(folder / _INDEX, "")
         files = sorted(set(index.get("weight_map", {}).values()))
         missing = [f for f in files if not (folder / f).is_file()]
         if missing or not files:
@@ -207,6 +230,11 @@ def _shards(folder: Path) -> list[str]:
         raise CheckpointError(
             f"{folder} holds no *.safetensors; convert it with transformers' "
             "save_pretrained(safe_serialization=True)"
+            + (
+                ", or, if you trust its *.bin, set allow_bin: true in the family's YAML"
+                if any(folder.glob("pytorch_model*.bin"))
+                else ""
+            )
         )
     if len(files) > 1:
         raise CheckpointError(f"{folder} holds {len(files)} safetensors files but no {_INDEX}")
@@ -221,12 +249,3 @@ def _header(file: Path) -> Iterator[tuple[str, TensorInfo]]:
                 yield name, TensorInfo(file.name, part.get_dtype(), tuple(part.get_shape()))
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{file} is truncated or not safetensors: {error}") from None
-
-
-def _check_index(folder: Path, tensors: Mapping[str, TensorInfo]) -> None:
-    if not (folder / _INDEX).exists():
-        return
-    weight_map = _read_json(folder / _INDEX, "").get("weight_map", {})
-    lost = [n for n, f in weight_map.items() if n not in tensors and not n.endswith(_NOT_WEIGHTS)]
-    if lost:
-        raise CheckpointError(f"{folder}: {_INDEX} names tensors that no shard holds: {lost[:5]}")

@@ -4,7 +4,8 @@
     ├── ConfigError             what the user wrote: flags, overrides, YAML
     ├── RecipeError             a recipe that no model with this many layers can have
     ├── CheckpointError         a checkpoint that can't be opened: folder, shard, header, NaN
-    │   └── ExpertMismatchError experts that do not fit the base; all mismatches at once
+    │   ├── ExpertMismatchError experts that do not fit the base; all mismatches at once
+    │   └── HubError            neither a folder here nor to be had from the Hugging Face hub
     ├── EngineError             the live engine
     │   ├── EngineStartError    it could not be built
     │   ├── MaterialiseError    a rewrite failed half way: the engine's weights are unknown
@@ -36,6 +37,19 @@ class CheckpointError(SearchError):
 
 class ExpertMismatchError(CheckpointError):
     """One or more experts do not fit the base; the message lists every mismatch."""
+
+
+class HubError(CheckpointError):
+    """A model that is no folder here and cannot be had from the Hugging Face hub.
+
+    Attributes:
+        unreachable: the hub did not answer, or may not be asked.
+    """
+
+    def __init__(self, message: str, *, unreachable: bool = False) -> None:
+        """Take the message, and whether the hub was reached."""
+        super().__init__(message)
+        self.unreachable = unreachable
 
 
 class EngineError(SearchError):

@@ -1,20 +1,28 @@
 """A family of checkpoints: base, task experts, language experts, references; do they fit together?
 
-Owns the check that runs before any engine is built: all mismatches are found and named at once.
-Knows nothing of recipes or engines.
+Owns the check that runs before any engine is built: `examine` looks at headers only and finds all
+faults at once; `fit` then downloads what is missing, merges LoRA adapters and looks for NaN. Knows
+nothing of recipes or engines.
 """
 
 from __future__ import annotations
 
-import json
+import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from search.checkpoint import Checkpoint
-from search.errors import CheckpointError, ConfigError, ExpertMismatchError
+from search import hub
+from search.cache import store
+from search.checkpoint import Checkpoint, revision_of
+from search.compatibility import faults_of_base, mismatches, vocabulary
+from search.errors import CheckpointError, ConfigError, ExpertMismatchError, HubError
+from search.lora import is_adapter, open_adapter
+from search.pickled import is_pickled, open_pickled
 from search.plan import layer_of
+
+Location = str | Path
+"""A folder of a model or of a LoRA adapter, or `org/name@revision` on the Hugging Face hub."""
 
 
 @dataclass(frozen=True)
@@ -23,20 +31,22 @@ class Family:
 
     Attributes:
         name: name of the family, used in MLflow and in the study's name.
-        base: folder of the base model.
-        task: folders of the task experts.
-        language: language code -> folders of its experts.
-        references: name -> folder of further checkpoints that are only scored.
+        base: the base model.
+        task: the task experts.
+        language: language code -> its experts.
+        references: name -> further checkpoints that are only scored.
+        allow_bin: read pickled weights (pytorch_model*.bin) where there are no safetensors.
     """
 
     name: str
-    base: Path
-    task: tuple[Path, ...]
-    language: Mapping[str, tuple[Path, ...]]
-    references: Mapping[str, Path]
+    base: Location
+    task: tuple[Location, ...]
+    language: Mapping[str, tuple[Location, ...]]
+    references: Mapping[str, Location]
+    allow_bin: bool = False
 
-    def sources(self, lang: str) -> dict[str, Path]:
-        """Source name -> folder, for one target language.
+    def sources(self, lang: str) -> dict[str, Location]:
+        """Source name -> location, for one target language.
 
         Raises:
             ConfigError: the family has no expert for the language.
@@ -46,11 +56,17 @@ class Family:
                 f"--lang {lang}: family {self.name} has no expert for it; it has "
                 f"{', '.join(sorted(self.language)) or 'none'}"
             )
+        return self._named({"lang": self.language[lang]})
+
+    def all_sources(self) -> dict[str, Location]:
+        """Source name -> location, for all languages: their experts are `<code>/<i>`."""
+        return self._named(self.language)
+
+    def _named(self, language: Mapping[str, tuple[Location, ...]]) -> dict[str, Location]:
         found = {"base": self.base}
-        found |= {f"task/{i}": path for i, path in enumerate(self.task)}
-        found |= {f"lang/{i}": path for i, path in enumerate(self.language[lang])}
-        found |= {f"reference/{name}": path for name, path in self.references.items()}
-        return found
+        for group, places in {"task": self.task, **language}.items():
+            found |= {f"{group}/{i}": place for i, place in enumerate(places)}
+        return found | {f"reference/{name}": place for name, place in self.references.items()}
 
 
 @dataclass(frozen=True)
@@ -58,7 +74,7 @@ class FittedFamily:
     """Checkpoints that are known to fit together.
 
     Attributes:
-        sources: source name -> opened checkpoint.
+        sources: source name -> opened checkpoint; each is a folder of plain safetensors.
         n_layers: number of layers L.
         names: tensor names, in the order of the layers.
     """
@@ -77,104 +93,153 @@ class FittedFamily:
         """Source name -> absolute folder."""
         return {name: str(c.path.resolve()) for name, c in self.sources.items()}
 
+    @property
+    def revisions(self) -> dict[str, str]:
+        """Source name -> `org/name@commit`, or what was merged; plain folders have none."""
+        return {name: c.revision for name, c in self.sources.items() if c.revision}
 
-def fit(sources: Mapping[str, Path], *, check_finite: bool = True) -> FittedFamily:
-    """Open every checkpoint and check that it fits the base.
+
+@dataclass(frozen=True)
+class Examined:
+    """What the headers of a family's checkpoints say; `fit` goes on from here.
+
+    Attributes:
+        locations: source name -> location, as asked for.
+        allow_bin: whether pickled weights may be read.
+        online: whether the hub answered; True where it was not needed.
+        opened: source name -> checkpoint, base first: its headers, perhaps without the weights.
+        unopened: source name -> why it cannot be opened.
+        misfits: source name -> why it does not fit the base; for `base`, why it cannot be searched.
+    """
+
+    locations: Mapping[str, Location]
+    allow_bin: bool
+    online: bool
+    opened: dict[str, Checkpoint] = field(default_factory=dict)
+    unopened: dict[str, CheckpointError] = field(default_factory=dict)
+    misfits: dict[str, list[str]] = field(default_factory=dict)
+
+    def raise_faults(self) -> None:
+        """Raise everything that was found, as one error.
+
+        Raises:
+            CheckpointError: one or more checkpoints cannot be opened.
+            ExpertMismatchError: all can, and one or more do not fit.
+        """
+        if (error := self.error()) is not None:
+            raise error
+
+    def error(self) -> CheckpointError | None:
+        """Everything that was found, as one error; None if the family fits."""
+        parts = []
+        if self.unopened:
+            faults = [f"{name}: {error}" for name, error in self.unopened.items()]
+            parts.append(_list("checkpoints that cannot be opened", faults))
+        if any(isinstance(e, HubError) and e.unreachable for e in self.unopened.values()):
+            parts.append(hub.WAYS_OUT)
+        if "base" in self.misfits:
+            faults = [f"{self.locations['base']} {fault}" for fault in self.misfits["base"]]
+            parts.append(_list("reasons why this base cannot be searched", faults))
+        misfits = {name: faults for name, faults in self.misfits.items() if name != "base"}
+        if misfits:
+            faults = [f"{n} ({self.locations[n]}) {fault}" for n in misfits for fault in misfits[n]]
+            parts.append(_list("experts that do not fit the base", faults))
+        kind = CheckpointError if self.unopened else ExpertMismatchError
+        return kind("\n".join(parts)) if parts else None
+
+    def fit(self, *, check_finite: bool = True) -> FittedFamily:
+        """Have all weights at hand; see the function `fit`."""
+        self.raise_faults()
+        ready: dict[str, Checkpoint] = {}
+        for name, seen in self.opened.items():
+            location = self.locations[name]
+            if hub.is_id(location):
+                location = revision_of(seen.path)  # what was examined, wherever a branch is now
+            base = ready.get("base")
+            ready[name] = store(self._open(location, base, weights=True))
+        if check_finite:
+            _refuse_non_finite(ready)
+        base = ready["base"]
+        order = sorted(base.tensors, key=lambda n: (-1 if (x := layer_of(n)) is None else x, n))
+        sources = {name: ready[name] for name in self.locations}
+        return FittedFamily(sources, base.n_layers, tuple(order))
+
+    def _open(self, location: Location, base: Checkpoint | None, *, weights: bool) -> Checkpoint:
+        folder = Path(location).expanduser()
+        if hub.is_id(location):
+            how = {"online": self.online, "weights": weights, "allow_bin": self.allow_bin}
+            folder = hub.fetch(str(location), **how)
+            if not weights and not is_adapter(folder) and not hub.has_weights(folder):
+                return Checkpoint.of(folder, hub.headers(folder, online=self.online))
+        if is_adapter(folder):
+            return open_adapter(folder, base)
+        if self.allow_bin and is_pickled(folder):
+            return open_pickled(folder)
+        return Checkpoint.open(folder)
+
+
+def fit(
+    sources: Mapping[str, Location], *, check_finite: bool = True, allow_bin: bool = False
+) -> FittedFamily:
+    """Check that every checkpoint fits the base, by headers; then have all weights at hand.
+
+    Models of the hub are downloaded, LoRA adapters merged and pickled weights converted, once.
 
     Args:
-        sources: source name -> folder; must hold `base`.
+        sources: source name -> location; must hold `base`.
         check_finite: read every weight once and refuse NaN and infinity (about 1 GB/s).
+        allow_bin: read pickled weights where there are no safetensors.
 
     Raises:
         CheckpointError: one or more checkpoints cannot be opened or hold NaN; all are named.
         ExpertMismatchError: one or more do not fit the base; all mismatches are named.
     """
-    opened: dict[str, Checkpoint] = {}
-    faults: list[str] = []
-    for name, path in sources.items():
+    return examine(sources, allow_bin=allow_bin).fit(check_finite=check_finite)
+
+
+def examine(sources: Mapping[str, Location], *, allow_bin: bool = False) -> Examined:
+    """Open the headers of every checkpoint and find all that does not fit; raises nothing.
+
+    Of a model of the hub that is not cached, small files and headers are read; with `allow_bin` it
+    is downloaded, because pickled weights have no header.
+
+    Args:
+        sources: source name -> location; must hold `base`.
+        allow_bin: read pickled weights where there are no safetensors.
+    """
+    online = hub.reachable() if any(map(hub.is_id, sources.values())) else True
+    found = Examined(sources, allow_bin, online)
+    parse = functools.lru_cache(2)(vocabulary)  # most experts have the base's file: parsed once
+    for name in sorted(sources, key=lambda name: name != "base"):
+        base = found.opened.get("base")
         try:
-            opened[name] = Checkpoint.open(path)
+            checkpoint = found._open(sources[name], base, weights=allow_bin)
+            if name == "base":
+                faults = faults_of_base(checkpoint)
+            else:
+                faults = mismatches(base, checkpoint, parse) if base else []
+        except ExpertMismatchError as error:
+            found.misfits[name] = [str(error)]
+            continue
         except CheckpointError as error:
-            faults.append(f"{name}: {error}")
-    _raise(CheckpointError, "checkpoints that cannot be opened", faults)
-    base = opened["base"]
-    n_layers = base.n_layers
-    for name, checkpoint in opened.items():
-        faults += [f"{name} ({checkpoint.path}) {fault}" for fault in _mismatches(base, checkpoint)]
-    layers = {layer_of(tensor) for tensor in base.tensors} - {None}
-    if layers != set(range(n_layers)):
-        faults.append(f"base: tensor names show layers {sorted(map(str, layers))}, not {n_layers}")
-    _raise(ExpertMismatchError, "experts that do not fit the base", faults)
-    if check_finite:
-        for name, checkpoint in opened.items():
-            bad = list(checkpoint.non_finite())
-            if bad:
-                more = f" and {len(bad) - 1} more tensors" if len(bad) > 1 else ""
-                faults.append(f"{name} ({checkpoint.path}) has NaN or infinity in {bad[0]}{more}")
-        _raise(CheckpointError, "weights that are not finite", faults)
-    order = sorted(base.tensors, key=lambda n: (-1 if (x := layer_of(n)) is None else x, n))
-    return FittedFamily(opened, n_layers, tuple(order))
+            found.unopened[name] = error
+            continue
+        found.opened[name] = checkpoint
+        if faults:
+            found.misfits[name] = faults
+    return found
 
 
-def _mismatches(base: Checkpoint, expert: Checkpoint) -> list[str]:
+def _refuse_non_finite(sources: Mapping[str, Checkpoint]) -> None:
     faults = []
-    if expert.n_layers != base.n_layers:
-        faults.append(
-            f"has {expert.n_layers} layers, base has {base.n_layers} "
-            "(num_hidden_layers in config.json)"
-        )
-    for field in ("architectures", "model_type"):
-        if expert.config.get(field) != base.config.get(field):
-            faults.append(
-                f"has {field} {expert.config.get(field)}, base has {base.config.get(field)}"
-            )
-    if expert.tied != base.tied:
-        faults.append(f"has tie_word_embeddings {expert.tied}, base has {base.tied}")
-    for word, names in (
-        ("lacks", set(base.tensors) - set(expert.tensors)),
-        ("has unknown", set(expert.tensors) - set(base.tensors)),
-    ):
-        if names:
-            faults.append(f"{word} {len(names)} tensors: {_some(sorted(names))}")
-    shared = [n for n in base.tensors if n in expert.tensors]
-    for field in ("shape", "dtype"):
-        differ = [
-            f"{n} {_show(getattr(expert.tensors[n], field))} (base: "
-            f"{_show(getattr(base.tensors[n], field))})"
-            for n in shared
-            if getattr(expert.tensors[n], field) != getattr(base.tensors[n], field)
-        ]
-        if differ:
-            faults.append(f"differs in {field} in {len(differ)} tensors: {_some(differ)}")
-    vocabularies = _vocabulary(base.path), _vocabulary(expert.path)
-    if None not in vocabularies and vocabularies[0] != vocabularies[1]:
-        faults.append("has another tokenizer than the base (vocabulary, merges or added tokens)")
-    return faults
-
-
-def _vocabulary(folder: Path) -> Any:
-    """What decides token numbers; None where the folder ships no fast tokenizer."""
-    file = folder / "tokenizer.json"
-    if not file.is_file():
-        return None
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{file} cannot be read: {error}") from None
-    added = sorted((t.get("id"), t.get("content")) for t in data.get("added_tokens", []))
-    model = data.get("model", {})
-    return added, model.get("type"), model.get("vocab"), model.get("merges")
-
-
-def _some(words: Sequence[str]) -> str:
-    more = f", ... ({len(words) - 3} more)" if len(words) > 3 else ""
-    return ", ".join(words[:3]) + more
-
-
-def _show(value: object) -> str:
-    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _raise(kind: type[CheckpointError], what: str, faults: Sequence[str]) -> None:
+    for name, checkpoint in sources.items():
+        bad = list(checkpoint.non_finite())
+        if bad:
+            more = f" and {len(bad) - 1} more tensors" if len(bad) > 1 else ""
+            faults.append(f"{name} ({checkpoint.path}) has NaN or infinity in {bad[0]}{more}")
     if faults:
-        raise kind(f"{len(faults)} {what}:\n  " + "\n  ".join(faults))
+        raise CheckpointError(_list("weights that are not finite", faults))
+
+
+def _list(what: str, faults: Sequence[str]) -> str:
+    return f"{len(faults)} {what}:\n  " + "\n  ".join(faults)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +14,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from search.checkpoint import Checkpoint, combine, write_export
+from search.architectures import RECURRENT
+from search.checkpoint import Checkpoint
 from search.errors import CheckpointError, ConfigError, ExpertMismatchError
+from search.export_folder import write_export
 from search.family import Family, fit
-from search.plan import plan
+from search.merge import combine
+from search.plan import Mix, Term, plan
 from search.recipe import Recipe, Single
 
 Edit = Callable[[Path], None]
@@ -90,9 +96,13 @@ def _shard(folder: Path) -> None:
             r"differs in dtype in 1 tensors: model.norm.weight F32 \(base: BF16\)",
         ),
         (_edit_vocabulary, r"has another tokenizer than the base"),
+        (edit_config(rope_theta=5), r"has rope_theta 5, base has 10000.0: it computes differently"),
+        (edit_config(rope_scaling={"factor": 2.0}), r"has rope_scaling .*, base has None"),
+        (edit_config(num_attention_heads=4), r"has num_attention_heads 4, base has 2"),
     ],
 )
 def test_mismatch(family: dict[str, Path], edit: Edit, message: str) -> None:
+    edit_config(rope_theta=10000.0, rope_scaling=None)(family["base"])
     edit(family["lang/1"])
     with pytest.raises(ExpertMismatchError, match=message):
         fit(family)
@@ -103,6 +113,106 @@ def test_all_mismatches_at_once(family: dict[str, Path]) -> None:
     _edit_vocabulary(family["task/0"])
     with pytest.raises(ExpertMismatchError, match=r"(?s)2 experts.*task/0.*lang/1"):
         fit(family)
+
+
+def test_what_cannot_be_opened_and_what_does_not_fit_at_once(family: dict[str, Path]) -> None:
+    edit_config(num_hidden_layers=5)(family["lang/1"])
+    shutil.rmtree(family["task/0"])
+    (family["task/1"] / "tokenizer.json").write_text("{")
+    edit_config(quantization_config={})(family["base"])
+    message = (
+        r"(?s)2 checkpoints that cannot be opened:\n  task/0: .*config.json is missing.*"
+        r"task/1: .*tokenizer.json cannot be read.*\n1 reasons why this base cannot be searched:.*"
+        r"quantised.*\n1 experts that do not fit the base:\n  lang/1 .*has 5 layers"
+    )
+    with pytest.raises(CheckpointError, match=message):
+        fit(family)
+
+
+@pytest.mark.parametrize("entry", ["head_dim", "rms_norm_eps"])
+def test_what_one_leaves_out_is_no_mismatch(family: dict[str, Path], entry: str) -> None:
+    edit_config(**{entry: None})(family["lang/1"])
+    assert fit(family, check_finite=False).n_layers == 4
+
+
+BASES = [
+    ({"architectures": ["JambaForCausalLM"]}, r"is JambaForCausalLM, which has recurrent layers"),
+    ({"architectures": ["Qwen3NextForCausalLM"]}, r"vLLM cannot rewrite their weights in place"),
+    ({"layer_types": ["full_attention", "linear_attention"]}, r"which has recurrent layers"),
+    ({"vision_config": {}}, r"is not a text decoder alone \(vision_config in config.json\)"),
+    ({"is_encoder_decoder": True}, r"is not a text decoder alone \(is_encoder_decoder"),
+    ({"quantization_config": {"bits": 4}}, r"is quantised .* give the bf16, fp16 or fp32"),
+    (
+        {"auto_map": {"AutoConfig": "own.Config"}, "model_type": "own"},
+        r"brings code of its own .* does not have model_type 'own' itself: .* is never run",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), BASES)
+def test_base_that_cannot_be_searched(
+    family: dict[str, Path], changes: dict[str, object], message: str
+) -> None:
+    edit_config(**changes)(family["base"])
+    with pytest.raises(CheckpointError, match=r"(?s)1 reasons why this base.*" + message):
+        fit({"base": family["base"]})
+
+
+def test_code_that_is_not_needed_is_ignored(family: dict[str, Path]) -> None:
+    """Phi-3's published config.json names code, and transformers has the model itself."""
+    edit_config(auto_map={"AutoConfig": "configuration_llama.Config"})(family["base"])
+    assert fit(family, check_finite=False).n_layers == 4
+
+
+def test_base_with_quantised_tensors(family: dict[str, Path]) -> None:
+    edit_tensors(lambda t: t.update({NORM: t[NORM].to(torch.uint8)}))(family["base"])
+    with pytest.raises(CheckpointError, match=r"1 tensors that are not bf16.*norm.weight U8"):
+        fit({"base": family["base"]})
+
+
+def test_base_with_other_layers_than_it_says(family: dict[str, Path]) -> None:
+    edit_config(num_hidden_layers=5)(family["base"])
+    with pytest.raises(CheckpointError, match=r"layers \['0', '1', '2', '3'\], not 5"):
+        fit({"base": family["base"]})
+
+
+def _literal(tree: ast.Module, name: str) -> dict[str, tuple[str, str]]:
+    for node in tree.body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else None
+        if isinstance(target, ast.Name) and target.id == name and isinstance(node, ast.Assign):
+            found: dict[str, tuple[str, str]] = ast.literal_eval(node.value)
+            return found
+    raise AssertionError(f"vLLM's registry has no {name}")
+
+
+def test_recurrent_architectures_are_those_of_vllm() -> None:
+    """By vLLM's own marks on its model classes, read from its source: importing it takes long."""
+    origin = importlib.util.find_spec("vllm").origin  # type: ignore[union-attr]
+    root = Path(str(origin)).parent
+    bases: dict[str, set[str]] = {}
+    for folder in ("model_executor/models", "models"):
+        for file in (root / folder).rglob("*.py"):
+            text = file.read_text(encoding="utf-8")
+            for name, above in re.findall(r"^class (\w+)\(([^)]*)\)", text, re.MULTILINE):
+                bases.setdefault(name, set()).update(re.findall(r"\w+", above))
+    marks = {"IsHybrid", "HasInnerState", "IsAttentionFree"}
+
+    def marked(name: str, seen: frozenset[str] = frozenset()) -> bool:
+        above = bases.get(name, set())
+        return bool(above & marks) or any(
+            marked(other, seen | {name}) for other in above - seen - {name}
+        )
+
+    registry = ast.parse((root / "model_executor/models/registry.py").read_text(encoding="utf-8"))
+    models = _literal(registry, "_TEXT_GENERATION_MODELS")
+    gone = set(_literal(registry, "_PREVIOUSLY_SUPPORTED_MODELS"))
+    assert {name for name, (_, kind) in models.items() if marked(kind)} == RECURRENT - gone
+
+
+def test_all_sources(tiny_llama: Family) -> None:
+    assert list(tiny_llama.all_sources()) == [
+        *("base", "task/0", "task/1", "te/0", "te/1", "xx/0"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -128,9 +238,10 @@ def test_unknown_language(tiny_llama: Family) -> None:
 
 def test_combine_rounds_once() -> None:
     """float32 arithmetic, one rounding: bf16 arithmetic would lose the second addend."""
-    a, b = torch.tensor([1.0]).bfloat16(), torch.tensor([2**-8]).bfloat16()
-    assert combine([(a, 1.0), (b, 1.0), (b, 1.0)]).float().item() == 1 + 2**-7
-    assert combine([(a, 1.0)]) is a
+    tensors = {"a": torch.tensor([1.0]).bfloat16(), "b": torch.tensor([2**-8]).bfloat16()}
+    terms = (Term("a", 1.0), Term("b", 1.0), Term("b", 1.0))
+    assert combine(Mix("linear", terms), tensors, "w").float().item() == 1 + 2**-7
+    assert combine(Mix("linear", terms[:1]), tensors, "w") is tensors["a"]
 
 
 def test_export_is_what_the_plan_says(family: dict[str, Path], tmp_path: Path) -> None:
@@ -157,7 +268,7 @@ def test_export_is_what_the_plan_says(family: dict[str, Path], tmp_path: Path) -
 def test_sharded_export_and_reading(
     family: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.checkpoint.SHARD_BYTES", 40_000)
+    monkeypatch.setattr("search.export_folder.SHARD_BYTES", 40_000)
     fitted = fit(family)
     out = tmp_path / "sharded"
     write_export(plan(Single("task/1"), fitted.names, 4), fitted.sources, fitted.base, out)

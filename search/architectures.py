@@ -1,0 +1,71 @@
+"""What can't be searched although vLLM runs it, as data, with the reason; read from config.json.
+
+vLLM's in-place reload corrupts recurrent layers (state space, gated linear attention, short
+convolutions): it counts some of their parameters twice and drops others (vllm-project/vllm#44814,
+#48284). Knows nothing of weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# Text models that vLLM 0.32 marks IsHybrid, HasInnerState or IsAttentionFree, and those that left
+# it since 0.20.
+RECURRENT = frozenset(
+    {
+        *("BailingMoeV2_5ForCausalLM", "BailingMoeV3ForCausalLM", "BambaForCausalLM"),
+        *("FalconH1ForCausalLM", "FalconMambaForCausalLM", "Glm5NextForCausalLM"),
+        *("GraniteMoeHybridForCausalLM", "JambaForCausalLM", "KimiLinearForCausalLM"),
+        *("Lfm2ForCausalLM", "Lfm2MoeForCausalLM", "Mamba2ForCausalLM", "MambaForCausalLM"),
+        *("MiniMaxForCausalLM", "MiniMaxM1ForCausalLM", "MiniMaxText01ForCausalLM"),
+        *("NemotronHForCausalLM", "NemotronHPuzzleForCausalLM", "OlmoHybridForCausalLM"),
+        *("Plamo2ForCausalLM", "Qwen3NextForCausalLM", "Qwen3_5ForCausalLM"),
+        *("Qwen3_5MoeForCausalLM", "Qwen4ExpForCausalLM", "Zamba2ForCausalLM"),
+    }
+)
+# The same of models that are newer than the list: kinds of layers that config.json names.
+_RECURRENT_LAYERS = {"mamba", "mamba2", "linear_attention", "conv", "recurrent"}
+_LAYER_ENTRIES = ("layer_types", "layers_block_type")
+_OTHER_TOWERS = ("vision_config", "audio_config", "text_config", "encoder", "thinker_config")
+
+
+def refusals(config: Mapping[str, Any]) -> list[str]:
+    """Why a base model with this config.json can't be searched; empty if it can.
+
+    Args:
+        config: config.json as it is.
+    """
+    faults = []
+    names = config.get("architectures") or []
+    kinds = {kind for entry in _LAYER_ENTRIES for kind in config.get(entry) or []}
+    if RECURRENT.intersection(names) or kinds & _RECURRENT_LAYERS:
+        faults.append(
+            f"is {', '.join(names)}, which has recurrent layers (state space, linear attention or "
+            "convolutions): vLLM cannot rewrite their weights in place without corrupting them"
+        )
+    towers = [entry for entry in _OTHER_TOWERS if entry in config]
+    if towers or config.get("is_encoder_decoder"):
+        why = ", ".join(towers) or "is_encoder_decoder"
+        faults.append(
+            f"is not a text decoder alone ({why} in config.json): layers of its parts cannot be "
+            "told apart by number; give the text model"
+        )
+    if "quantization_config" in config:
+        faults.append(
+            "is quantised (quantization_config in config.json), and averages need plain weights: "
+            "give the bf16, fp16 or fp32 checkpoint"
+        )
+    if "auto_map" in config and not _in_transformers(config.get("model_type")):
+        faults.append(
+            f"brings code of its own (auto_map in config.json), and transformers does not have "
+            f"model_type {config.get('model_type')!r} itself: code from a checkpoint is never run "
+            "(trust_remote_code stays off)"
+        )
+    return faults
+
+
+def _in_transformers(model_type: object) -> bool:
+    from transformers import CONFIG_MAPPING  # seconds to import, and seldom needed
+
+    return model_type in CONFIG_MAPPING
