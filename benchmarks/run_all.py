@@ -1,6 +1,6 @@
 """Every benchmark, one after another, into benchmarks/RESULTS.md with machine and command.
 
-make benchmark
+make benchmark [MERGEKIT_PYTHON=a Python of another environment with the extra `mergekit`]
 """
 
 from __future__ import annotations
@@ -11,11 +11,24 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks import make_demo, rewrite, scoring, search_time
+from benchmarks import make_demo, mergekit_parity, rewrite, scoring, search_time
+
+
+
+def _parity() -> list[str]:
+    python = os.environ.get("MERGEKIT_PYTHON")
+    if python is None:
+        return ["Not measured: MERGEKIT_PYTHON must name a Python with mergekit 0.1.5."]
+    return mergekit_parity.main(python)
+
 
 SECTIONS = {
     "Rewriting weights in place": ("python -m benchmarks.rewrite", rewrite.main),
     "Scoring completions": ("python -m benchmarks.scoring", scoring.main),
+    "Parity with mergekit 0.1.5": (
+        "python -m benchmarks.mergekit_parity --mergekit-python PYTHON",
+        _parity,
+    ),
     "A demo search": ("python -m benchmarks.search_time", search_time.main),
     "make demo on a clean clone": ("python -m benchmarks.make_demo", make_demo.main),
 }

@@ -23,6 +23,7 @@ from objectives.mgsm import MgsmObjective
 from objectives.types import Decoding, Objective, Sampling
 from search import choose, comparison, figures, report
 from search.config import Config, ObjectiveConfig
+from search.context import check_context, context_length
 from search.decode import has_chat_template
 from search.engine import EngineOptions
 from search.errors import ConfigError
@@ -51,6 +52,7 @@ class Prepared:
     family: FittedFamily
     objectives: Sequence[Objective]
     space: Space
+    warnings: Sequence[str]
 
 
 def prepare(config: Config, name: str, records: Records, uri: str) -> Prepared:
@@ -92,7 +94,9 @@ def prepare(config: Config, name: str, records: Records, uri: str) -> Prepared:
     for name, values in space.decoding.items():
         for value in values:  # a value that cannot be used is found now, not in a trial
             objectives[1].requests("search", replace(Decoding(), **{name: value}))
-    return Prepared(config, name, records, uri, fitted, objectives, space)
+    limit = context_length(fitted.base.config, config.search.engine.max_model_len)
+    warnings = check_context(objectives, fitted.base.path, limit)
+    return Prepared(config, name, records, uri, fitted, objectives, space, warnings)
 
 
 def build_objectives(config: ObjectiveConfig, lang: str) -> tuple[Objective, ...]:
@@ -156,6 +160,8 @@ def run(prepared: Prepared, console: Console) -> bool:
         SearchError: the study stopped with a fault; what was done has been reported.
     """
     config, records = prepared.config, prepared.records
+    for warning in prepared.warnings:
+        console.print(f"warning: {warning}", style="yellow", soft_wrap=True, markup=False)
     tracker = _start_tracker(prepared, console)
     first = baselines(
         prepared.space,
@@ -165,7 +171,7 @@ def run(prepared: Prepared, console: Console) -> bool:
     )
     choice, rows = _final_rows(prepared)
     n_final = len(rows) + (choice is None)  # the recommended recipe is not known yet
-    rivals = config.search.baselines
+    rivals = {method: trials for method, trials in config.search.baselines.items() if trials}
     n_final += len(set(rivals) & set(choose.RIVALS)) - len(choose.best_rivals(records.trials))
     total = len(first) + config.search.trials + sum(rivals.values()) + n_final
     display = ProgressDisplay(console, total, len(records.trials))

@@ -198,15 +198,13 @@ class SearchConfig(Strict):
     """How the study runs.
 
     `trials` counts distinct recipes, the baselines that are scored first not included; `baselines`
-    gives rival merge methods a search with so many trials each. `engines`
+    XX
     None takes as many as the machine or cluster has room for. `tolerance` is how far below the
     language expert's LCPR the recommended recipe may lie, as a share.
     """
 
     trials: Positive = 40
-    baselines: dict[
-        Literal["soup", "task_arithmetic", "ties", "dare_linear", "slerp"], Positive
-    ] = {}
+    baselines: dict[Literal["soup", "task_arithmetic", "ties", "dare_linear", "slerp"], Count] = {}
     seed: int = 0
     sampler: Literal["tpe", "random", "nsga2"] = "tpe"
     startup_trials: Count = 10

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from objectives.types import Completion, Request
+from objectives.types import Completion, Prompt, Request
 from search.decode import chat_ids, read
 from search.errors import EngineDeadError, EngineStartError, MaterialiseError
 from search.family import FittedFamily
@@ -156,6 +156,7 @@ class Engine:
         self._trace_top = min(self._vocabulary, options.trace_top)
         if self._vocabulary <= WHOLE_VOCABULARY:
             self._trace_top = self._vocabulary
+        self._tokens: dict[Prompt, list[int]] = {}
         self._loaded: dict[str, Any] = dict(plan(Single("base"), family.names, family.n_layers))
 
     def materialise(self, wanted: Plan) -> Materialised | NonFinite:
@@ -210,11 +211,11 @@ class Engine:
         """
         answers: dict[int, Completion] = {}
         try:
-            prompts = [self._prompt(request) for request in requests]
+            prompts = list(map(self._prompt, requests))
             fitting = list(map(self._fit, requests, prompts))
             for places in batches(fitting, self._trace_top):
                 mine = [fitting[i] for i in places]
-                outputs = self._run(mine, [prompts[i] for i in places])
+                outputs = self._run(mine, [{"prompt_token_ids": prompts[i]} for i in places])
                 if any(self.llm.collective_rpc("swap_take_bad_logits")):
                     self._forget_prefixes()
                     self.llm.collective_rpc("swap_zero_kv_cache")
@@ -236,20 +237,23 @@ class Engine:
         del llm
         core.shutdown()
 
-    def _prompt(self, request: Request) -> Any:
-        """A prompt as vLLM takes it: text, or tokens where they must be known before."""
-        if not isinstance(request.prompt, str):
-            return {"prompt_token_ids": chat_ids(request.prompt, self._tokenizer)}
-        if request.sampling.beam_width > 1:
-            return {"prompt_token_ids": self._tokenizer.encode(request.prompt)}
-        return request.prompt
+    def _prompt(self, request: Request) -> list[int]:
+        """Tokens of a prompt; those that leave no room for the answer lose their beginning."""
+        if request.prompt not in self._tokens:
+            if isinstance(request.prompt, str):
+                self._tokens[request.prompt] = self._tokenizer.encode(request.prompt)
+            else:
+                self._tokens[request.prompt] = chat_ids(request.prompt, self._tokenizer)
+        limit, answer = self.llm.model_config.max_model_len, request.sampling.max_tokens
+        room = limit - answer if answer < limit else limit - 1
+        return self._tokens[request.prompt][-room:]
 
-    def _fit(self, request: Request, prompt: Any) -> Request:
+    def _fit(self, request: Request, prompt: Sequence[int]) -> Request:
         """A beam search that ends where the model's context does; vLLM would refuse to."""
         if request.sampling.beam_width == 1:
             return request
-        room = self.llm.model_config.max_model_len - len(prompt["prompt_token_ids"])
-        length = min(request.sampling.max_tokens, max(room, 1))
+        room = self.llm.model_config.max_model_len - len(prompt)
+        length = min(request.sampling.max_tokens, room)
         return replace(request, sampling=replace(request.sampling, max_tokens=length))
 
     def _run(self, requests: Sequence[Request], prompts: Sequence[Any]) -> Sequence[Any]:

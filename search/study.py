@@ -78,6 +78,8 @@ def run_study(
     """
     phases = [_phase(schedule, "search", schedule.trials, space, records, baselines)]
     for method, trials in schedule.baselines.items():
+        if not trials:
+            continue
         rival = RivalSpace(method, space.lang, space.n_layers, space.pairs, space.seen)
         phases.append(_phase(schedule, method, trials, rival, records, ()))
     searcher = StudySearcher(

@@ -17,6 +17,7 @@ SMALL = [
     "objective.lcpr.search_items=12",
     "objective.lcpr.held_out_items=12",
     "search.soups=first",
+    "search.baselines={soup: 0, task_arithmetic: 0, ties: 1, slerp: 1}",
     "space.pairs=[[0,0],[1,1]]",
     "search.cpus_per_engine=1",  # two searches at a time on two cores
 ]

@@ -78,7 +78,7 @@ def cases(
     questions = [line.split("\t")[0] for line in file.read_text("utf-8").splitlines()]
     long = ["Q: " + " ".join(questions[i : i + 5]) + " A:" for i in (0, 5)]
     demo = {k: v for k, v in demo_family.sources("te").items() if k not in ("task/2", "lang/2")}
-    demo["lang/2"] = overflow(demo["base"], tmp_path_factory.mktemp("nan") / "overflow")
+    demo["lang/2"] = overflow(Path(demo["base"]), tmp_path_factory.mktemp("nan") / "overflow")
     return {
         "qwen2": Case(qwen2, letters, sequence(4, seed=1)),
         "demo": Case(demo, [*long, f"Q: {questions[9]} A:"], sequence(10, seed=2)),

@@ -86,15 +86,17 @@ each = [engine.generate([mixed[i]]) for i in (0, 1, 5)]
 broken = [isinstance(answer, NonFinite) for answer in each]
 engine.materialise(plan(Single("base"), family.names, family.n_layers))
 mended = engine.generate(mixed[:2])
+engine.generate([Request(text * 9, greedy)])
+cut = [list(seen[-1].prompt_token_ids), engine._tokenizer.encode(text * 9)]
 engine._tokenizer.chat_template = None
 try:
-    engine.generate([mixed[4]])
+    engine.generate([Request(turns[:1], greedy)])
 except Exception as error:
     refused = f"{type(error).__name__}: {error}"
 engine.close()
 answers = dict(first=first, again=again, stopped=stopped, bounds=bounds, mended=mended)
 found = {name: [asdict(c) for c in cs] for name, cs in answers.items()}
-others = dict(told=told, sums=sums, stop=stop, broken=broken, refused=refused)
+others = dict(told=told, sums=sums, stop=stop, broken=broken, refused=refused, cut=cut)
 print(json.dumps(found | others))
 """
 
@@ -186,6 +188,11 @@ def test_beam_ends_with_the_context_and_at_a_stop_string(found: dict[str, Any]) 
     last = found["first"][8]
     assert last["finish_reason"] == "stop" and "6" not in last["text"]
     assert last["text"] and found["first"][5]["text"].startswith(last["text"])
+
+
+def test_a_prompt_that_leaves_no_room_loses_its_beginning(found: dict[str, Any]) -> None:
+    sent, whole = found["cut"]
+    assert len(whole) > 128 and sent == whole[TOKENS - 128 :]
 
 
 @pytest.mark.parametrize(("place", "top_p"), [(1, 0.99), (3, 0.98)])

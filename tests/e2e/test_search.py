@@ -80,10 +80,12 @@ def wait_for_trials(study: Path, n: int, process: subprocess.Popen[str]) -> None
 def test_table_and_records(output: str, out: Path) -> None:
     for words in ("recommended", "default recipe", "best soup", "control", "language expert"):
         assert words in output
+    assert "best TIES" in output and "best SLERP" in output
     assert "mlflow ui --backend-store-uri sqlite:///" in output
     found = trials(out / "first")
     assert counts(out / "first")["search"] == TRIALS
     assert counts(out / "first")["baseline"] == BASELINES
+    assert counts(out / "first")["ties"] == counts(out / "first")["slerp"] == 1
     assert all(t["state"] == "scored" for t in found), [t["reason"] for t in found]
     for trial in found:
         accuracy = trial["scores"]["accuracy"]
