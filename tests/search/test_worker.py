@@ -26,12 +26,12 @@ from search.recipe import (
     TaskArithmetic,
     Ties,
 )
-from search.worker import MaterialiseExtension
+from search.worker import MaterialiseExtension, new_expert_kernels
 
 PAIR = ("task/0", "lang/1")
 
 
-class Model:
+class Model(torch.nn.Module):
     """The part of vLLM's model that the worker watches."""
 
     def compute_logits(self) -> torch.Tensor:
@@ -98,3 +98,42 @@ def test_nothing_is_written_if_the_base_of_a_task_vector_is_not_finite(
     answer, got = write(fit(sources, check_finite=False), TaskArithmetic(PAIR, (0.5, 0.7)))
     assert answer == {"non_finite": [("base", name)], "bytes": 0}
     assert got == {}
+
+
+class Method:
+    """How vLLM computes a mixture of experts: with a kernel that it makes if there is none."""
+
+    moe_kernel: object = None
+
+
+class Mixture(torch.nn.Linear):
+    """A layer that vLLM packs for its kernel, on a device."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__(2, 2, device=device)
+        self.quant_method = Method()
+        self.quant_method.moe_kernel = object()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_reloaded_experts_are_packed_anew(fails: bool) -> None:
+    """And what was not reloaded keeps its kernel."""
+    reloaded, left = Mixture("cpu"), Mixture("cpu")
+    old, new = left.quant_method.moe_kernel, object()
+    try:
+        with new_expert_kernels(torch.nn.Sequential(reloaded, torch.nn.ReLU(), left)):
+            assert reloaded.quant_method.moe_kernel is left.quant_method.moe_kernel is None
+            reloaded.quant_method.moe_kernel = new
+            if fails:
+                raise RuntimeError("the disk is gone")
+    except RuntimeError:
+        assert fails
+    assert reloaded.quant_method.moe_kernel is new
+    assert left.quant_method.moe_kernel is old
+
+
+def test_experts_elsewhere_keep_their_kernels() -> None:
+    mixture = Mixture("meta")
+    kernel = mixture.quant_method.moe_kernel
+    with new_expert_kernels(torch.nn.Sequential(mixture)):
+        assert mixture.quant_method.moe_kernel is kernel

@@ -1,0 +1,99 @@
+"""The proof of `test_fresh_engine.py`, a live engine equals a fresh one, for each architecture.
+
+Each architecture has two engines in processes of their own: one lives through a random sequence of
+recipes, the other starts on the export of the last. Tolerance as there: 1e-3 in log-probabilities,
+since the order of float32 sums may differ by batch and thread count; each engine has one thread and
+gets the same prompts in the same order, for which differences of 0 are expected.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from search.export_folder import write_export
+from search.family import fit
+from search.plan import plan
+from search.recipe import AnyRecipe, Recipe, Single, Slerp, Soup, Ties
+from tests.e2e.test_fresh_engine import TOLERANCE, difference, random_recipe
+from tests.engine_process import finish, make_job, start
+from tests.families import make_family
+
+L = 4
+BLOCK = 128  # tokens in a block of the prefix cache on a CPU
+
+
+@dataclass(frozen=True)
+class Case:
+    """An architecture (transformers' model_type), its checkpoints' dtype, what vLLM computes in.
+
+    fp32 checkpoints: vLLM's `auto` computes in bf16, so each way is tried.
+    """
+
+    architecture: str
+    checkpoint: torch.dtype
+    computes: torch.dtype
+    dtype: str = "auto"
+
+
+BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32
+CASES = [
+    Case("llama", FP16, FP16),
+    Case("mistral", FP32, BF16),
+    Case("qwen2", FP32, FP32, "float32"),
+    Case("qwen3", BF16, BF16),
+    Case("gemma2", BF16, BF16),
+    Case("gemma3_text", FP32, FP32, "float32"),
+    Case("phi3", FP16, FP16),
+    Case("olmo2", BF16, BF16),
+    Case("mixtral", BF16, BF16),
+    Case("qwen3_moe", FP16, FP16),
+    Case("gpt_neox", FP16, FP16),
+    Case("falcon", BF16, BF16),
+]
+
+
+def sequence(rng: random.Random) -> list[AnyRecipe]:
+    """Recipes of several kinds in random order; the last is also the first.
+
+    The one before the last differs from it in one layer alone: so the last rewrite is a partial
+    one.
+    """
+    kinds: list[AnyRecipe] = [
+        random_recipe(rng, L),
+        Single(rng.choice(["task/0", "task/1", "lang/0", "lang/1"])),
+        Soup(("task/0", "task/1", "lang/1"), (1.0, 1.0, rng.choice([0.5, 2.0]))),
+        rng.choice([Ties(("task/0", "lang/0"), 0.5, (1.0, 1.0)), Slerp(0, 1, (0.2, 0.7))]),
+    ]
+    rng.shuffle(kinds)
+    last = Recipe(rng.randrange(2), rng.randrange(2), 1, rng.randrange(2), 1, 0, 0.4, 0.6)
+    return [last, *kinds, replace(last, b=2, t_b=0), last]
+
+
+@pytest.mark.all_architectures
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.architecture)
+def test_live_engine_equals_a_fresh_one(case: Case, tmp_path: Path) -> None:
+    rng = random.Random(case.architecture)
+    letters = ["".join(chr(rng.randrange(97, 123)) for _ in range(n)) for n in (300, 270, 40)]
+    recipes = sequence(rng)
+    made = make_family(tmp_path, case.architecture, dtype=case.checkpoint)
+    family = fit(made.sources("te"))
+    live = finish(start(make_job(family.paths, recipes, letters, dtype=case.dtype)))
+
+    out = tmp_path / "merged"
+    write_export(plan(recipes[-1], family.names, L), family.sources, family.base, out)
+    job = make_job({"base": out}, [Single("base")], letters, dtype=case.dtype)
+    fresh = finish(start(job))[0]
+
+    assert sum(n > 2 * BLOCK for n in fresh["prompt_tokens"]) == 2
+    assert live[0]["dtype"] == fresh["dtype"] == str(case.computes)
+    different = [difference(a, b) for a, b in zip(live, live[1:], strict=False)]
+    assert min(different) > 10 * TOLERANCE, different  # otherwise equality would prove nothing
+    assert live[-1]["layers"] == 1
+    found = [difference(live[place], fresh) for place in (0, -1)]
+    print("largest difference of log-probabilities:", max(found))
+    assert max(found) <= TOLERANCE, (recipes, found)
