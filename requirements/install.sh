@@ -23,7 +23,9 @@ export UV_FIND_LINKS="$links"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$(cat "$here/uv.version")" 2>"$venv/uv.log" \
   || fail "uv cannot be installed from the package registry: see $venv/uv.log"
 
-options=(--python "$venv/bin/python" --no-deps --requirement "$here/$accel.lock")
+# Compiled now: every engine is a process of its own, and would compile some 10,000 files again
+# wherever PYTHONDONTWRITEBYTECODE is set.
+options=(--python "$venv/bin/python" --no-deps --compile-bytecode --requirement "$here/$accel.lock")
 [ -z "${EXTRA_INDEX:-}" ] || options+=(--extra-index-url "$EXTRA_INDEX" --index-strategy unsafe-best-match)
 log="$venv/install.log"
 if ! "$venv/bin/uv" pip install "${options[@]}" >"$log" 2>&1; then
