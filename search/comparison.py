@@ -109,6 +109,7 @@ def build(
     notes = [
         *_choice_notes(lines, choice, records, split),
         *_confusion_note(lines, records, lang),
+        *_coverage_note(lines),
         *_language_note(lang),
         *_default_note(lines, records),
         *_comparison_note(lines),
@@ -218,6 +219,16 @@ def _confusion_note(lines: Sequence[Line], records: Records, lang: str) -> list[
         f"LCPR of the recommended recipe against its language expert: {signed(paired.difference)} "
         f"points ({signed(paired.low)} to {signed(paired.high)}, {p_value(paired)}, paired "
         "bootstrap)."
+    ]
+
+
+def _coverage_note(lines: Sequence[Line]) -> list[str]:
+    found = [share for line in lines if (share := line.score("coverage").value) is not None]
+    if not found:
+        return []
+    return [
+        f"Coverage, the share of responses that LCPR could judge: {percent(min(found))}% to "
+        f"{percent(max(found))}% over the rows; report.tsv has each."
     ]
 
 

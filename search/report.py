@@ -64,14 +64,15 @@ def show(report: Report, console: Console) -> None:
 
 def markdown(report: Report) -> str:
     """The report as Markdown."""
-    head = ["role", "recipe", "accuracy %", "LCPR %", f"in {report.lang} %", "vs best soup"]
-    head += ["vs best expert", "items"]
+    head = ["role", "recipe", "accuracy %", "LCPR %", "coverage %", f"in {report.lang} %"]
+    head += ["vs best soup", "vs best expert", "items"]
     body = [
         [
             _role(line),
             line.record.label,
             _one_line(line.score("accuracy")),
             _one_line(line.score("lcpr")),
+            percent(line.score("coverage").value),
             percent(line.score("in_language").value),
             _one_line(line.to_soup),
             _one_line(line.to_expert),
@@ -79,7 +80,7 @@ def markdown(report: Report) -> str:
         ]
         for line in report.lines
     ]
-    rule = ["---", "---", *["---:"] * 6]
+    rule = ["---", "---", *["---:"] * 7]
     cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, rule, *body)]
     text = [f"# {report.title}", "", *("| " + " | ".join(row) + " |" for row in cells), ""]
     text += [*(f"- {note}" for note in report.notes), ""]
@@ -94,7 +95,7 @@ def tsv(report: Report) -> str:
     for line in report.lines:
         row = {"role": line.role, "label": line.record.label, "key": line.record.key}
         row |= {"split": report.split, "state": line.record.state}
-        for name in ("accuracy", "lcpr", "in_language"):
+        for name in ("accuracy", "lcpr", "coverage", "in_language"):
             score = line.score(name)
             row |= {name: _plain(score.value), f"{name}_low": _plain(score.low)}
             row |= {f"{name}_high": _plain(score.high), f"{name}_n": str(score.n_scored)}

@@ -65,6 +65,7 @@ def add(
         "accuracy": proportion(sum(right), N, N),
         "lcpr": Score(0.97, 0.94, 0.99, 98, 100),
         "in_language": proportion(N - 1, N, N),
+        "coverage": proportion(9 if accuracy < 0.5 else 10, 10, 10),
     }
     record = Record(
         number=0,
@@ -166,6 +167,7 @@ def test_notes_of_a_finished_study(records: Records) -> None:
     assert "compared 8 recipes on 200 items" in notes
     assert "85.0% of the recommended recipe is optimistic, held out it has 80.0%" in notes
     assert "Best expert on these items: te math expert m0." in notes
+    assert "that LCPR could judge: 90.0% to 100.0% over the rows" in notes
     assert "against its language expert: +42.7 points (+" in notes
     assert "default recipe" not in notes  # 60% is far below the interval of 80%
     assert "Latin" not in notes
@@ -271,13 +273,15 @@ def test_a_narrow_terminal_gets_p_values_instead_of_intervals(records: Records) 
 def test_markdown_and_tsv_hold_the_same_rows(records: Records, tmp_path: Path) -> None:
     report = full(records)
     text = markdown(report)
-    assert "| recommended | te b2 u2 tb0 tu0 m0-l0 | 80.0 (73.9–85.0) | 97.0 (94.0–99.0) |" in text
+    row = "| recommended | te b2 u2 tb0 tu0 m0-l0 | 80.0 (73.9–85.0) | 97.0 (94.0–99.0) | 100.0 |"
+    assert row in text
     head, *rows = [row.split("\t") for row in tsv(report).splitlines()]
     values = [dict(zip(head, row, strict=True)) for row in rows]
     assert len(values) == 8
     assert values[0]["accuracy"] == "80.0" and values[0]["to_soup"] == "25.0"
     assert values[0]["lcpr_n"] == "98" and float(values[0]["to_expert_p"]) < 0.001
     assert values[0]["lcpr_to_expert"] == "31.7" and float(values[0]["lcpr_to_expert_p"]) < 0.05
+    assert values[0]["coverage"] == "100.0" and values[0]["coverage_n"] == "10"
     assert values[2]["to_soup"] == values[2]["lcpr_to_soup"] == ""
     assert [f.read_text("utf-8") for f in write(report, tmp_path)] == [text, tsv(report)]
 
