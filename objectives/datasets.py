@@ -30,7 +30,7 @@ from typing import Any, Literal
 from objectives.errors import DataError, DependencyError
 from objectives.languages import LANGUAGES, Language
 from objectives.numerals import as_number
-from objectives.rows import csv_rows
+from objectives.rows import csv_rows, decode
 
 Setting = Literal["crosslingual", "monolingual"]
 
@@ -312,11 +312,7 @@ def _read_text(path: Path) -> str:
     except OSError as error:
         problem = f"cannot be read ({error.strerror})"
         raise DataError.at(path, problem, _BOTH_WAYS) from error
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise DataError.at(path, f"not UTF-8 ({error.reason})", "Re-encode it", line) from error
+    text = decode(data, path)
     if "\ufffd" in text:
         line = text[: text.index("\ufffd")].count("\n") + 1
         problem = "a character was lost in an earlier conversion (U+FFFD)"

@@ -83,6 +83,23 @@ def shown(path: Path) -> Path:
     return _SHOWN_STDIN if path == STDIN else path
 
 
+def decode(data: bytes, place: Path) -> str:
+    """Decode UTF-8, with or without a byte order mark.
+
+    Args:
+        data: What the file holds.
+        place: The file, for the error.
+
+    Raises:
+        DataError: It is not UTF-8; with the number of the line.
+    """
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise DataError.at(place, f"not UTF-8 ({error.reason})", "Re-encode it", line) from error
+
+
 def _read(path: Path) -> tuple[str, Path]:
     place = shown(path)
     try:
@@ -90,11 +107,7 @@ def _read(path: Path) -> tuple[str, Path]:
     except OSError as error:
         problem = f"cannot be read ({error.strerror})"
         raise DataError.at(place, problem, "Name a file, or - for standard input") from error
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise DataError.at(place, f"not UTF-8 ({error.reason})", "Re-encode it", line) from error
+    text = decode(data, place)
     if not text.strip():
         raise DataError.at(place, "the file is empty", "Put the rows there")
     return text.replace("\r\n", "\n").replace("\r", "\n"), place

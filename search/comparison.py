@@ -104,14 +104,15 @@ def build(
         others = sorted(scored(ended.values()), key=_best_first)
         chosen += [r for r in others if r.key not in roles][:SEARCH_ROWS]
         chosen.sort(key=_best_first)
-    lines = _compare(chosen, roles, records, lang)
+    items = {record.key: records.items(record) for record in chosen}
+    lines = _compare(chosen, roles, items, lang)
     where = "held-out items" if split == "held_out" else "SEARCH items (optimistic)"
     notes = [
         *_choice_notes(lines, choice, records, split),
-        *_confusion_note(lines, records, lang),
+        *_confusion_note(lines, items, lang),
         *_coverage_note(lines),
         *_language_note(lang),
-        *_default_note(lines, records),
+        *_default_note(lines, items),
         *_comparison_note(lines),
         *_missing(roles, chosen, records, split),
     ]
@@ -120,9 +121,8 @@ def build(
 
 
 def _compare(
-    chosen: Sequence[Record], roles: Mapping[str, str], records: Records, lang: str
+    chosen: Sequence[Record], roles: Mapping[str, str], items: Mapping[str, Items], lang: str
 ) -> tuple[Line, ...]:
-    items = {record.key: records.items(record) for record in chosen}
     soups = [r.key for r in chosen if SOUP in roles.get(r.key, "").split(", ")]
     experts = [r.key for r in sorted(chosen, key=_best_first) if _is_expert(r)]
 
@@ -204,7 +204,7 @@ def _choice_notes(
     return [f"Recommended: {choice.record.label}. {choice.reason}", luck]
 
 
-def _confusion_note(lines: Sequence[Line], records: Records, lang: str) -> list[str]:
+def _confusion_note(lines: Sequence[Line], items: Mapping[str, Items], lang: str) -> list[str]:
     best = _with_role(lines, RECOMMENDED)
     if best is None or not isinstance(best.record.recipe, Recipe):
         return []
@@ -212,7 +212,7 @@ def _confusion_note(lines: Sequence[Line], records: Records, lang: str) -> list[
     expert = next((x.record for x in lines if x.record.recipe == Single(source)), None)
     if expert is None:
         return []
-    paired = lcpr_difference(records.items(best.record), records.items(expert), lang)
+    paired = lcpr_difference(items[best.record.key], items[expert.key], lang)
     if paired is None:
         return []
     return [
@@ -242,7 +242,7 @@ def _language_note(lang: str) -> list[str]:
     ]
 
 
-def _default_note(lines: Sequence[Line], records: Records) -> list[str]:
+def _default_note(lines: Sequence[Line], items: Mapping[str, Items]) -> list[str]:
     best, default = _with_role(lines, RECOMMENDED), _with_role(lines, DEFAULT)
     if best is None or default is None:
         return []
@@ -251,7 +251,7 @@ def _default_note(lines: Sequence[Line], records: Records) -> list[str]:
     ours, theirs = best.score("accuracy"), default.score("accuracy")
     if ours.low is None or theirs.value is None or theirs.value < ours.low:
         return []
-    paired = accuracy_difference(records.items(best.record), records.items(default.record))
+    paired = accuracy_difference(items[best.record.key], items[default.record.key])
     gain = f" ({signed(paired.difference)} points, {p_value(paired)})" if paired else ""
     return [
         f"The default recipe comes close: its {percent(theirs.value)}% is not below the "

@@ -31,7 +31,7 @@ WIDTH = 130
 """Columns where the terminal's width is not known."""
 EXAMPLES = """examples:
   python -m search.confusion runs/demo-te                       all trials, 5 responses
-  python -m search.confusion runs/demo-te --trial 1f09a3 --top 20
+  python -m search.confusion runs/demo-te --trial 1f09a3c2b4d5 --top 20
 """
 
 

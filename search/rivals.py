@@ -8,7 +8,6 @@ not at one guessed setting. Sees Optuna only as an object with `suggest_*`.
 from __future__ import annotations
 
 import itertools
-import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,11 +20,9 @@ from search.recipe import (
     TaskArithmetic,
     Ties,
     key,
-    label,
     soup,
-    to_dict,
 )
-from search.space import Trial
+from search.space import Trial, propose
 
 _SHARES = tuple(round(0.1 * i, 1) for i in range(1, 10))
 _SCALES = tuple(round(0.2 * i, 1) for i in range(1, 8))
@@ -71,11 +68,7 @@ class RivalSpace:
         pair = trial.suggest_categorical("pair", [f"{t}-{g}" for t, g in self.pairs])
         numbers = {n: trial.suggest_categorical(n, v) for n, v in AXES[self.method].items()}
         recipe = self.recipe(pair, numbers)
-        name = key(recipe, self.n_layers)
-        trial.set_user_attr("key", name)
-        trial.set_user_attr("label", label(recipe, self.lang, self.n_layers))
-        trial.set_user_attr("repeated", name in self.seen)
-        return {"recipe": json.dumps(to_dict(recipe)), "key": name, "origin": self.method}
+        return propose(trial, recipe, self.lang, self.n_layers, self.seen, self.method)
 
     def recipe(self, pair: str, numbers: Mapping[str, float]) -> AnyRecipe:
         """The recipe of some parameters."""

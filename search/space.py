@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -92,12 +92,8 @@ class Space:
             recipe = from_dict(json.loads(trial.user_attrs[BASELINE]))
         else:
             recipe = self._suggest(trial)
-        name = key(recipe, self.n_layers)
-        trial.set_user_attr("key", name)
-        trial.set_user_attr("label", label(recipe, self.lang, self.n_layers))
-        trial.set_user_attr("repeated", name in self.seen)
         origin = "baseline" if baseline else "search"
-        return {"recipe": json.dumps(to_dict(recipe)), "key": name, "origin": origin}
+        return propose(trial, recipe, self.lang, self.n_layers, self.seen, origin)
 
     def _suggest(self, trial: Trial) -> Recipe:
         pair = trial.suggest_categorical("pair", [f"{t}-{g}" for t, g in self.pairs])
@@ -193,6 +189,26 @@ class Space:
             decoding=Decoding(**varied) if varied else None,
         )
         return clip(recipe, self.n_layers)
+
+
+def propose(
+    trial: Trial, recipe: AnyRecipe, lang: str, n_layers: int, seen: Set[str], origin: str
+) -> dict[str, Any]:
+    """A suggested recipe as Tune's configuration; its key and its name go on record with the trial.
+
+    Args:
+        trial: who suggested it.
+        recipe: what is to be scored.
+        lang: language code, for the name.
+        n_layers: number of layers L of the model.
+        seen: keys already proposed.
+        origin: as in `search.records.Record`.
+    """
+    name = key(recipe, n_layers)
+    trial.set_user_attr("key", name)
+    trial.set_user_attr("label", label(recipe, lang, n_layers))
+    trial.set_user_attr("repeated", name in seen)
+    return {"recipe": json.dumps(to_dict(recipe)), "key": name, "origin": origin}
 
 
 def make_space(
