@@ -198,9 +198,9 @@ class SearchConfig(Strict):
     """How the study runs.
 
     `trials` counts distinct recipes, the baselines that are scored first not included; `baselines`
-    XX
-    None takes as many as the machine or cluster has room for. `tolerance` is how far below the
-    language expert's LCPR the recommended recipe may lie, as a share.
+    gives each rival method trials of its own. `engines` None takes as many as the machine or the
+    cluster has room for. `tolerance` is how far below the language expert's LCPR the recommended
+    recipe may lie, as a share.
     """
 
     trials: Positive = 40

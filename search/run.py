@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from search.errors import SearchError
 
 if TYPE_CHECKING:
-    from search.assemble import Prepared
+    from search.prepare import Prepared
 
 EXAMPLES = """examples:
   python -m search.run --lang te                              the embedded demo family
@@ -94,8 +94,8 @@ def _main(arguments: argparse.Namespace) -> int:
 
 def _prepare(arguments: argparse.Namespace) -> Prepared:
     from search import config
-    from search.assemble import prepare, versions
     from search.errors import ConfigError
+    from search.prepare import prepare, versions
     from search.records import Records, StudyHead
 
     if arguments.resume:

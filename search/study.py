@@ -1,51 +1,29 @@
-"""The study on Ray Tune: starts Ray, prepares Optuna's study, runs the trials, ends in order.
+"""The study on Ray Tune: starts Ray, runs the trials, ends in order.
 
-Owns Ray's and Optuna's set-up. What is proposed when is `search.searcher`'s; what a trial does is
-`search.trainable`'s. Knows nothing of MLflow, figures or terminals.
+Owns Ray's set-up; Optuna's is `search.optuna_study`'s. What is proposed when is
+`search.searcher`'s; what a trial does is `search.trainable`'s. Knows nothing of MLflow, figures or
+terminals.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
-import optuna
 import ray
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, TrialState
 from ray import tune
-from ray.tune.search.optuna import OptunaSearch
 
 from search.errors import ConfigError, StudyError
-from search.recipe import AnyRecipe, to_dict
+from search.optuna_study import phase
+from search.recipe import AnyRecipe
 from search.records import Records
 from search.rivals import RivalSpace
-from search.searcher import Listener, Phase, StudySearcher
-from search.space import BASELINE, Space
-from search.trainable import METRICS, Job, MergeTrial
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How a study runs; `search.config.SearchConfig` says what each field means."""
-
-    name: str
-    trials: int
-    baselines: Mapping[str, int]
-    seed: int
-    sampler: str
-    startup_trials: int
-    engines: int | None
-    cpus_per_engine: float
-    gpus_per_engine: float
-    address: str | None
+from search.schedule import Schedule
+from search.searcher import Listener, StudySearcher
+from search.space import Space
+from search.trainable import Job, MergeTrial
 
 
 def run_study(
@@ -76,12 +54,12 @@ def run_study(
         ConfigError: no node has room for one engine.
         StudyError: trials fail one after another, or the disk refuses; the study can be resumed.
     """
-    phases = [_phase(schedule, "search", schedule.trials, space, records, baselines)]
+    phases = [phase(schedule, "search", schedule.trials, space, records, baselines)]
     for method, trials in schedule.baselines.items():
         if not trials:
             continue
         rival = RivalSpace(method, space.lang, space.n_layers, space.pairs, space.seen)
-        phases.append(_phase(schedule, method, trials, rival, records, ()))
+        phases.append(phase(schedule, method, trials, rival, records, ()))
     searcher = StudySearcher(
         phases=phases,
         lang=space.lang,
@@ -114,81 +92,6 @@ def run_study(
     if searcher.fault:
         raise searcher.fault
     return searcher.finished
-
-
-def _phase(
-    schedule: Schedule,
-    origin: str,
-    trials: int,
-    space: Space | RivalSpace,
-    records: Records,
-    baselines: Sequence[AnyRecipe],
-) -> Phase:
-    """One search: Optuna's study, and OptunaSearch on it."""
-    name = schedule.name if origin == "search" else f"{schedule.name}.{origin}"
-    study = _open_optuna(name, records, space, baselines)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        optuna_search = OptunaSearch(
-            space=space,
-            metric=list(METRICS),
-            mode=["max"] * len(METRICS),
-            sampler=_sampler(schedule, len(study.trials)),
-            storage=study._storage,
-            study_name=name,
-        )
-    return Phase(origin, space, study, optuna_search, trials)
-
-
-def _open_optuna(
-    name: str, records: Records, space: Space | RivalSpace, baselines: Sequence[AnyRecipe]
-) -> optuna.Study:
-    """Optuna's study in the folder's journal, brought in line with the records."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = JournalStorage(JournalFileBackend(str(records.folder / "optuna.journal")))
-    study = optuna.create_study(
-        storage=storage,
-        study_name=name,
-        directions=["maximize"] * len(METRICS),
-        load_if_exists=True,
-    )
-    if not study.trials:
-        for recipe in baselines:
-            study.enqueue_trial({}, user_attrs={BASELINE: json.dumps(to_dict(recipe))})
-        for point in space.default_points():
-            study.enqueue_trial(point)
-    ended = records.ended("search")
-    for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        _settle(study, trial, ended)
-    return study
-
-
-def _settle(study: optuna.Study, trial: FrozenTrial, ended: dict[str, Any]) -> None:
-    """A trial that the last driver left running: tell its recorded end, or propose it again."""
-    record = ended.get(trial.user_attrs.get("key", ""))
-    if record is not None and record.state == "scored":
-        study.tell(trial.number, [record.value(name) for name in METRICS])
-        return
-    study.tell(trial.number, state=TrialState.FAIL)
-    if record is None and (trial.params or BASELINE in trial.user_attrs):
-        attributes = {k: v for k, v in trial.user_attrs.items() if k == BASELINE}
-        study.enqueue_trial(trial.params, user_attrs=attributes)
-
-
-def _sampler(schedule: Schedule, told: int) -> optuna.samplers.BaseSampler:
-    """The sampler; after a resume its seed moves on, or it would draw the same points again."""
-    seed = schedule.seed + told
-    if schedule.sampler == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    if schedule.sampler == "nsga2":
-        return optuna.samplers.NSGAIISampler(seed=seed)
-    return optuna.samplers.TPESampler(
-        multivariate=True,
-        group=True,
-        seed=seed,
-        n_startup_trials=schedule.startup_trials,
-        constant_liar=schedule.engines != 1,
-    )
 
 
 def _start_ray(schedule: Schedule, job: Job) -> None:
