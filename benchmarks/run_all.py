@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks import make_demo, mergekit_parity, rewrite, scoring, search_time
+from benchmarks import make_demo, materialise, mergekit_parity, scoring, search_time
 
 
 def _parity() -> list[str]:
@@ -22,7 +22,7 @@ def _parity() -> list[str]:
 
 
 SECTIONS = {
-    "Rewriting weights in place": ("python -m benchmarks.rewrite", rewrite.main),
+    "Rewriting weights in place": ("python -m benchmarks.materialise", materialise.main),
     "Scoring completions": ("python -m benchmarks.scoring", scoring.main),
     "Parity with mergekit 0.1.5": (
         "python -m benchmarks.mergekit_parity --mergekit-python PYTHON",

@@ -28,6 +28,8 @@ _NOT_WEIGHTS = (
 )
 ORIGIN = "layer_swap_search_origin"
 """Entry of an index's metadata that says what weights in our cache were made of."""
+FETCHED_FROM = ".fetched_from"
+"""File in a copy in our cache that says which URL it was fetched from (`search.object_store`)."""
 
 
 class TensorInfo(NamedTuple):
@@ -177,12 +179,25 @@ class Checkpoint:
     def non_finite(self) -> Iterator[str]:
         """Names of the tensors that hold NaN or infinity; reads every weight once."""
         for name in self.tensors:
-            if not bool(torch.isfinite(self.read(name)).all()):
+            if not is_finite(self.read(name)):
                 yield name
 
 
+def is_finite(tensor: torch.Tensor) -> bool:
+    """Whether it holds no NaN or infinity; extremes are found far faster than each is looked at."""
+    if not tensor.numel() or not tensor.is_floating_point():
+        return True
+    low, high = tensor.aminmax()  # NaN if any is
+    return bool(torch.isfinite(low) & torch.isfinite(high))
+
+
 def revision_of(folder: Path) -> str:
-    """`org/name@commit` of a folder in the hub's cache (its documented layout), else empty."""
+    """Where a folder of a cache comes from, else empty.
+
+    `org/name@commit` in the hub's (its documented layout), `URL#key` in ours.
+    """
+    if (folder / FETCHED_FROM).is_file():
+        return (folder / FETCHED_FROM).read_text(encoding="utf-8")
     *_, model, kind, commit = ("", "", "", *folder.absolute().parts)
     known = model.startswith("models--") and kind == "snapshots"
     return f"{model.removeprefix('models--').replace('--', '/')}@{commit}" if known else ""

@@ -39,6 +39,9 @@ class EngineOptions:
         cpu_kv_cache_gib: GiB of key-value cache on a CPU; unused on a GPU.
         seed: seed of the engine; every sampled request has its own besides.
         enforce_eager: no graph capture or compilation; starts faster, generates slower on a GPU.
+        direct_writes: write plain weights where vLLM keeps them; else all by vLLM's own reload.
+        expert_gpu_gib: GiB of each GPU for experts, taken from `gpu_memory_utilization`.
+        expert_pinned_gib: GiB of pinned host memory for experts, for each engine on a GPU.
         trace_top: tokens whose log-probabilities a traced request gets at each step, if the
             vocabulary has more than `WHOLE_VOCABULARY`; see `search.decode.sureness`.
     """
@@ -52,6 +55,9 @@ class EngineOptions:
     seed: int = 0
     enforce_eager: bool = False
     trace_top: int = 100
+    direct_writes: bool = True
+    expert_gpu_gib: float = 0.0
+    expert_pinned_gib: float = 0.0
 
     def environment(self) -> dict[str, str]:
         """Variables that must be set before vLLM is imported in the engine's process."""
@@ -110,6 +116,8 @@ def batches(requests: Sequence[Request], trace_top: int) -> list[list[int]]:
 class Engine:
     """One engine and what it holds. Not thread-safe; build it in the process that uses it.
 
+    `written_directly` is the share of the tensors that need no reload by vLLM.
+
     After `MaterialiseError` or `EngineDeadError` the weights are unknown: close it and build
     another.
     """
@@ -127,6 +135,10 @@ class Engine:
             from vllm import LLM
             from vllm.platforms import current_platform
 
+            share = 0.0
+            if options.expert_gpu_gib and not current_platform.is_cpu():
+                total: int = current_platform.get_device_total_memory()
+                share = options.expert_gpu_gib * 2**30 / total
             self.llm: Any = LLM(
                 model=family.paths["base"],
                 dtype=options.dtype,
@@ -134,7 +146,7 @@ class Engine:
                 max_num_seqs=options.max_num_seqs,
                 tensor_parallel_size=options.tensor_parallel_size,
                 distributed_executor_backend="mp" if options.tensor_parallel_size > 1 else None,
-                gpu_memory_utilization=options.gpu_memory_utilization,
+                gpu_memory_utilization=options.gpu_memory_utilization - share,
                 enforce_eager=options.enforce_eager,
                 enable_prefix_caching=True,
                 # vLLM rewinds the random numbers of a seeded request whose prompt is cut into
@@ -146,7 +158,12 @@ class Engine:
                 disable_log_stats=True,
                 worker_extension_cls="search.worker.MaterialiseExtension",
             )
-            self.llm.collective_rpc("swap_open", args=(family.paths, family.base.tied))
+            budgets = (
+                int(gib * 2**30) for gib in (options.expert_gpu_gib, options.expert_pinned_gib)
+            )
+            experts = family.paths, family.base.tied, options.direct_writes
+            opened = self.llm.collective_rpc("swap_open", args=(*experts, *budgets))
+            self.written_directly: float = opened[0]["direct"] / opened[0]["tensors"]
         except Exception as error:
             raise EngineStartError(
                 f"vLLM did not start on {family.paths['base']}: {error}"

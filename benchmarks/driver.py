@@ -1,0 +1,152 @@
+"""What the driver itself costs for each trial, and how that grows with a study.
+
+    python -m benchmarks.driver [--trials 20000] [--engines 500] [--sampler tpe] [--seconds 240]
+
+The searcher, Optuna, its journal and the records are real; Ray and the engines are not there:
+trials take about 10 s of a simulated clock, so that 500 engines end 50 a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import random
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from objectives.types import Score
+from search.optuna_study import phase
+from search.records import Records, StudyHead
+from search.retries import Left
+from search.schedule import Schedule
+from search.searcher import StudySearcher
+from search.space import make_space
+from search.trainable import METRICS, Outcome
+
+TRIAL_SECONDS = 10.0
+STEPS = (100, 300, 1000, 2000, 5000, 10_000, 20_000)
+
+
+class AllWell:
+    """A cluster that nothing happens to."""
+
+    stopping = False
+    without: tuple[str, ...] = ()
+
+    def left(self, trial_id: str) -> Left:
+        """Every trial ran on the same node."""
+        return Left("node")
+
+    def dead(self) -> set[str]:
+        """No node died."""
+        return set()
+
+    def leave_out(self, node: str) -> None:
+        """Nothing to do."""
+
+    def has_room(self) -> bool:
+        """Always."""
+        return True
+
+    def stop(self) -> None:
+        """The disk is full."""
+        self.stopping = True
+
+
+def main(
+    trials: int = 20_000, engines: int = 500, sampler: str = "tpe", seconds: float = 240.0
+) -> list[str]:
+    """Run a study of this many trials, or as many as fit into `seconds`; a Markdown table."""
+    rows = [
+        f"| {sampler}, {engines} engines: trials until | CPU ms per trial | engine free to next "
+        "recipe, ms (median) | p99 | resident MiB |",
+        "| ---: | ---: | ---: | ---: | ---: |",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        schedule = Schedule(
+            name="bench",
+            trials=trials,
+            baselines={},
+            seed=0,
+            sampler=sampler,
+            startup_trials=10,
+            engines=engines,
+            cpus_per_engine=1.0,
+            gpus_per_engine=0.0,
+            address=None,
+            storage=None,
+        )
+        space = make_space(lang="te", n_layers=32, n_task=3, n_lang=3)
+        records = Records.create(Path(folder) / "bench", StudyHead("bench", {}))
+        searcher = StudySearcher(
+            phases=[phase(schedule, "search", trials, space, records, [])],
+            lang="te",
+            n_layers=32,
+            records=records,
+            engines=engines,
+            final=list,
+            listeners=[],
+            cluster=AllWell(),
+        )
+        rows += _drive(searcher, engines, trials, seconds)
+        records.close()
+    return rows
+
+
+def _drive(searcher: StudySearcher, engines: int, trials: int, seconds: float) -> list[str]:
+    """Trials end in the order of a simulated clock; each engine that is free is given a recipe."""
+    rng = random.Random(0)
+    working: list[tuple[float, str]] = []
+    rows, waits, asked, ended = [], list[float](), 0, 0
+    began, cpu, last = time.monotonic(), time.process_time(), 0
+
+    def ask(now: float) -> None:
+        nonlocal asked
+        asked += 1
+        if isinstance(searcher.suggest(f"t{asked}"), dict):
+            heapq.heappush(working, (now + TRIAL_SECONDS * rng.uniform(0.8, 1.2), f"t{asked}"))
+
+    for _ in range(engines):
+        ask(0.0)
+    while working and searcher.fault is None:
+        now, name = heapq.heappop(working)
+        free = time.perf_counter()
+        searcher.on_trial_complete(name, {"outcome": _outcome(rng)})
+        ask(now)
+        waits.append(1000 * (time.perf_counter() - free))
+        ended += 1
+        late = time.monotonic() - began > seconds
+        if ended in STEPS or ended == trials or late:
+            used, cpu = 1000 * (time.process_time() - cpu) / (ended - last), time.process_time()
+            rows.append(_row(ended, used, waits))
+            waits, last = [], ended
+        if late:
+            break
+    return rows
+
+
+def _row(ended: int, used: float, waits: Sequence[float]) -> str:
+    worst = statistics.quantiles(waits, n=100)[98] if len(waits) > 1 else waits[0]
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    memory = pages * resource.getpagesize() / 2**20
+    median = statistics.median(waits)
+    return f"| {ended} | {used:.1f} | {median:.1f} | {worst:.1f} | {memory:.0f} |"
+
+
+def _outcome(rng: random.Random) -> Outcome:
+    found = {name: rng.random() for name in (*METRICS, "in_language", "lpr", "wpr", "coverage")}
+    scores = {name: Score(v, 0.9 * v, 1.0, 150, 150) for name, v in found.items()}
+    return Outcome("scored", scores=scores, host="node:1", items=b"")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=20_000)
+    parser.add_argument("--engines", type=int, default=500)
+    parser.add_argument("--sampler", choices=("tpe", "random", "nsga2"), default="tpe")
+    parser.add_argument("--seconds", type=float, default=240.0)
+    print("\n".join(main(**vars(parser.parse_args()))))

@@ -1,0 +1,98 @@
+"""Writes merged tensors straight into vLLM's parameters, where `search.layout` found plain ones.
+
+Each source is read once and the merge written once, to its slice. The CPU build keeps linear
+weights in a packed copy only: they are merged into a buffer that all modules share, then packed by
+vLLM's own code. Knows nothing of recipes or files.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from search.layout import Copy, Place
+from search.merge import combine, combine_into, is_copy, is_elementwise
+from search.plan import Mix
+from search.store import ExpertStore
+
+Tensors = Mapping[str, Mapping[str, torch.Tensor]]
+"""Tensor name -> source -> the tensor; not to be written into."""
+
+
+class DirectWriter:
+    """Writes modules of one model."""
+
+    def __init__(self) -> None:
+        """Start without a buffer."""
+        self._buffer = torch.empty(0, dtype=torch.uint8)
+
+    def write(
+        self, places: Sequence[Place], mixes: Mapping[str, Mix], experts: ExpertStore
+    ) -> None:
+        """Rewrite modules in place.
+
+        Args:
+            places: the modules, each once.
+            mixes: tensor name -> how it is made, for all the tensors that the modules hold.
+            experts: the sources, on the model's device.
+        """
+        wanted = [(name, mixes[name].sources) for place in places for name in place.names]
+        arriving = experts.read_all(wanted)
+        for place in places:
+            self._write(place, mixes, {name: next(arriving) for name in place.names})
+
+    def _write(self, place: Place, mixes: Mapping[str, Mix], tensors: Tensors) -> None:
+        module = place.module
+        empty = {name: module._parameters[name] for name in place.packed}
+        try:
+            for name in place.packed:
+                weight = self._packed(place, name, mixes, tensors)
+                module._parameters[name] = torch.nn.Parameter(weight, requires_grad=False)
+            for copy in place.copies:
+                if copy.parameter not in place.packed:
+                    parameter = module._parameters[copy.parameter]
+                    assert parameter is not None
+                    _merge(copy, mixes[copy.name], tensors[copy.name], parameter.data)
+            method = getattr(module, "quant_method", None)
+            if method is not None and all(p.device.type == "cpu" for p in module.parameters()):
+                method.process_weights_after_loading(module)
+        finally:
+            module._parameters.update(empty)
+
+    def _packed(
+        self, place: Place, parameter: str, mixes: Mapping[str, Mix], tensors: Tensors
+    ) -> torch.Tensor:
+        """What vLLM is to pack: a source's own tensor where that is the whole, else the merge."""
+        copies = [copy for copy in place.copies if copy.parameter == parameter]
+        shape, dtype = place.packed[parameter]
+        first = copies[0]
+        mix = mixes[first.name]
+        if len(copies) == 1 and is_copy(mix):
+            source = first.source.of(tensors[first.name][mix.sources[0]])
+            if source.shape == shape and source.dtype == dtype and source.is_contiguous():
+                return source
+        weight = self._room(shape, dtype)
+        for copy in copies:
+            _merge(copy, mixes[copy.name], tensors[copy.name], weight)
+        return weight
+
+    def _room(self, shape: torch.Size, dtype: torch.dtype) -> torch.Tensor:
+        """The shared buffer as a tensor; whatever was in it is lost."""
+        size = math.prod(shape) * dtype.itemsize
+        if self._buffer.numel() < size:
+            self._buffer = torch.empty(size, dtype=torch.uint8)
+        return self._buffer[:size].view(dtype).view(shape)
+
+
+def _merge(
+    copy: Copy, mix: Mix, tensors: Mapping[str, torch.Tensor], parameter: torch.Tensor
+) -> None:
+    """One tensor's part of a parameter."""
+    target = copy.target.of(parameter)
+    if is_elementwise(mix):
+        parts = {source: copy.source.of(tensor) for source, tensor in tensors.items()}
+        combine_into(mix, parts, copy.name, target)
+    else:
+        target.copy_(copy.source.of(combine(mix, tensors, copy.name)))
