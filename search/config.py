@@ -13,10 +13,23 @@ from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from yaml import YAMLError
 
 from search.errors import ConfigError
+from search.fields import (
+    Beams,
+    Count,
+    FewShots,
+    Location,
+    Nucleus,
+    Positive,
+    Share,
+    Strict,
+    Temperature,
+)
+from search.secrets import Database, masked
+from search.space_config import SpaceConfig
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 GROUPS = ("family", "objective", "space", "search")
@@ -25,22 +38,6 @@ _HINTS = {
     "objective.lcpr.data_dir": "; name the folder of LCB's test sets with --lcb-dir",
 }
 _PATH_KEYS = {"base", "task", "language", "references", "data_dir", "examples", "words", "lid"}
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
-Temperature = Annotated[float, Field(ge=0, le=2)]  # vLLM refuses more
-Nucleus = Annotated[float, Field(gt=0, le=1)]
-Beams = Annotated[int, Field(ge=1, le=64)]
-FewShots = Annotated[int, Field(ge=0, le=5)]
-Range = tuple[Count, Count]
-Location = Annotated[str, Field(min_length=1)]
-
-
-class Strict(BaseModel):
-    """Unknown keys are errors; values do not change after validation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class FamilyConfig(Strict):
@@ -137,50 +134,6 @@ class ObjectiveConfig(Strict):
     lid: Path | None = None
 
 
-class ShareRange(Strict):
-    """Values of the language expert's share: low, low + step, ... high."""
-
-    low: Share
-    high: Share
-    step: Annotated[float, Field(gt=0, le=1)] = 0.1
-
-    @model_validator(mode="after")
-    def _order(self) -> ShareRange:
-        if self.low > self.high:
-            raise ValueError(f"low {self.low} is above high {self.high}")
-        return self
-
-
-class DecodingConfig(Strict):
-    """Values to try of LCPR's decoding, beside its own; none, where it is not searched."""
-
-    temperature: tuple[Temperature, ...] = ()
-    top_p: tuple[Nucleus, ...] = ()
-    beam_width: tuple[Beams, ...] = ()
-    shots: tuple[FewShots, ...] = ()
-
-
-class SpaceConfig(Strict):
-    """What the search varies; None follows the number of layers (`search.space`)."""
-
-    b: Range | None = None
-    u: Range | None = None
-    t_b: Range | None = None
-    t_u: Range | None = None
-    w_lang: ShareRange = ShareRange(low=0.1, high=0.9)
-    pairs: tuple[tuple[Count, Count], ...] | None = None
-    non_layer: Literal["average", "task", "lang"] = "average"
-    decoding: DecodingConfig = DecodingConfig()
-
-    @model_validator(mode="after")
-    def _order(self) -> SpaceConfig:
-        for name in ("b", "u", "t_b", "t_u"):
-            value = getattr(self, name)
-            if value is not None and value[0] > value[1]:
-                raise ValueError(f"{name}: lowest {value[0]} is above highest {value[1]}")
-        return self
-
-
 class EngineConfig(Strict):
     """How each engine is built: `search.engine.EngineOptions`, field by field."""
 
@@ -192,6 +145,9 @@ class EngineConfig(Strict):
     cpu_kv_cache_gib: Positive = 1
     enforce_eager: bool = False
     trace_top: Positive = 100
+    direct_writes: bool = True
+    expert_gpu_gib: Annotated[float, Field(ge=0)] = 0
+    expert_pinned_gib: Annotated[float, Field(ge=0)] = 0
 
 
 class SearchConfig(Strict):
@@ -200,7 +156,9 @@ class SearchConfig(Strict):
     `trials` counts distinct recipes, the baselines that are scored first not included; `baselines`
     gives each rival method trials of its own. `engines` None takes as many as the machine or the
     cluster has room for. `tolerance` is how far below the language expert's LCPR the recommended
-    recipe may lie, as a share.
+    recipe may lie, as a share. `storage` None keeps Optuna's study in the study's folder.
+    A trial that takes longer than `trial_timeout` seconds is ended and counts as failed; None is
+    ten times the median of the trials before it, and half an hour at least.
     """
 
     trials: Positive = 40
@@ -212,7 +170,9 @@ class SearchConfig(Strict):
     cpus_per_engine: Annotated[float, Field(gt=0)] = 2
     gpus_per_engine: Annotated[float, Field(ge=0)] = 0
     address: str | None = None
+    trial_timeout: Annotated[float, Field(gt=0)] | None = None
     tolerance: Share = 0.02
+    storage: Database | None = None
     soups: Literal["first", "all"] = "all"
     check_finite: bool = True
     engine: EngineConfig = EngineConfig()
@@ -256,7 +216,7 @@ def load(overrides: Sequence[str] = (), flags: Mapping[str, Any] | None = None) 
                 OmegaConf.update(merged, key, flag)
         data = OmegaConf.to_container(merged, resolve=True)
     except (OmegaConfBaseException, YAMLError) as error:
-        raise ConfigError(f"an override cannot be applied: {error}") from None
+        raise ConfigError(f"an override cannot be applied: {masked(str(error))}") from None
     return validate(data)
 
 
@@ -320,11 +280,11 @@ def _resolve_paths(data: dict[str, Any], folder: Path) -> dict[str, Any]:
 def _explain(fault: dict[str, Any]) -> str:
     path = ".".join(str(part) for part in fault["loc"]) or "(whole)"
     if fault["type"] == "extra_forbidden":
-        return f"{path} = {fault['input']!r}: unknown key; {_allowed(fault['loc'])}"
+        return f"{path} = {masked(repr(fault['input']))}: unknown key; {_allowed(fault['loc'])}"
     if fault["type"] == "missing":
         return f"{path}: missing; give it in the YAML or as {path}=VALUE"
     hint = _HINTS.get(path, "") if fault["input"] is None else ""
-    value = "" if isinstance(fault["input"], Mapping) else f" = {fault['input']!r}"
+    value = "" if isinstance(fault["input"], Mapping) else f" = {masked(repr(fault['input']))}"
     return f"{path}{value}: {fault['msg'].removeprefix('Value error, ')}{hint}"
 
 

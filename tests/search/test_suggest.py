@@ -7,8 +7,8 @@ import random
 import pytest
 from omegaconf import OmegaConf
 
-from search.config import SpaceConfig
 from search.space import make_space
+from search.space_config import SpaceConfig
 from search.suggest import Suggestion, space_yaml, suggest
 
 
