@@ -1,4 +1,4 @@
-"""Every benchmark, one after another, into benchmarks/RESULTS.md with machine and command.
+"""The short benchmarks, one after another, into benchmarks/RESULTS.md with machine and command.
 
 make benchmark [MERGEKIT_PYTHON=a Python of another environment with the extra `mergekit`]
 """
@@ -35,17 +35,20 @@ SECTIONS = {
 
 def main() -> None:
     """Measure all and write."""
+    file = Path(__file__).with_name("RESULTS.md")
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    text = [
-        "# Measured",
-        "",
+    head = (
         f"{_machine()}, Python {platform.python_version()}, commit {commit.stdout.strip()}. "
-        "Written by `make benchmark`; nothing here is a promise, machines differ.",
-    ]
+        "Written by `make benchmark`; nothing here is a promise, machines differ."
+    )
+    # What other scripts measured (a GPU, long fault runs, a real family) stays.
+    others = file.read_text("utf-8").split("\n## ")[1:] if file.exists() else []
+    kept = [text.rstrip() for text in others if text.splitlines()[0] not in SECTIONS]
+    text = ["# Measured", "", head]
     for title, (command, measure) in SECTIONS.items():
         print(f"{title}: {command}", file=sys.stderr)
         text += ["", f"## {title}", "", f"`{command}`", "", *measure()]
-    file = Path(__file__).with_name("RESULTS.md")
+    text += [line for section in kept for line in ("", f"## {section}")]
     file.write_text("\n".join(text) + "\n", encoding="utf-8")
     print(file.read_text("utf-8"))
 

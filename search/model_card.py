@@ -17,7 +17,7 @@ import yaml
 from objectives.types import Score
 from search.plan import Mix, Plan, layer_of
 from search.recipe import AnyRecipe, label, to_dict
-from search.records import Record
+from search.record import Record
 
 NOT_STATED = "not stated"
 _SCORES = {
@@ -240,7 +240,7 @@ print(tokenizer.decode(model.generate(tokens, max_new_tokens=32)[0]))
 Or behind an OpenAI-compatible server, with vLLM:
 
 ```
-vllm serve ./{merge.name}
+python -m vllm.entrypoints.openai.api_server --model ./{merge.name} --host 127.0.0.1
 ```"""
 
 

@@ -20,10 +20,12 @@ from search import config, export, sync, verify_export
 from search.checkpoint import Checkpoint
 from search.errors import EngineError, RecipeError
 from search.family import Family, fit
+from search.items import pack_items
 from search.merge import combine
 from search.plan import plan
 from search.recipe import AnyRecipe, Recipe, Single, key, label, to_dict
-from search.records import Record, Records, StudyHead, pack_items
+from search.record import Record
+from search.records import Records, StudyHead
 from search.runs import default_uri
 from search.selection import read_recipe
 
@@ -125,7 +127,7 @@ def test_the_card_loads_the_export(
     assert export.main([*family, "--out", str(tmp_path / "merged")]) == 0
     card = (tmp_path / "merged" / "README.md").read_text("utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
-    assert "vllm serve ./merged\n" in card
+    assert "python -m vllm.entrypoints.openai.api_server --model ./merged " in card
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     capsys.readouterr()
