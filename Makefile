@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed-$(ACCEL)
 
-.PHONY: help install demo test test-all lint benchmark lock clean
+.PHONY: help install demo test test-all test-faults lint benchmark lock clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -30,6 +30,10 @@ test: lint  ## lint, then the tests; the slow whole runs come last
 
 test-all: lint  ## the same with every architecture (minutes more: two engines for each)
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m ""
+
+test-faults: install  ## the long fault run, half an hour: figures for benchmarks/RESULTS.md
+	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.faults --faults 60
+	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.faults --faults 12 --engine real
 
 benchmark: install  ## measure; writes benchmarks/RESULTS.md
 	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.run_all

@@ -6,9 +6,9 @@ Owns the order: the report is written whatever way the study ended. What can be 
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,19 @@ from rich.console import Console
 from search import choose, comparison, figures, report
 from search.config import Config
 from search.engine import EngineOptions
+from search.opening import finish
 from search.outbox import Tracker
 from search.prepare import Prepared, versions
 from search.progress import ProgressDisplay
 from search.recipe import AnyRecipe, Recipe, key
-from search.records import Record, Records
-from search.runs import experiment_name, is_server, masked
+from search.record import Record
+from search.runs import experiment_name, is_server
 from search.schedule import Schedule
+from search.secrets import masked
 from search.space import baselines
+from search.store import describe
 from search.study import run_study
-from search.sync import ARTIFACTS
+from search.sync import ARTIFACTS, headline, recommended
 from search.trainable import Job
 
 
@@ -42,6 +45,10 @@ def run(prepared: Prepared, console: Console) -> bool:
     config, records = prepared.config, prepared.records
     for warning in prepared.warnings:
         console.print(f"warning: {warning}", style="yellow", soft_wrap=True, markup=False)
+    sizes = {name: source.bytes for name, source in prepared.family.sources.items()}
+    engine = config.search.engine
+    tiers = describe(sizes, engine.expert_gpu_gib, engine.expert_pinned_gib)
+    console.print(tiers, soft_wrap=True, highlight=False, markup=False)
     tracker = _start_tracker(prepared, console)
     first = baselines(
         prepared.space,
@@ -60,9 +67,11 @@ def run(prepared: Prepared, console: Console) -> bool:
         finished = run_study(
             Schedule(prepared.name, **_schedule(config)),
             job=Job(
-                prepared.family.paths,
+                prepared.family.locations,
                 EngineOptions(**config.search.engine.model_dump(), seed=config.search.seed),
                 prepared.objectives,
+                allow_bin=config.family.allow_bin,
+                driver_folder=os.getcwd(),
             ),
             space=prepared.space,
             records=records,
@@ -70,6 +79,8 @@ def run(prepared: Prepared, console: Console) -> bool:
             final=lambda: [recipe for _, recipe in _final_rows(prepared)[1]],
             listeners=[display, _Outbox(tracker)],
         )
+        if finished:
+            finish(records)
     finally:
         display.close()
         _report(prepared, tracker, console, finished)
@@ -94,8 +105,8 @@ class _Outbox:
 
 
 def _schedule(config: Config) -> dict[str, Any]:
-    fields = set(Schedule.__dataclass_fields__) - {"name"}
-    return config.search.model_dump(include=fields)
+    fields = set(Schedule.__dataclass_fields__) & set(type(config.search).model_fields)
+    return {name: getattr(config.search, name) for name in fields}  # a dump hides passwords
 
 
 def _final_rows(prepared: Prepared) -> tuple[choose.Choice | None, list[tuple[str, AnyRecipe]]]:
@@ -129,8 +140,7 @@ def _start_tracker(prepared: Prepared, console: Console) -> Tracker:
         **{f"split_hash.{o.name}": getattr(o, "split_hash", "") for o in prepared.objectives},
     }
     experiment = experiment_name(config.family.name, config.lang)
-    data = config.model_dump(mode="json")
-    tracker = Tracker(prepared.uri, experiment, prepared.name, data, tags, records.folder)
+    tracker = Tracker(prepared.uri, experiment, records.head(), tags, records.folder)
     if not tracker.start():
         console.print(
             f"warning: MLflow at {masked(prepared.uri)} does not answer; the search goes on and "
@@ -156,44 +166,43 @@ def _report(prepared: Prepared, tracker: Tracker, console: Console, finished: bo
     config, records = prepared.config, prepared.records
     if not records.trials:
         tracker.finish(status="KILLED")
-        console.print(f"no trial has ended yet; start again with --resume {records.folder}")
+        console.print(f"no trial has ended yet; start again with --resume {records.place}")
         return
     choice, rows = _final_rows(prepared)
     n_layers = prepared.family.n_layers
     names = {"family": config.family.name, "lang": config.lang}
     found = comparison.build(records, rows, choice, n_layers=n_layers, **names)
-    report.write(found, records.folder)
-    figures.draw(
-        records.trials, choice, _best_default(prepared), records.folder, n_layers=n_layers, **names
-    )
+    try:
+        report.write(found, records.folder)
+        figures.draw(
+            records.trials,
+            choice,
+            _best_default(prepared),
+            records.folder,
+            n_layers=n_layers,
+            **names,
+        )
+    except OSError as error:  # the disk is full; why the study stopped is to be seen all the same
+        console.print(f"warning: the report cannot be written: {error}", soft_wrap=True)
     report.show(found, console)
     unsent = tracker.finish(
         [records.folder / name for name in ARTIFACTS],
-        metrics=_headline(records, choice),
-        tags={"recommended": choice.record.label, "reason": choice.reason} if choice else {},
+        metrics=headline(records, choice),
+        tags=recommended(choice),
         status="FINISHED" if finished else "KILLED",
     )
     _say_where(prepared, console, finished, unsent)
 
 
-def _headline(records: Records, choice: choose.Choice | None) -> Mapping[str, float]:
-    """The recommended recipe's held-out scores, in percent, for the parent run."""
-    record = records.ended("held_out").get(choice.record.key) if choice else None
-    if record is None:
-        return {}
-    names = ("accuracy", "lcpr", "in_language")
-    found = {name: record.value(name) for name in names}
-    return {f"held_out_{n}": 100 * value for n, value in found.items() if value is not None}
-
-
 def _say_where(prepared: Prepared, console: Console, finished: bool, unsent: int) -> None:
-    folder, uri = prepared.records.folder, masked(prepared.uri)
+    folder, place = prepared.records.folder, prepared.records.place
+    uri = masked(prepared.uri)
     lines = [f"records: {folder}/trials.jsonl, per-item answers: {folder}/items, table: report.md"]
     if unsent:
-        lines.append(f"MLflow lacks {unsent} runs: python -m search.sync {folder}")
+        lines.append(f"MLflow lacks {unsent} runs: python -m search.sync {place}")
     ui = uri if is_server(uri) else f"mlflow ui --backend-store-uri {uri}"
     lines.append(f"compare the runs: {ui}")
     if not finished:
-        lines.append(f"not finished; go on with: python -m search.run --resume {folder}")
+        lines.append(f"not finished; go on with: python -m search.run --resume {place}")
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from search.recipe import AnyRecipe, Recipe, Single, Soup, canonical, key, soup
-from search.records import Record
+from search.record import Record
 
 Row = tuple[str, AnyRecipe]
 """A recipe of the final table and the role or roles that brought it there."""

@@ -18,7 +18,8 @@ from objectives.stats import PairedDifference, paired_accuracy, paired_lcpr
 from objectives.types import Score, Split
 from search.choose import DEFAULT, RECOMMENDED, SOUP, Choice, Row, pareto, scored
 from search.recipe import Recipe, Single, key
-from search.records import Record, Records
+from search.record import Record
+from search.records import Records
 
 Items = Sequence[Mapping[str, Any]]
 """Per-item answers of one trial, as `Records.items` gives them."""

@@ -177,6 +177,16 @@ class SearchConfig(Strict):
     check_finite: bool = True
     engine: EngineConfig = EngineConfig()
 
+    @model_validator(mode="after")
+    def _gpus(self) -> SearchConfig:
+        gpus, wanted = self.gpus_per_engine, self.engine.tensor_parallel_size
+        if 0 < gpus < wanted:
+            raise ValueError(
+                f"gpus_per_engine {gpus:g} is less than engine.tensor_parallel_size {wanted}: an "
+                f"engine needs all its GPUs, set search.gpus_per_engine={wanted}"
+            )
+        return self
+
 
 class Config(Strict):
     """The whole configuration of one study."""
@@ -267,7 +277,7 @@ def _resolve_paths(data: dict[str, Any], folder: Path) -> dict[str, Any]:
         if isinstance(value, list):
             return [resolve(inner) for inner in value]
         beside = folder / value if isinstance(value, str) and value else None
-        return str(beside.resolve()) if beside is not None and beside.exists() else value
+        return _place(beside.resolve()) if beside is not None and beside.exists() else value
 
     def walk(value: Any) -> Any:
         if not isinstance(value, dict):
@@ -275,6 +285,17 @@ def _resolve_paths(data: dict[str, Any], folder: Path) -> dict[str, Any]:
         return {key: resolve(v) if key in _PATH_KEYS else walk(v) for key, v in value.items()}
 
     return {key: resolve(v) if key in _PATH_KEYS else walk(v) for key, v in data.items()}
+
+
+def _place(path: Path) -> str:
+    """An absolute path; of what a Ray job brought along, the path from the job's folder.
+
+    Ray unpacks that folder under a name that changes with its content: the next job of the same
+    study finds its files at another absolute path.
+    """
+    job = Path.cwd().resolve()
+    brought = job.parent.name == "working_dir_files" and path.is_relative_to(job)
+    return str(path.relative_to(job) if brought else path)
 
 
 def _explain(fault: dict[str, Any]) -> str:

@@ -10,7 +10,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -25,7 +24,9 @@ from objectives.languages import language
 from objectives.tokens import split_line
 from search import config
 from search.errors import SearchError, StudyError
-from search.records import Record, Records
+from search.place import Place, locate
+from search.record import Record
+from search.records import Records
 
 WIDTH = 130
 """Columns where the terminal's width is not known."""
@@ -52,12 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("study", type=Path, help="the study's folder, <out>/<study>")
+    parser.add_argument("study", help="the study's folder, <out>/<study>, or s3://... and such")
     parser.add_argument("--trial", metavar="KEY", help="only this trial, by its key in the table")
     parser.add_argument("--top", type=int, default=5, metavar="N", help="responses to print (5)")
     args = parser.parse_args(argv)
     try:
-        trials = read_trials(args.study, args.trial)
+        trials = read_trials(locate(args.study), args.trial)
     except (SearchError, ObjectiveError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def read_trials(study: Path, key: str | None = None) -> list[TracedTrial]:
+def read_trials(study: Place, key: str | None = None) -> list[TracedTrial]:
     """A study's trials that have traces.
 
     Args:

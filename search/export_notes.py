@@ -19,10 +19,10 @@ import yaml
 
 from search.checkpoint import Checkpoint, revision_of
 from search.errors import CheckpointError
-from search.family import Family, FittedFamily, Location
-from search.hub import is_id
+from search.family import Family, FittedFamily, Location, is_remote
 from search.mergekit_yaml import mergekit_yaml
 from search.model_card import Merge, Part, licence_of, model_card
+from search.object_store import is_url
 from search.plan import Plan
 from search.recipe import key, label, to_dict
 
@@ -88,7 +88,7 @@ def notes(merge: Merge, family: Family, fitted: FittedFamily) -> dict[str, str]:
         "study": merge.study,
         "checkpoints": [asdict(part) for part in merge.parts],
     }
-    models = {n: revision_of(c.path) or str(c.path.resolve()) for n, c in fitted.sources.items()}
+    models = {n: _model(c.path) for n, c in fitted.sources.items()}
     dtype = next(iter(fitted.base.tensors.values())).dtype
     places = _family_yaml(family, merge.lang, fitted.sources)
     return {
@@ -99,11 +99,17 @@ def notes(merge: Merge, family: Family, fitted: FittedFamily) -> dict[str, str]:
     }
 
 
+def _model(folder: Path) -> str:
+    """What mergekit calls a model: an id of the hub, or a folder."""
+    revision = revision_of(folder)
+    return revision if revision and not is_url(revision) else str(folder.resolve())
+
+
 def _family_yaml(family: Family, lang: str, opened: Mapping[str, Checkpoint]) -> dict[str, Any]:
     """The family for one language as a YAML says it; branches of the hub become commits."""
 
     def place(source: str, location: Location) -> str:
-        if not is_id(location):
+        if not is_remote(location):
             return str(Path(location).expanduser().resolve())
         checkpoint = opened.get(source)
         return (revision_of(checkpoint.path) if checkpoint else "") or str(location)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from search import hub
+from search import hub, object_store
 from search.cache import store
 from search.checkpoint import Checkpoint, revision_of
 from search.compatibility import faults_of_base, mismatches, vocabulary
@@ -22,7 +22,8 @@ from search.pickled import is_pickled, open_pickled
 from search.plan import layer_of
 
 Location = str | Path
-"""A folder of a model or of a LoRA adapter, or `org/name@revision` on the Hugging Face hub."""
+"""A folder of a model or of a LoRA adapter, `org/name@revision` on the Hugging Face hub, or a URL
+that fsspec reads."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,18 @@ class FittedFamily:
     """Checkpoints that are known to fit together.
 
     Attributes:
-        sources: source name -> opened checkpoint; each is a folder of plain safetensors.
+        sources: source name -> opened checkpoint; each is a folder of plain safetensors, but for
+            those that `fit` was told not to fetch.
         n_layers: number of layers L.
         names: tensor names, in the order of the layers.
+        locations: source name -> where `fit` finds just these weights again, on any machine: an
+            absolute folder, `org/name@commit`, `URL#key`.
     """
 
     sources: Mapping[str, Checkpoint]
     n_layers: int
     names: tuple[str, ...]
+    locations: Mapping[str, str]
 
     @property
     def base(self) -> Checkpoint:
@@ -147,22 +152,34 @@ class Examined:
         kind = CheckpointError if self.unopened else ExpertMismatchError
         return kind("\n".join(parts)) if parts else None
 
-    def fit(self, *, check_finite: bool = True) -> FittedFamily:
-        """Have all weights at hand; see the function `fit`."""
+    def fit(self, *, check_finite: bool = True, fetch: bool = True) -> FittedFamily:
+        """Have all weights at hand; see the function `fit`.
+
+        Args:
+            check_finite: read every weight that is at hand, and refuse NaN and infinity.
+            fetch: False leaves what lies elsewhere there, as only engines on other machines need
+                it; of those, headers are known.
+        """
         self.raise_faults()
         ready: dict[str, Checkpoint] = {}
+        here: dict[str, Checkpoint] = {}
+        pinned: dict[str, str] = {}
         for name, seen in self.opened.items():
-            location = self.locations[name]
-            if hub.is_id(location):
-                location = revision_of(seen.path)  # what was examined, wherever a branch is now
-            base = ready.get("base")
-            ready[name] = store(self._open(location, base, weights=True))
+            location, far = self.locations[name], is_remote(self.locations[name])
+            # What was examined, wherever a branch is now.
+            place = revision_of(seen.path) if far else Path(location).expanduser().absolute()
+            pinned[name] = str(place)
+            if not fetch and (far or (seen.derived is not None and "base" not in here)):
+                ready[name] = seen
+                continue
+            opened = self._open(pinned[name], ready.get("base"), weights=True)
+            ready[name] = here[name] = store(opened)
         if check_finite:
-            _refuse_non_finite(ready)
+            _refuse_non_finite(here)
         base = ready["base"]
         order = sorted(base.tensors, key=lambda n: (-1 if (x := layer_of(n)) is None else x, n))
         sources = {name: ready[name] for name in self.locations}
-        return FittedFamily(sources, base.n_layers, tuple(order))
+        return FittedFamily(sources, base.n_layers, tuple(order), pinned)
 
     def _open(self, location: Location, base: Checkpoint | None, *, weights: bool) -> Checkpoint:
         folder = Path(location).expanduser()
@@ -171,6 +188,11 @@ class Examined:
             folder = hub.fetch(str(location), **how)
             if not weights and not is_adapter(folder) and not hub.has_weights(folder):
                 return Checkpoint.of(folder, hub.headers(folder, online=self.online))
+        elif object_store.is_url(location):
+            url = str(location)
+            folder = object_store.fetch(url, weights=weights, allow_bin=self.allow_bin)
+            if not weights and not is_adapter(folder) and not any(folder.glob("*.safetensors")):
+                return Checkpoint.of(folder, object_store.headers(url))
         if is_adapter(folder):
             return open_adapter(folder, base)
         if self.allow_bin and is_pickled(folder):
@@ -178,12 +200,18 @@ class Examined:
         return Checkpoint.open(folder)
 
 
+def is_remote(location: Location) -> bool:
+    """Whether a place is the hub's or a URL, to be fetched by each machine that needs it."""
+    return hub.is_id(location) or object_store.is_url(location)
+
+
 def fit(
     sources: Mapping[str, Location], *, check_finite: bool = True, allow_bin: bool = False
 ) -> FittedFamily:
     """Check that every checkpoint fits the base, by headers; then have all weights at hand.
 
-    Models of the hub are downloaded, LoRA adapters merged and pickled weights converted, once.
+    Models of the hub and at URLs are downloaded, LoRA adapters merged and pickled weights
+    converted, once.
 
     Args:
         sources: source name -> location; must hold `base`.

@@ -15,7 +15,7 @@ from numpy import linspace
 
 from search.choose import Choice, best_soup, is_soup, pareto, scored
 from search.recipe import AnyRecipe, Recipe, Single, canonical, key
-from search.records import Record
+from search.record import Record
 
 _MARKERS = {  # kind of recipe -> marker, colour, size in points squared
     "swap": ("o", "#9aa5b1", 26),

@@ -1,7 +1,8 @@
 """Models of the Hugging Face hub: from `org/name@revision` to a folder in the hub's cache.
 
 Owns what is downloaded (safetensors, JSON, tokenizer; pickled weights only where allowed, code
-never) and what is said when a model cannot be had. Knows nothing of families.
+never), once for all engines of a node, and what is said when a model cannot be had. Knows nothing
+of families.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from huggingface_hub.errors import (
 
 from search.checkpoint import TensorInfo, revision_of
 from search.errors import HubError
+from search.node_files import locked, progress
 
 WAYS_OUT = (
     "Two ways out: with a connection, run this command or `hf download ORG/NAME` once, after which "
@@ -31,19 +33,23 @@ WAYS_OUT = (
 )
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@\w[\w./-]*)?")
-_SMALL = [
+SMALL = [
     *("*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja"),
     *("README.md", "LICENSE*", "adapter_model.safetensors"),
 ]
-_WEIGHTS = [*_SMALL, "*.safetensors"]
-_NEVER = ["*/*", "consolidated*"]  # other formats' folders; Mistral's second copy of the weights
+WEIGHTS = [*SMALL, "*.safetensors"]
+NEVER = ["*/*", "consolidated*"]  # other formats' folders; Mistral's second copy of the weights
 _NO_ANSWER = (LocalEntryNotFoundError, ConnectionError, HTTPError)
 _FAULTS = (OSError, ValueError, HTTPError, NotASafetensorsRepoError, SafetensorsParsingError)
 
 
 def is_id(location: str | Path) -> bool:
-    """Whether a place names a model of the hub: `org/name` or `org/name@revision`, no folder."""
-    return bool(_ID.fullmatch(str(location))) and not Path(location).exists()
+    """Whether a place names a model of the hub: `org/name` or `org/name@revision`, no folder.
+
+    `..` is in no id: the hub's cache makes paths of names and revisions.
+    """
+    text = str(location)
+    return bool(_ID.fullmatch(text)) and ".." not in text and not Path(text).exists()
 
 
 def reachable() -> bool:
@@ -68,37 +74,35 @@ def fetch(location: str, *, online: bool, weights: bool, allow_bin: bool = False
         HubError: it is not cached and cannot be downloaded; the message has both readings of
             `location`, a folder and an id.
     """
-    name, _, revision = location.partition("@")
     try:
-        folder = snapshot_download(
-            name,
-            revision=revision or None,
-            local_files_only=not online,
-            allow_patterns=_WEIGHTS if weights else _SMALL,
-            ignore_patterns=_NEVER,
-        )
-        if weights and allow_bin and not any(Path(folder).glob("*.safetensors")):
-            bins = ["pytorch_model*.bin"]
-            commit = Path(folder).name
-            snapshot_download(
-                name, revision=commit, local_files_only=not online, allow_patterns=bins
-            )
+        folder = _snapshot(location, SMALL, online)
+        if weights:
+            repository = Path(folder).parents[1]
+            with locked(repository.name), progress(location, repository):
+                folder = _snapshot(location, WEIGHTS, online)
+                if allow_bin and not any(Path(folder).glob("*.safetensors")):
+                    pinned = f"{location.partition('@')[0]}@{Path(folder).name}"
+                    _snapshot(pinned, ["pytorch_model*.bin"], online)
     except _FAULTS as error:
         raise _explain(location, error) from error
     return Path(folder)
 
 
+def _snapshot(location: str, patterns: list[str], online: bool) -> str:
+    name, _, revision = location.partition("@")
+    return snapshot_download(
+        name,
+        revision=revision or None,
+        local_files_only=not online,
+        allow_patterns=patterns,
+        ignore_patterns=NEVER,
+    )
+
+
 def has_weights(folder: Path) -> bool:
     """Whether a folder of the cache holds its model's safetensors, as far as the cache knows."""
-    name, _, commit = revision_of(folder).partition("@")
     try:
-        snapshot_download(
-            name,
-            revision=commit,
-            local_files_only=True,
-            allow_patterns=_WEIGHTS,
-            ignore_patterns=_NEVER,
-        )
+        _snapshot(revision_of(folder), WEIGHTS, online=False)
     except LocalEntryNotFoundError:
         return False
     return any(folder.glob("*.safetensors"))

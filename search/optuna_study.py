@@ -1,29 +1,33 @@
-"""Optuna's side of a study: its storage, its studies, its sampler.
+"""Optuna's side of a study: its studies, its sampler, and what it knows at the start.
 
-Owns Optuna's set-up, and that Optuna knows at the start what the records hold. Knows nothing of
-Ray's cluster, MLflow or terminals.
+Owns that Optuna knows then what the records hold, whatever became of its storage: the records are
+the truth. Where the storage is, is `search.optuna_storage`'s. Knows nothing of Ray's cluster,
+MLflow or terminals.
 """
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 from ray.tune.search.optuna import OptunaSearch
 
-from search.recipe import AnyRecipe, to_dict
+from search.optuna_storage import open_storage
+from search.phase import Phase
+from search.recipe import AnyRecipe, from_dict, to_dict
+from search.record import Record
 from search.records import Records
 from search.rivals import RivalSpace
 from search.schedule import Schedule
-from search.searcher import Phase
 from search.space import BASELINE, Space
 from search.trainable import METRICS
+
+Point = Mapping[str, Any]
+"""What a trial is fixed to: parameters, or a recipe (JSON) under `BASELINE`."""
 
 
 def phase(
@@ -41,57 +45,145 @@ def phase(
         origin: `search`, or the rival method's name.
         trials: distinct recipes to score.
         space: what is searched.
-        records: the study's folder; what ended trials there is known to Optuna afterwards.
+        records: the study's folder; its ended trials are known to Optuna afterwards, those that
+            were under way are proposed again.
         baselines: proposed before anything else.
+
+    Raises:
+        ConfigError: Optuna's storage needs a driver or a password.
+        StudyError: Optuna's storage cannot be used.
     """
+    head = records.head()
     name = schedule.name if origin == "search" else f"{schedule.name}.{origin}"
-    study = _open_optuna(name, records, space, baselines)
+    if schedule.storage:  # a database may hold another study of this name
+        name = f"{name}.{head.id[:8]}"
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(
+        storage=open_storage(schedule.storage, records.folder),
+        study_name=name,
+        directions=["maximize"] * len(METRICS),
+        load_if_exists=True,
+    )
+    first: list[Point] = [{BASELINE: json.dumps(to_dict(recipe))} for recipe in baselines]
+    first += space.default_points()
+    if origin == "search":
+        recipes = (from_dict(entry["recipe"]) for entry in head.imported.get("recipes", ()))
+        first += (point for recipe in recipes if (point := space.point(recipe)) is not None)
+    align(study, origin, space, records, first)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         optuna_search = OptunaSearch(
             space=space,
             metric=list(METRICS),
             mode=["max"] * len(METRICS),
-            sampler=_sampler(schedule, len(study.trials)),
+            sampler=_sampler(schedule, len(study.get_trials(deepcopy=False))),
             storage=study._storage,
             study_name=name,
         )
     return Phase(origin, space, study, optuna_search, trials)
 
 
-def _open_optuna(
-    name: str, records: Records, space: Space | RivalSpace, baselines: Sequence[AnyRecipe]
-) -> optuna.Study:
-    """Optuna's study in the folder's journal, brought in line with the records."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = JournalStorage(JournalFileBackend(str(records.folder / "optuna.journal")))
-    study = optuna.create_study(
-        storage=storage,
-        study_name=name,
-        directions=["maximize"] * len(METRICS),
-        load_if_exists=True,
-    )
-    if not study.trials:
-        for recipe in baselines:
-            study.enqueue_trial({}, user_attrs={BASELINE: json.dumps(to_dict(recipe))})
-        for point in space.default_points():
-            study.enqueue_trial(point)
+def align(
+    study: optuna.Study,
+    origin: str,
+    space: Space | RivalSpace,
+    records: Records,
+    first: Iterable[Point],
+) -> None:
+    """Bring Optuna's study in line with the records, whatever it lacks; no sampler is asked.
+
+    Every ended trial of this search is known to it afterwards. Trials that the last driver left
+    running are told their recorded end, or wait to be proposed again; so do those of `first` that
+    have no end yet.
+
+    Args:
+        study: Optuna's, perhaps empty or older than the records.
+        origin: `search`, or the rival method's name.
+        space: what is searched.
+        records: the study's folder.
+        first: what is proposed before anything else.
+    """
     ended = records.ended("search")
-    for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        _settle(study, trial, ended)
-    return study
+    known: dict[TrialState, set[str]] = {state: set() for state in TrialState}
+    again: list[Point] = []
+    for trial in study.get_trials(deepcopy=False):
+        name, state = trial.user_attrs.get("key", ""), trial.state
+        if state == TrialState.WAITING:
+            name = _named(space, _point(trial)).user_attrs.get("key", "")
+        elif state == TrialState.RUNNING:
+            state = _settle(study, trial, ended.get(name))
+            if name and name not in ended:
+                again.append(_point(trial))
+        known[state].add(name)
+    done, waiting = known[TrialState.COMPLETE], known[TrialState.WAITING]
+    own = (origin, "baseline") if origin == "search" else (origin,)
+    for name, record in ended.items():
+        told = done if record.state == "scored" else done | known[TrialState.FAIL]
+        if record.origin in own and name not in told:
+            _add(study, space, record)
+    for point in (*again, *first):
+        name = _named(space, point).user_attrs["key"]
+        if name not in ended and name not in waiting:
+            waiting.add(name)
+            fixed = {k: v for k, v in point.items() if k != BASELINE}
+            recipe = {k: v for k, v in point.items() if k == BASELINE}
+            study.enqueue_trial(fixed, user_attrs=recipe)
 
 
-def _settle(study: optuna.Study, trial: FrozenTrial, ended: dict[str, Any]) -> None:
-    """A trial that the last driver left running: tell its recorded end, or propose it again."""
-    record = ended.get(trial.user_attrs.get("key", ""))
+def _settle(study: optuna.Study, trial: FrozenTrial, record: Record | None) -> TrialState:
+    """Tell a trial that the last driver left running its recorded end, or that it had none."""
     if record is not None and record.state == "scored":
-        study.tell(trial.number, [record.value(name) for name in METRICS])
-        return
+        study.tell(trial.number, _values(record))
+        return TrialState.COMPLETE
     study.tell(trial.number, state=TrialState.FAIL)
-    if record is None and (trial.params or BASELINE in trial.user_attrs):
-        attributes = {k: v for k, v in trial.user_attrs.items() if k == BASELINE}
-        study.enqueue_trial(trial.params, user_attrs=attributes)
+    return TrialState.FAIL
+
+
+def _add(study: optuna.Study, space: Space | RivalSpace, record: Record) -> None:
+    """A trial that Optuna does not know; one that no parameters stand for is of no use to it."""
+    if record.origin == "baseline":
+        point: Point | None = {BASELINE: json.dumps(to_dict(record.recipe))}
+    else:
+        point = space.point(record.recipe)
+    if point is None:
+        return
+    trial = _named(space, point)
+    scored = record.state == "scored"
+    study.add_trial(
+        create_trial(
+            state=TrialState.COMPLETE if scored else TrialState.FAIL,
+            values=_values(record) if scored else None,
+            params=trial.params,
+            distributions=trial.distributions,
+            user_attrs=trial.user_attrs,
+        )
+    )
+
+
+def _named(space: Space | RivalSpace, point: Point) -> FixedTrial:
+    """A point as a trial: its parameters with their distributions, its key and its name.
+
+    The key is missing where a driver died before it had drawn all parameters.
+    """
+    trial: Any = FixedTrial({k: v for k, v in point.items() if k != BASELINE})
+    if BASELINE in point:
+        trial.set_user_attr(BASELINE, point[BASELINE])
+    try:
+        space(trial)
+    except ValueError:
+        return FixedTrial({})
+    return trial  # type: ignore[no-any-return]
+
+
+def _point(trial: FrozenTrial) -> Point:
+    """What a trial was or will be fixed to."""
+    if BASELINE in trial.user_attrs:
+        return {BASELINE: trial.user_attrs[BASELINE]}
+    return trial.params or dict(trial.system_attrs.get("fixed_params", {}))
+
+
+def _values(record: Record) -> list[float]:
+    return [share for name in METRICS if (share := record.value(name)) is not None]
 
 
 def _sampler(schedule: Schedule, told: int) -> optuna.samplers.BaseSampler:

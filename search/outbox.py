@@ -12,15 +12,16 @@ import logging
 import os
 import threading
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from search.errors import StudyError
-from search.records import Record
-from search.runs import masked, short
+from search.head import StudyHead
+from search.record import Record
+from search.runs import short
+from search.secrets import masked
 from search.tracking import ANSWER_SECONDS, ENVIRONMENT, End, RunStatus, Study, View, answers
 
 QUIET_SECONDS = 60.0
@@ -41,28 +42,31 @@ class Tracker:
         self,
         uri: str,
         experiment: str,
-        study: str,
-        params: Mapping[str, Any],
+        head: StudyHead,
         tags: Mapping[str, str],
         folder: Path,
+        *,
+        rebuild: bool = False,
     ) -> None:
         """Prepare; nothing is sent before `start`.
 
         Args:
             uri: MLflow tracking URI. It may hold a password: it is never logged.
             experiment: name of the experiment, see `experiment_name`.
-            study: name of the parent run.
-            params: the configuration; nested mappings become dotted names.
+            head: the study's id, the parent run's name, and its configuration, which becomes params
+                with dotted names.
             tags: versions, host, commit, ...; added to those that earlier drivers gave.
-            folder: the study's folder. mlflow.json there keeps the study's id and tags.
+            folder: the study's folder. mlflow.json there keeps the tags.
+            rebuild: delete the study's runs first.
 
         Raises:
             StudyError: mlflow.json cannot be read or written.
         """
         self._uri = uri
         folder = folder.resolve()
-        number, known_tags = _identity(folder, tags)
-        self._study = Study(uri, experiment, study, number, params, known_tags, folder)
+        known_tags = _tags(folder, tags)
+        self._study = Study(uri, experiment, head.name, head.id, head.config, known_tags, folder)
+        self._rebuild = rebuild
         self._outbox: deque[Record] = deque()
         self._refused: list[Record] = []
         self._end: End | None = None
@@ -135,7 +139,9 @@ class Tracker:
                 if view is None:
                     view = View(self._study)
                     continue  # nothing has been said to MLflow yet
-                if not opened:
+                if self._rebuild:
+                    self._rebuild = view.clear()
+                elif not opened:
                     view.open()
                     opened = True
                 elif self._outbox:
@@ -177,17 +183,16 @@ class Tracker:
         self._failing = True
 
 
-def _identity(folder: Path, tags: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """The study's id and tags in mlflow.json, made or brought up to date."""
+def _tags(folder: Path, tags: Mapping[str, str]) -> dict[str, str]:
+    """The study's tags in mlflow.json, brought up to date."""
     file = folder / "mlflow.json"
     try:
         known: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() else {}
-        number = str(known.get("id") or uuid.uuid4().hex)
         both = {**known.get("tags", {}), **tags}
-        if known != {"id": number, "tags": both}:
+        if known != {"tags": both}:
             part = file.with_name("mlflow.json.part")
-            part.write_text(json.dumps({"id": number, "tags": both}, indent=1), "utf-8")
+            part.write_text(json.dumps({"tags": both}, indent=1), "utf-8")
             os.replace(part, file)
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise StudyError(f"{file} cannot be used: {error}; remove it to send anew") from None
-    return number, both
+        raise StudyError(f"{file} cannot be used: {error}; remove it to send without") from None
+    return both

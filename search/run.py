@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from search.errors import SearchError
 
 if TYPE_CHECKING:
+    from search.opening import Opened
     from search.prepare import Prepared
 
 EXAMPLES = """examples:
@@ -24,6 +25,9 @@ EXAMPLES = """examples:
   python -m search.run --lang te family=my.yaml objective=mgsm_lcb search=gpu \\
       --mgsm-dir data/mgsm --lcb-dir data/lcb/test_sets       your experts, the published data
   python -m search.run --resume runs/demo-te-20260101-120000  go on after Ctrl-C or a crash
+  python -m search.run --lang te --resume auto                go on with its study, or begin one
+  python -m search.run --extend runs/demo-te-20260101-120000 --trials 40    40 trials more
+  python -m search.run --lang sw --import runs/demo-te-20260101-120000      its best recipes first
 """
 
 
@@ -37,9 +41,17 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--lang", help="language code of the target language, such as te")
     p.add_argument("--trials", type=int, help="distinct recipes to score (search.trials)")
-    p.add_argument("--out", type=Path, default=Path("runs"), help="folder of studies (runs)")
+    p.add_argument("--out", default="runs", help="folder of studies (runs), or s3://... and such")
     p.add_argument("--study", help="name of the study (made from family, language and time)")
-    p.add_argument("--resume", type=Path, metavar="STUDY", help="go on with this study's folder")
+    p.add_argument(
+        "--resume",
+        metavar="STUDY",
+        help="go on with this study's folder; auto: with the study of this very command, if any",
+    )
+    p.add_argument("--extend", metavar="STUDY", help="go on with --trials more")
+    p.add_argument(
+        "--import", dest="source", metavar="STUDY", help="propose this study's best recipes first"
+    )
     p.add_argument("--tracking-uri", help="MLflow server (MLFLOW_TRACKING_URI, or <out>/mlflow.db)")
     p.add_argument("--mgsm-dir", type=Path, help="folder of MGSM files (objective.mgsm.data_dir)")
     p.add_argument("--lcb-dir", type=Path, help="folder of LCB prompts (objective.lcpr.data_dir)")
@@ -93,40 +105,38 @@ def _main(arguments: argparse.Namespace) -> int:
 
 
 def _prepare(arguments: argparse.Namespace) -> Prepared:
-    from search import config
-    from search.errors import ConfigError
-    from search.prepare import prepare, versions
-    from search.records import Records, StudyHead
+    from search.opening import settle
+    from search.prepare import prepare
 
-    if arguments.resume:
-        given = [
-            name
-            for name in (
-                "lang",
-                "trials",
-                "study",
-                "mgsm_dir",
-                "lcb_dir",
-                "lid",
-                "chat",
-                "overrides",
-            )
-            if getattr(arguments, name)
-        ]
+    opened = _open(arguments)
+    try:
+        records = opened.records
+        uri = _uri(arguments, records)
+        return settle(opened, prepare(opened.config, opened.head.name, records, uri))
+    except BaseException:
+        opened.drop()
+        raise
+
+
+def _open(arguments: argparse.Namespace) -> Opened:
+    from search import config, opening
+    from search.errors import ConfigError
+    from search.place import locate
+
+    known = arguments.extend or (arguments.resume if arguments.resume != "auto" else None)
+    if known:
+        flag = "--extend" if arguments.extend else "--resume"
+        trials = ["trials"] if flag == "--resume" else ["resume"]
+        names = ("lang", *trials, "study", "source", "mgsm_dir", "lcb_dir", "lid", "chat")
+        given = [f"--{n}".replace("source", "import") for n in names if getattr(arguments, n)]
         if given:
             raise ConfigError(
-                f"--resume takes the whole configuration from {arguments.resume}/study.yaml; leave "
-                f"out {', '.join(given)}"
+                f"{flag} takes the whole configuration from {known}/study.yaml; leave out "
+                f"{', '.join(given).replace('_', '-')}"
             )
-        records = Records.open(arguments.resume)
-        try:
-            head = records.head()
-            return prepare(
-                config.validate(head.config), head.name, records, _uri(arguments, records)
-            )
-        except BaseException:
-            records.close()
-            raise
+        if flag == "--extend" and (arguments.trials or 0) < 1:
+            raise ConfigError("--extend needs --trials N, how many trials are added (1 or more)")
+        return opening.resume(locate(known), arguments.overrides, arguments.trials or 0)
     if not arguments.lang:
         raise ConfigError("--lang is missing: name the target language, such as --lang te")
     flags: dict[str, Any] = {
@@ -138,14 +148,14 @@ def _prepare(arguments: argparse.Namespace) -> Prepared:
         "objective.chat": arguments.chat,
     }
     chosen = config.load(arguments.overrides, flags)
-    name = arguments.study or f"{chosen.family.name}-{chosen.lang}-{time.strftime('%Y%m%d-%H%M%S')}"
-    head = StudyHead(name, chosen.model_dump(mode="json"), versions())
-    records = Records.create(arguments.out / head.name, head)
-    try:
-        return prepare(chosen, name, records, _uri(arguments, records))
-    except BaseException:
-        records.discard()
-        raise
+    out = locate(arguments.out)
+    source = locate(arguments.source) if arguments.source else None
+    if arguments.resume:
+        name = arguments.study or opening.own_name(chosen)
+        return opening.begin_or_resume(chosen, out, name, source)
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    name = arguments.study or f"{chosen.family.name}-{chosen.lang}-{stamp}"
+    return opening.begin(chosen, out, name, source)
 
 
 def _uri(arguments: argparse.Namespace, records: Any) -> str:

@@ -11,16 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from search.recipe import Recipe, to_dict
-from search.records import Record
+from search.record import Record
 
 VALUE_LENGTH = 5000
 """Longest value: below MLflow's 6000 characters for params and 8000 for tags."""
-
-
-def masked(text: str) -> str:
-    """The text without the passwords and tokens that its addresses hold."""
-    text = re.sub(r"//[^/\s@]+@", "//***@", text)
-    return re.sub(r"(?i)\b(password|passwd|pwd|token|secret)=[^&\s'\"]+", r"\1=***", text)
 
 
 def is_server(uri: str) -> bool:

@@ -20,3 +20,5 @@ class Schedule:
     cpus_per_engine: float
     gpus_per_engine: float
     address: str | None
+    storage: str | None
+    trial_timeout: float | None = None

@@ -2,35 +2,40 @@
 
 Owns the order of things: baselines, then the search until its budget or the space is used up, then
 the rival methods' searches, then the final table's recipes on the held-out items, all on the same
-live engines. A trial is written to the records before Optuna or any listener hears of it. Knows
-nothing of MLflow, figures or terminals.
+live engines. A trial is written to the records before Optuna or any listener hears of it; one that
+lost its engine is proposed again. Knows nothing of MLflow, figures or terminals.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import optuna
 from ray.tune.search import Searcher
-from ray.tune.search.optuna import OptunaSearch
 
 from objectives.types import Split
 from search.errors import StudyError
+from search.phase import Phase, Proposal
 from search.recipe import AnyRecipe, from_dict, key, label, to_dict
-from search.records import Origin, Record, Records
+from search.record import Origin, Record
+from search.records import Records
+from search.retries import ENGINES, FAILURES, Left, Tally, counted
 from search.trainable import METRICS, Outcome
 
 REPEATS = 25
 """Repeated proposals in a row after which the next one is drawn from what is left of the space."""
 
-FAILURES = 3
-"""Failed trials in a row that end the search: by then it is the set-up that is broken."""
+SURE_SECONDS = 30.0
+"""After that long a node that is not known to be dead lives: Ray notices a death within 20 s."""
+
+_log = logging.getLogger(__name__)
 
 
 class Listener(Protocol):
@@ -46,59 +51,41 @@ class Listener(Protocol):
         """A proposal was answered from the records."""
 
 
-class SearchSpace(Protocol):
-    """What is searched: `search.space.Space`, or a rival's `search.rivals.RivalSpace`."""
+class Cluster(Protocol):
+    """What the order of things depends on: `search.watch.Watch`."""
 
-    seen: set[str]
+    stopping: bool
+    without: tuple[str, ...]
 
-    def unseen(self, seed: int) -> dict[str, Any] | None:
-        """Parameters of a recipe that was never proposed; None when there are none."""
+    def left(self, trial_id: str) -> Left:
+        """What is known of a trial that ended or lost its engine; asked once for each."""
 
+    def dead(self) -> set[str]:
+        """Ids of the nodes that were lost."""
 
-@dataclass(frozen=True, eq=False)
-class Phase:
-    """One search with a budget of its own.
+    def leave_out(self, node: str) -> None:
+        """Let no new trial start on a node."""
 
-    Attributes:
-        origin: `search`, or the name of a rival method; counts the trials it proposed.
-        space: what is searched; all phases share one `seen`.
-        study: Optuna's study.
-        optuna_search: Tune's view of it.
-        trials: distinct recipes to score.
-    """
+    def has_room(self) -> bool:
+        """Whether any node that may be used is large enough for an engine."""
 
-    origin: Origin
-    space: SearchSpace
-    study: optuna.Study
-    optuna_search: OptunaSearch
-    trials: int
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """OptunaSearch's name of a trial that it waits to hear of."""
-
-    phase: Phase
-    name: str
-
-    def tell(self, record: Record) -> None:
-        """Values for a scored trial; an infeasible or failed one is FAIL in Optuna, not "worst"."""
-        if record.state == "scored":
-            values = {name: record.value(name) for name in METRICS}
-            self.phase.optuna_search.on_trial_complete(self.name, result=values)
-        else:
-            self.phase.optuna_search.on_trial_complete(self.name, error=True)
+    def stop(self) -> None:
+        """End everything at once."""
 
 
 @dataclass(frozen=True)
 class Running:
-    """A trial that an engine works on; the final table's trials were proposed by nobody."""
+    """A trial that has not ended; the final table's trials were proposed by nobody.
+
+    `losses` names the node of each engine that died under it; None where it had not begun.
+    """
 
     recipe: AnyRecipe
     key: str
     origin: Origin
     split: Split
     proposal: Proposal | None
+    losses: tuple[str | None, ...] = ()
 
 
 class StudySearcher(Searcher):
@@ -117,6 +104,7 @@ class StudySearcher(Searcher):
         engines: int | None,
         final: Callable[[], Iterable[AnyRecipe]],
         listeners: Iterable[Listener],
+        cluster: Cluster,
     ) -> None:
         """Take up the study where its records end; the phases follow one another."""
         super().__init__(metric=list(METRICS), mode=["max"] * len(METRICS))
@@ -127,62 +115,53 @@ class StudySearcher(Searcher):
         self._engines = engines
         self._final = final
         self._listeners = list(listeners)
+        self._cluster = cluster
         self._running: dict[str, Running] = {}
+        self._again: list[Running] = []
+        self._lost: list[tuple[float, Running]] = []
         self._held: dict[str, list[Proposal]] = {}
         self._counter = itertools.count()
         self._queue: list[AnyRecipe] | None = None
         self._seen = self._phases[0].space.seen
-        self._failures = 0
+        self._ended = records.ended("search")
+        self._proposed = Counter(record.origin for record in records.trials)
+        self._tally = Tally()
         self.finished = False
         self.fault: StudyError | None = None
-        self._seen.update(records.ended("search"))
+        self._seen.update(self._ended)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next recipe, None to be asked again later, or FINISHED."""
-        if self.fault:
+        try:
+            return self._suggest(trial_id)
+        except OSError as error:  # Optuna's journal
+            self._stop(self._disk(error))
             return str(Searcher.FINISHED)
-        if self._engines is not None and len(self._running) >= self._engines:
-            return None
-        proposal = self._next()
-        if proposal is None:
-            if self._running:
-                return None
-            self.finished = True
-            return str(Searcher.FINISHED)
-        self._running[trial_id] = proposal
-        name = label(proposal.recipe, self._lang, self._n_layers)
-        for listener in self._listeners:
-            listener.started(name, proposal.origin)
-        return {"recipe": json.dumps(to_dict(proposal.recipe)), "split": proposal.split}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Record an ended trial, then tell Optuna, then the listeners."""
+        """Record an ended trial, then tell Optuna, then the listeners; one that was lost waits."""
         running = self._running.pop(trial_id, None)
         if running is None:
             return
-        outcome = (result or {}).pop("outcome", None)
-        if outcome is None:
-            outcome = Outcome(
-                "failed", "the engine's process died (killed, out of memory, or its node lost)"
-            )
-        try:
-            record = self._record(running, outcome)
-        except StudyError as fault:
-            self.fault = fault
+        left = self._cluster.left(trial_id)
+        outcome: Outcome | None = (result or {}).pop("outcome", None)
+        if outcome is None and left.limit is not None:
+            reason = f"it took longer than {left.limit:.0f} s (search.trial_timeout) and was ended"
+            outcome = Outcome("failed", reason)
+        if outcome is not None:
+            self._end(running, outcome, left.node)
             return
-        for proposal in (running.proposal, *self._held.pop(running.key, [])):
-            if proposal is not None:
-                proposal.tell(record)
-        for listener in self._listeners:
-            listener.ended(record)
-        self._failures = self._failures + 1 if record.state == "failed" else 0
-        if self._failures >= FAILURES:
-            self.fault = StudyError(
-                f"{FAILURES} trials failed in a row, the last with: {record.reason}\n"
-                f"Mend the cause, then --resume {self._records.folder}"
-            )
+        if self._cluster.stopping:
+            return  # it was killed in order
+        running = replace(running, losses=(*running.losses, left.node))
+        if left.node is None and self._failed(None, "the engine's process did not start"):
+            return
+        if len([node for node in running.losses if node is not None]) < ENGINES:
+            self._again.append(running)
+        else:
+            self._lost.append((time.monotonic(), running))  # a node's death is known later
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Trials report once, at their end."""
@@ -198,14 +177,107 @@ class StudySearcher(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Never called: a study is resumed from its records."""
 
+    def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        self._judge_lost()
+        if self.fault or self._cluster.stopping:
+            return str(Searcher.FINISHED)
+        if self._engines is not None and len(self._running) >= self._engines:
+            return None
+        running = self._again.pop(0) if self._again else self._next()
+        if running is None:
+            if self._running or self._lost:
+                return None
+            self.finished = True
+            return str(Searcher.FINISHED)
+        self._running[trial_id] = running
+        if not running.losses:
+            name = label(running.recipe, self._lang, self._n_layers)
+            for listener in self._listeners:
+                listener.started(name, running.origin)
+        return {
+            "recipe": json.dumps(to_dict(running.recipe)),
+            "split": running.split,
+            "without": list(self._cluster.without),
+        }
+
+    def _judge_lost(self) -> None:
+        """Whether engines died under a trial, or their nodes did: then it costs no retry."""
+        waiting, self._lost = self._lost, []
+        dead = self._cluster.dead() if waiting else set()
+        for since, running in waiting:
+            losses = counted(running.losses, dead)
+            if len(losses) < ENGINES:
+                self._again.append(replace(running, losses=losses or (None,)))
+            elif time.monotonic() - since < SURE_SECONDS:
+                self._lost.append((since, running))
+            else:
+                reason = f"the engine's process died {len(losses)} times (killed, or out of memory)"
+                self._end(running, Outcome("failed", reason), losses[-1])
+
+    def _end(self, running: Running, outcome: Outcome, node: str | None) -> None:
+        losses = counted(running.losses, self._cluster.dead()) if running.losses else ()
+        if outcome.state != "failed" or outcome.host:  # else no engine answered
+            outcome = replace(outcome, attempts=outcome.attempts + len(losses))
+        elif losses:
+            outcome = replace(outcome, attempts=len(losses))
+        try:
+            record = self._record(running, outcome)
+            for proposal in (running.proposal, *self._held.pop(running.key, [])):
+                if proposal is not None:
+                    proposal.tell(record)
+        except StudyError as fault:
+            self._stop(fault)
+            return
+        except OSError as error:  # Optuna's journal; the trial is in the records
+            self._stop(self._disk(error))
+        for listener in self._listeners:
+            listener.ended(record)
+        if record.state == "failed":
+            self._failed(node, record.reason)
+        else:
+            self._tally.well(node)
+
+    def _failed(self, node: str | None, reason: str) -> bool:
+        """Count a failure; whether the search ends with it."""
+        if self._tally.failed(node) and node is not None:
+            self._cluster.leave_out(node)
+            what = f"{FAILURES} trials failed in a row on node {node[:8]}: it is not used further"
+            if self._cluster.has_room():
+                _log.warning("%s; the last with: %s", what, reason)
+                return False
+        elif self._tally.hopeless:
+            what = "trials fail wherever they run"
+        else:
+            return False
+        self._stop(
+            StudyError(
+                f"{what}, and no other has room for an engine; the last with: {reason}\n"
+                f"Mend the cause, then --resume {self._records.place}"
+            )
+        )
+        return True
+
+    def _stop(self, fault: StudyError) -> None:
+        self.fault = self.fault or fault
+        self._cluster.stop()
+
+    def _disk(self, error: OSError) -> StudyError:
+        folder, place = self._records.folder, self._records.place
+        return StudyError(
+            f"the study's log in {folder} cannot be written: {error}; make room, then --resume "
+            f"{place}"
+        )
+
     def _next(self) -> Running | None:
         while self._phases:
-            if not self._is_over(self._phases[0]):
-                found = self._propose(self._phases[0])
+            phase = self._phases[0]
+            if self._proposed[phase.origin] < phase.trials:
+                found = self._propose(phase)
                 if found is not None:
+                    self._proposed[found.origin] += 1
                     return found
             self._phases.pop(0)
-        if self._running and self._queue is None:
+        if self._queue is None and (self._running or self._lost):
             return None  # the choice needs every search trial's end
         if self._queue is None:
             done = self._records.ended("held_out")
@@ -214,11 +286,6 @@ class StudySearcher(Searcher):
             return None
         recipe = self._queue.pop(0)
         return Running(recipe, key(recipe, self._n_layers), "final", "held_out", None)
-
-    def _is_over(self, phase: Phase) -> bool:
-        ended = sum(record.origin == phase.origin for record in self._records.trials)
-        under_way = sum(running.origin == phase.origin for running in self._running.values())
-        return ended + under_way >= phase.trials
 
     def _propose(self, phase: Phase) -> Running | None:
         """Ask Optuna until it names a recipe that was never asked for; None if all were."""
@@ -232,7 +299,7 @@ class StudySearcher(Searcher):
                 return Running(recipe, name, config["origin"], "search", proposal)
             for listener in self._listeners:
                 listener.repeated()
-            ended = self._records.ended("search").get(name)
+            ended = self._ended.get(name)
             if ended is not None:
                 proposal.tell(ended)
             else:
@@ -256,4 +323,7 @@ class StudySearcher(Searcher):
             ended=time.time(),
             **fields,
         )
-        return self._records.append(record, outcome.items)
+        record = self._records.append(record, outcome.items)
+        if record.split == "search":
+            self._ended[record.key] = record
+        return record

@@ -18,8 +18,10 @@ from search import config
 from search.config import Config
 from search.errors import RecipeError, SearchError, StudyError
 from search.family import Family
+from search.place import Place
 from search.recipe import AnyRecipe, Recipe, Single, Slerp, from_dict
-from search.records import Record, Records
+from search.record import Record
+from search.records import Records
 from search.tracking import SentRun, read_study
 
 
@@ -46,14 +48,14 @@ class Study:
     config: Config | None = None
 
 
-def open_study(folder: Path) -> Study:
-    """A study from its folder; a search may be running on it.
+def open_study(place: Place) -> Study:
+    """A study from its folder or object store; a search may be running on it.
 
     Raises:
         StudyError: there is none, or its records cannot be read.
         ConfigError: its configuration cannot be used.
     """
-    records = Records.read(folder)
+    records = Records.read(place)
     head = records.head()
     chosen = config.validate(head.config)
     family = Family(**chosen.family.model_dump())

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import ray
 from ray import tune
@@ -24,6 +27,13 @@ from search.schedule import Schedule
 from search.searcher import Listener, StudySearcher
 from search.space import Space
 from search.trainable import Job, MergeTrial
+from search.watch import Watch, placement, resources
+
+WAITING = 8
+"""Engines that a cluster is asked for beyond those that run, where `search.engines` is not given;
+as many proposals are older than they could be."""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run_study(
@@ -48,11 +58,13 @@ def run_study(
         listeners: told of every start, end and repetition.
 
     Returns:
-        Whether it came to its end; False after Ctrl-C, when the records hold what was done.
+        Whether it came to its end; False after Ctrl-C or SIGTERM, when the records hold what was
+        done. A second signal ends the process at once.
 
     Raises:
         ConfigError: no node has room for one engine.
-        StudyError: trials fail one after another, or the disk refuses; the study can be resumed.
+        StudyError: trials fail one after another, no node is left for them, or the disk refuses;
+            the study can be resumed.
     """
     phases = [phase(schedule, "search", schedule.trials, space, records, baselines)]
     for method, trials in schedule.baselines.items():
@@ -60,6 +72,7 @@ def run_study(
             continue
         rival = RivalSpace(method, space.lang, space.n_layers, space.pairs, space.seen)
         phases.append(phase(schedule, method, trials, rival, records, ()))
+    watch = Watch(schedule)
     searcher = StudySearcher(
         phases=phases,
         lang=space.lang,
@@ -68,30 +81,71 @@ def run_study(
         engines=schedule.engines,
         final=final,
         listeners=listeners,
+        cluster=watch,
     )
-    _start_ray(schedule, job)
-    scratch = tempfile.mkdtemp(prefix="layer-swap-tune-")
+    with _signals_put_back():
+        _start_ray(schedule, job)
+        _listen(watch)  # now, because Ray has set a handler for SIGTERM that aborts
+        scratch = tempfile.mkdtemp(prefix="layer-swap-tune-")
+        try:
+            _fit(schedule, job, searcher, watch, scratch)
+        finally:
+            ray.shutdown()
+            shutil.rmtree(scratch, ignore_errors=True)
+    fault = searcher.fault or watch.fault
+    if fault:
+        raise fault
+    return searcher.finished
+
+
+def _fit(schedule: Schedule, job: Job, searcher: StudySearcher, watch: Watch, scratch: str) -> None:
+    """Let Tune run the trials until the searcher has no more, or the watch stops them."""
+    if not schedule.address and "RAY_ADDRESS" not in os.environ:
+        _room_for_engine(schedule, watch)  # a cluster may still grow
+
+    def wanted(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        without = tuple(config.get("without", ()))
+        return placement(schedule.cpus_per_engine, schedule.gpus_per_engine, without)
+
     try:
-        if not schedule.address and "RAY_ADDRESS" not in os.environ:
-            _room_for_engine(schedule)  # a cluster may still grow
-        resources = {"cpu": schedule.cpus_per_engine, "gpu": schedule.gpus_per_engine}
         tune.Tuner(
-            tune.with_resources(tune.with_parameters(MergeTrial, job=job), resources),
+            tune.with_resources(tune.with_parameters(MergeTrial, job=job), wanted),
             tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True),
             run_config=tune.RunConfig(
                 name="tune",
                 storage_path=scratch,
                 verbose=0,
+                callbacks=[watch],
+                stop=watch,
                 # The records hold the trials; a checkpoint would also need storage that all share.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
+    except Exception as error:  # of Tune or Ray; ours are in the searcher's and the watch's fault
+        if not (searcher.fault or watch.fault or watch.stopping):
+            raise StudyError(f"Ray Tune stopped: {error}; --resume the study") from error
+
+
+@contextmanager
+def _signals_put_back() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
     finally:
-        ray.shutdown()
-        shutil.rmtree(scratch, ignore_errors=True)
-    if searcher.fault:
-        raise searcher.fault
-    return searcher.finished
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _listen(watch: Watch) -> None:
+    """Ctrl-C, and SIGTERM as schedulers and `ray job stop` send it, end the study in order."""
+
+    def stop(number: int, frame: object) -> None:
+        if watch.stopping:
+            os._exit(128 + number)  # Ray's processes and the engines end with this one
+        watch.stop()
+
+    for number in SIGNALS:
+        signal.signal(number, stop)
 
 
 def _start_ray(schedule: Schedule, job: Job) -> None:
@@ -99,6 +153,7 @@ def _start_ray(schedule: Schedule, job: Job) -> None:
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # paths stay relative to where one started
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # our records are the log
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # the study has its own
     variables = {
         **job.options.environment(),
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -106,11 +161,15 @@ def _start_ray(schedule: Schedule, job: Job) -> None:
     }
     address = schedule.address or os.environ.get("RAY_ADDRESS")
     local = {} if address else {"include_dashboard": False}
+    if address:  # an autoscaler sees the engines that trials wait for; Tune asks for one at a time
+        os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(schedule.engines or WAITING))
+    if not address:  # after a kill -9 Ray's agents look that many seconds for the others
+        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "5")
     try:
         ray.init(
             address=address or "local",
             runtime_env={"env_vars": variables},
-            log_to_driver=False,
+            log_to_driver=bool(address),  # what other machines fetch, and why an engine failed
             logging_level="ERROR",
             **local,
         )
@@ -119,16 +178,11 @@ def _start_ray(schedule: Schedule, job: Job) -> None:
         raise StudyError(f"{where}: {error}; then --resume the study") from error
 
 
-def _room_for_engine(schedule: Schedule) -> None:
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if not any(
-        node.get("CPU", 0) >= schedule.cpus_per_engine
-        and node.get("GPU", 0) >= schedule.gpus_per_engine
-        for node in nodes
-    ):
-        have = "; ".join(f"{n.get('CPU', 0):g} CPUs, {n.get('GPU', 0):g} GPUs" for n in nodes)
-        raise ConfigError(
-            f"no node has {schedule.cpus_per_engine:g} CPUs and {schedule.gpus_per_engine:g} GPUs "
-            f"for one engine (nodes: {have}): lower search.cpus_per_engine or "
-            "search.gpus_per_engine"
-        )
+def _room_for_engine(schedule: Schedule, watch: Watch) -> None:
+    if watch.has_room():
+        return
+    have = "; ".join(f"{n.get('CPU', 0):g} CPUs, {n.get('GPU', 0):g} GPUs" for n in resources())
+    raise ConfigError(
+        f"no node has {schedule.cpus_per_engine:g} CPUs and {schedule.gpus_per_engine:g} GPUs "
+        f"for one engine (nodes: {have}): lower search.cpus_per_engine or search.gpus_per_engine"
+    )

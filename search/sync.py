@@ -1,6 +1,7 @@
-"""`python -m search.sync STUDY`: send to MLflow what it lacks of a study.
+"""`python -m search.sync STUDY`: send to MLflow what it lacks of a study, or all of it again.
 
-Owns this command line only. Reads the study's folder; what is there already is not sent again.
+Owns this command line, and what MLflow shows of a study beside its trials. Reads the study's
+folder; without `--rebuild` what is there already is not sent again.
 """
 
 from __future__ import annotations
@@ -8,13 +9,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
+from search import choose
 from search.errors import SearchError
 from search.outbox import Tracker
+from search.place import locate
 from search.records import Records
-from search.runs import default_uri, experiment_name, masked
+from search.runs import default_uri, experiment_name
+from search.secrets import masked
 
 ARTIFACTS = ("report.md", "report.tsv", "pareto.png", "landscape.png", "study.yaml")
 """Files of a study's folder that its parent run shows, where they exist."""
@@ -27,18 +30,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Send to MLflow what it lacks of a study, from the study's folder.",
         epilog="example: python -m search.sync runs/demo-te --tracking-uri http://mlflow:5000",
     )
-    parser.add_argument("study", type=Path, help="the study's folder, <out>/<study>")
+    parser.add_argument("study", help="the study's folder, <out>/<study>, or s3://...")
     parser.add_argument(
         "--tracking-uri",
         default=os.environ.get("MLFLOW_TRACKING_URI"),
         help="default: MLFLOW_TRACKING_URI, else the sqlite store beside the study",
     )
+    parser.add_argument(
+        "--rebuild", action="store_true", help="delete the study's runs there, and send all again"
+    )
     args = parser.parse_args(argv)
-    uri = args.tracking_uri or default_uri(args.study.resolve().parent)
     try:
-        records = Records.open(args.study)
+        records = Records.open(locate(args.study))
+        uri = args.tracking_uri or default_uri(records.folder.resolve().parent)
         try:
-            lacking = send(records, uri)
+            lacking = send(records, uri, rebuild=args.rebuild)
         finally:
             records.close()
     except SearchError as error:
@@ -52,8 +58,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def send(records: Records, uri: str) -> int:
+def send(records: Records, uri: str, *, rebuild: bool = False) -> int:
     """Send a study's records and files.
+
+    Args:
+        records: the study.
+        uri: MLflow's.
+        rebuild: delete what MLflow has of the study first.
 
     Returns:
         Number of runs that MLflow lacks after it.
@@ -63,14 +74,34 @@ def send(records: Records, uri: str) -> int:
     """
     head, folder = records.head(), records.folder.resolve()
     experiment = experiment_name(head.config["family"]["name"], head.config["lang"])
-    tracker = Tracker(uri, experiment, head.name, head.config, {}, folder)
+    tracker = Tracker(uri, experiment, head, {}, folder, rebuild=rebuild)
     tracker.start()
     for record in records.trials:
         tracker.put(record)
-    complete = (folder / "report.md").exists()
+    choice = None
+    if head.layers:
+        choice = choose.recommend(records.trials, head.layers, head.config["search"]["tolerance"])
     return tracker.finish(
-        [folder / name for name in ARTIFACTS], status="FINISHED" if complete else "KILLED"
+        [folder / name for name in ARTIFACTS],
+        metrics=headline(records, choice),
+        tags=recommended(choice),
+        status="FINISHED" if head.finished else "KILLED",
     )
+
+
+def headline(records: Records, choice: choose.Choice | None) -> Mapping[str, float]:
+    """The recommended recipe's held-out scores, in percent, for the parent run."""
+    record = records.ended("held_out").get(choice.record.key) if choice else None
+    if record is None:
+        return {}
+    names = ("accuracy", "lcpr", "in_language")
+    found = {name: record.value(name) for name in names}
+    return {f"held_out_{n}": 100 * value for n, value in found.items() if value is not None}
+
+
+def recommended(choice: choose.Choice | None) -> Mapping[str, str]:
+    """The recommended recipe and why, as tags of the parent run."""
+    return {"recommended": choice.record.label, "reason": choice.reason} if choice else {}
 
 
 if __name__ == "__main__":

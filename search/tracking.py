@@ -6,8 +6,8 @@ so the view can be rebuilt from the records at any time (`search.sync`); only wh
 reads runs (`read_study`). Knows nothing of what the scores mean, of Ray or of engines.
 
 A run is found again by its tags, never by memory: the parent by `study_id`, a child by `study_id`
-and `trial` (canonical key and split). The id is made once and kept in the study's folder, in
-mlflow.json, so that two studies of one name stay two.
+and `trial` (canonical key and split). The id is made once and kept in study.yaml, so that two
+studies of one name stay two.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from urllib.request import urlopen
 
 from search.errors import StudyError
 from search.recipe import to_dict
-from search.records import Record
-from search.runs import flatten, is_server, masked, metrics_of, params_of, short
+from search.record import Record
+from search.runs import flatten, is_server, metrics_of, params_of, short
+from search.secrets import masked
 
 ANSWER_SECONDS = 10.0
 """How long `start` waits for a server, and `finish` for one that has stopped taking runs."""
@@ -116,6 +117,18 @@ class View:
         self._experiment = ""
         self._parent = ""
         self._children: dict[str, Child] = {}
+
+    def clear(self) -> bool:
+        """Delete a hundred of the study's runs; MLflow keeps them as deleted until `mlflow gc`.
+
+        Returns:
+            Whether there may be more.
+        """
+        self._experiment = self._find_experiment()
+        found = list(islice(_runs_of(self._client, self._experiment, self._study.id), 100))
+        for run in found:
+            self._client.delete_run(run.info.run_id)
+        return bool(found)
 
     def open(self) -> None:
         """Find or make the experiment and the parent run; list the children that exist."""

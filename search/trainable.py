@@ -11,23 +11,55 @@ import json
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import ray
 from ray import tune
 
-from objectives.types import Completion, Evaluation, Objective, Score, Split
-from search.engine import Engine, EngineOptions, NonFinite
-from search.errors import EngineError
+from objectives.types import (
+    Completion,
+    Evaluation,
+    ItemResult,
+    Objective,
+    Request,
+    Score,
+    Split,
+)
+from search.engine import Engine, EngineOptions, Materialised, NonFinite
+from search.errors import CheckpointError, EngineError
 from search.family import FittedFamily, fit
-from search.plan import plan
+from search.items import pack_items
+from search.node_files import here
+from search.plan import Plan, plan
 from search.recipe import AnyRecipe, from_dict
-from search.records import State, pack_items
+from search.record import State
+from search.retries import ENGINES
 
 METRICS = ("accuracy", "lcpr")
 """The two objectives, in Optuna's order; both are maximised."""
+
+ITEMS_LIMIT = 64 * 1024**2
+"""Bytes of packed per-item answers that one trial may send to the driver."""
+
+EVERY_NODE = (
+    "Every node needs every expert: put them at the same path there or on a shared filesystem, or "
+    "name hub ids or URLs (s3://...) in the family's YAML, which each node fetches by itself"
+)
+
+
+class LiveEngine(Protocol):
+    """What a trial needs of an engine; `tests/search/engine_contract.py` is its contract."""
+
+    def materialise(self, wanted: Plan) -> Materialised | NonFinite:
+        """Make the engine's weights equal to a plan."""
+
+    def generate(self, requests: Sequence[Request]) -> list[Completion] | NonFinite:
+        """Complete every prompt, in order."""
+
+    def close(self) -> None:
+        """Stop the engine; safe to call twice."""
 
 
 @dataclass(frozen=True)
@@ -35,21 +67,27 @@ class Job:
     """All that an actor needs, sent once.
 
     Attributes:
-        sources: source name -> folder, readable on every node.
+        sources: source name -> where each node finds it: a folder, a hub id, a URL.
         options: how the engine is built.
         objectives: what a merge is scored on, with their data.
+        allow_bin: read pickled weights where there are no safetensors.
+        driver_folder: the driver's working directory; see `search.node_files.here`.
+        engine: builds the engine; may raise `EngineError`.
     """
 
     sources: Mapping[str, str]
     options: EngineOptions
     objectives: Sequence[Objective]
+    allow_bin: bool = False
+    driver_folder: str = ""
+    engine: Callable[[FittedFamily, EngineOptions], LiveEngine] = Engine
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What a trial found; travels to the driver as the result's `outcome`.
 
-    Fields as in `search.records.Record`; `items` holds the packed per-item answers.
+    Fields as in `search.record.Record`; `items` holds the packed per-item answers.
     """
 
     state: State
@@ -61,35 +99,43 @@ class Outcome:
     layers: int = 0
     attempts: int = 1
     host: str = ""
+    note: str = ""
     items: bytes = b""
 
 
 class TrialRunner:
-    """Scores recipes on one engine, which it builds when first needed and again when it fails."""
+    """Scores recipes on one engine, which it builds when first needed and again when it fails.
+
+    The experts are looked up, and fetched if need be, on the node where this runs.
+    """
 
     def __init__(self, job: Job) -> None:
         """Take a job; nothing is opened yet."""
         self._job = job
         self._family: FittedFamily | None = None
-        self._engine: Engine | None = None
+        self._engine: LiveEngine | None = None
 
     def run(self, recipe: AnyRecipe, split: Split) -> Outcome:
         """Materialise a recipe and score it; an engine's failure is tried again on a new one."""
         start = time.perf_counter()
         host = f"{socket.gethostname()}:{os.getpid()}"
         causes: list[str] = []
-        for attempt in (1, 2):
+        for attempt in range(1, ENGINES + 1):
             try:
                 outcome = self._attempt(recipe, split)
             except EngineError as error:
                 causes.append(f"{type(error).__name__}: {error}")
                 self.close()
                 continue
+            except CheckpointError as error:  # this node lacks an expert: no engine helps
+                total = time.perf_counter() - start
+                reason = f"node {socket.gethostname()}: {error}\n{EVERY_NODE}"
+                return Outcome("failed", reason, seconds={"total": total}, host=host)
             seconds = {**outcome.seconds, "total": time.perf_counter() - start}
             return replace(outcome, seconds=seconds, attempts=attempt, host=host)
         reason = " / then on a new engine: ".join(causes)
         total = time.perf_counter() - start
-        return Outcome("failed", reason, seconds={"total": total}, attempts=2, host=host)
+        return Outcome("failed", reason, seconds={"total": total}, attempts=ENGINES, host=host)
 
     def close(self) -> None:
         """Stop the engine."""
@@ -120,12 +166,13 @@ class TrialRunner:
         seconds["score"] = time.perf_counter() - generated
         return replace(outcome, seconds=seconds, written=done.bytes, layers=done.layers)
 
-    def _ready(self) -> tuple[FittedFamily, Engine]:
-        if self._family is None:  # the driver has looked for NaN; a worker looks at headers only
-            paths = {name: Path(path) for name, path in self._job.sources.items()}
-            self._family = fit(paths, check_finite=False)
+    def _ready(self) -> tuple[FittedFamily, LiveEngine]:
+        if self._family is None:  # the engine looks for NaN in what it merges
+            job = self._job
+            found = {name: here(place, job.driver_folder) for name, place in job.sources.items()}
+            self._family = fit(found, check_finite=False, allow_bin=job.allow_bin)
         if self._engine is None:
-            self._engine = Engine(self._family, self._job.options)
+            self._engine = self._job.engine(self._family, self._job.options)
         return self._family, self._engine
 
 
@@ -135,13 +182,29 @@ def _gather(found: Sequence[Evaluation], answers: Sequence[Completion]) -> Outco
     undefined = [name for name in METRICS if scores[name].value is None]
     if undefined and not reasons:
         reasons = [f"{', '.join(undefined)} is not defined: nothing could be scored"]
+    items, note = _bounded([item for evaluation in found for item in evaluation.items])
     return Outcome(
         "infeasible" if reasons else "scored",
         "; ".join(reasons),
         scores=scores,
         tokens=sum(answer.n_tokens for answer in answers),
-        items=pack_items(item for evaluation in found for item in evaluation.items),
+        note=note,
+        items=items,
     )
+
+
+def _bounded(results: Sequence[ItemResult]) -> tuple[bytes, str]:
+    """Packed answers of at most `ITEMS_LIMIT`, and what was left out; verdicts always stay."""
+    packed = pack_items(results)
+    size = f"{len(packed) / 1024**2:.0f} MiB of answers are more than {ITEMS_LIMIT / 1024**2:.0f}"
+    note = ""
+    if len(packed) > ITEMS_LIMIT:
+        results, note = [replace(r, steps=()) for r in results], f"{size}: kept without traces"
+        packed = pack_items(results)
+    if len(packed) > ITEMS_LIMIT:
+        results = [replace(r, prompt="", completion="") for r in results]
+        packed, note = pack_items(results), f"{size}: kept without prompts and completions"
+    return packed, note
 
 
 class MergeTrial(tune.Trainable):
@@ -150,6 +213,10 @@ class MergeTrial(tune.Trainable):
     def setup(self, config: dict[str, Any], job: Job) -> None:
         """Keep the job; the engine starts with the first step, where a failure can be told."""
         self._runner = TrialRunner(job)
+
+    def node(self) -> str:
+        """Id of the node that the engine is on."""
+        return str(ray.get_runtime_context().get_node_id())
 
     def step(self) -> dict[str, Any]:
         """Run the whole trial; an exception here would cost the actor and its engine."""

@@ -19,7 +19,9 @@ from search.engine import Engine
 from search.family import Family, fit
 from search.plan import plan
 from search.recipe import Recipe, Single, key, label
-from search.records import Record, Records, StudyHead, pack_items
+from search.items import pack_items
+from search.record import Record
+from search.records import Records, StudyHead
 from search.verify_export import engine_options, mgsm_sampling
 
 chosen = config.load(sys.argv[2:], {"lang": "te"})

@@ -7,7 +7,7 @@ import pytest
 from objectives.types import Score, Split
 from search.choose import best_soup, final_rows, is_soup, pareto, recommend
 from search.recipe import AnyRecipe, Recipe, Single, Slerp, Soup, Ties, key, label, soup
-from search.records import Record, State
+from search.record import Record, State
 
 L = 10
 SOURCES = ["base", "lang/0", "lang/1", "reference/other", "task/10", "task/2"]

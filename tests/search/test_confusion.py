@@ -16,8 +16,10 @@ from objectives.types import ItemResult, Message, Step
 from search import config
 from search.confusion import main, read_trials, show
 from search.errors import StudyError
+from search.items import pack_items
 from search.recipe import AnyRecipe, Recipe, Single, label
-from search.records import Record, Records, StudyHead, pack_items
+from search.record import Record
+from search.records import Records, StudyHead
 
 TELUGU = "ఈ రోజు ఉదయం మేము పాత ఉద్యానవనంలో చాలా సేపు నడిచాము"
 ENGLISH = "This morning we walked for a long time in the old park"

@@ -13,7 +13,7 @@ from matplotlib.image import imread
 from search import figures
 from search.choose import recommend
 from search.recipe import Recipe, Single, soup
-from search.records import Record
+from search.record import Record
 from tests.search.test_choose import L, swap, trial
 
 DEFAULT = swap(1, 1)

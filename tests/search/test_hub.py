@@ -201,6 +201,13 @@ def test_a_folder_comes_before_the_hub(
         ("~/org/name", False),
         ("models/org/name", False),
         ("org/", False),
+        ("../..", False),
+        ("org/..", False),
+        ("org/../../x", False),
+        ("org/name@../../x", False),
+        ("org/name@main/../../x", False),
+        ("org\0/name", False),
+        ("s3://org/name", False),
     ],
 )
 def test_what_reads_as_an_id(location: str, expected: bool) -> None:

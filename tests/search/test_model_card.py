@@ -24,7 +24,7 @@ from search.recipe import (
     key,
     label,
 )
-from search.records import Record
+from search.record import Record
 from tests.search.test_plan import names
 
 L = 10

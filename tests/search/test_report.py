@@ -14,8 +14,10 @@ from objectives.stats import proportion
 from objectives.types import ItemResult, Score, Split
 from search.choose import Choice, Row, final_rows, recommend
 from search.comparison import Report, accuracy_difference, build, lcpr_difference
+from search.items import pack_items
 from search.recipe import AnyRecipe, Recipe, Single, key, label, soup
-from search.records import Origin, Record, Records, State, StudyHead, pack_items
+from search.record import Origin, Record, State
+from search.records import Records, StudyHead
 from search.report import markdown, show, tsv, write
 
 L = 10

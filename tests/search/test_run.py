@@ -29,14 +29,14 @@ class Setup:
         }
         self.more: list[str] = []
 
-    def main(self, lang: str = "te") -> int:
+    def main(self, lang: str = "te", study: str | None = "s") -> int:
         file = self.folder / "family.yaml"
         file.write_text(yaml.safe_dump(self.family))
         return run.main(
             [
                 f"--lang={lang}",
                 f"--out={self.out}",
-                "--study=s",
+                *([f"--study={study}"] if study else []),
                 f"--mgsm-dir={self.mgsm}",
                 f"--lcb-dir={self.lcb}",
                 f"family={file}",
@@ -161,7 +161,7 @@ def test_resume_takes_no_configuration(
     folder = str(setup.out / "s")
     assert run.main(["--resume", folder]) == 0
     assert run.main(["--resume", folder, "--trials", "7"]) == 2
-    assert "leave out trials" in capsys.readouterr().err
+    assert "leave out --trials" in capsys.readouterr().err
 
 
 def test_interrupted_is_130(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,13 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from objectives.types import Score
+from search.phase import Phase
 from search.recipe import AnyRecipe, Recipe, Single, Slerp, Ties, from_dict, key, to_dict
-from search.records import Record, Records, StudyHead
+from search.record import Record
+from search.records import Records, StudyHead
+from search.retries import FAILURES, FAILURES_IN_ALL, Left
 from search.rivals import RivalSpace
-from search.searcher import FAILURES, Phase, StudySearcher
+from search.searcher import StudySearcher
 from search.space import BASELINE, Space, make_space
 from search.trainable import METRICS, Outcome
 
@@ -28,6 +31,32 @@ FINAL = [Single("base"), Recipe(0, 0, 1, 0, 0, 0)]
 def outcome(value: float = 0.5, **fields: Any) -> Outcome:
     score = Score(value, value, value, 10, 10)
     return Outcome(**({"state": "scored", "scores": dict.fromkeys(METRICS, score)} | fields))
+
+
+class Nodes:
+    """A cluster of named nodes; which of them are gone, and what ran where, is set by the test."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+        self.gone: set[str] = set()
+        self.next = Left(names[0])
+        self.without: tuple[str, ...] = ()
+        self.stopping = False
+
+    def left(self, trial_id: str) -> Left:
+        return self.next
+
+    def dead(self) -> set[str]:
+        return self.gone
+
+    def leave_out(self, node: str) -> None:
+        self.without = (*self.without, node)
+
+    def has_room(self) -> bool:
+        return bool({*self.names} - {*self.without} - self.gone)
+
+    def stop(self) -> None:
+        self.stopping = True
 
 
 class Log:
@@ -58,6 +87,7 @@ class Bench:
         baselines: Iterable[AnyRecipe] = (Single("base"),),
         space: Space | None = None,
         rivals: Mapping[str, int] | None = None,
+        nodes: Nodes | None = None,
     ) -> None:
         self.space = space or make_space(lang="te", n_layers=L, n_task=1, n_lang=1)
         exists = (folder / "study.yaml").exists()
@@ -65,6 +95,7 @@ class Bench:
             Records.open(folder) if exists else Records.create(folder, StudyHead("s", {}))
         )
         self.log = Log()
+        self.nodes = nodes or Nodes("a")
         phases = [self.phase("search", self.space, trials)]
         for recipe in baselines:
             attributes = {BASELINE: json.dumps(to_dict(recipe))}
@@ -81,6 +112,7 @@ class Bench:
             engines=engines,
             final=lambda: FINAL,
             listeners=[self.log],
+            cluster=self.nodes,
         )
         self.asked = 0
 
@@ -204,27 +236,146 @@ def test_final_waits_for_the_search(tmp_path: Path) -> None:
     [
         (outcome(state="infeasible", reason="coverage 0.1"), "infeasible", "coverage 0.1"),
         (Outcome("failed", "the engine burnt"), "failed", "the engine burnt"),
-        (None, "failed", "the engine's process died"),
     ],
 )
 def test_not_scored_is_not_the_worst(
-    tmp_path: Path, ended: Outcome | None, state: str, reason: str
+    tmp_path: Path, ended: Outcome, state: str, reason: str
 ) -> None:
     bench = Bench(tmp_path / "s", baselines=())
     name, _, _ = bench.ask() or pytest.fail("nothing proposed")
-    bench.searcher.on_trial_complete(name, {"outcome": ended} if ended else None, error=not ended)
+    bench.searcher.on_trial_complete(name, {"outcome": ended})
     (record,) = bench.records.trials
     assert record.state == state and reason in record.reason
     (trial,) = bench.study.trials
     assert trial.state == optuna.trial.TrialState.FAIL and trial.values is None
 
 
+def lose(bench: Bench, node: str | None) -> AnyRecipe:
+    """The next trial loses its engine on this node."""
+    name, recipe, _ = bench.ask() or pytest.fail("nothing proposed")
+    bench.nodes.next = Left(node)
+    bench.searcher.on_trial_complete(name, error=True)
+    return recipe
+
+
+def test_a_trial_whose_engine_died_is_tried_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "s", trials=4)
+    lost = lose(bench, "a")
+    assert not bench.records.trials
+    name, again, _ = bench.ask() or pytest.fail("nothing proposed")
+    assert again == lost and bench.log.events == [("started", "baseline")]
+    bench.searcher.on_trial_complete(name, {"outcome": outcome()})
+    assert [r.attempts for r in bench.records.trials] == [2]
+    bench.run()
+    assert len(bench.records.trials) == 7 and bench.searcher.finished
+
+
+def test_a_trial_whose_engine_dies_again_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.searcher.SURE_SECONDS", 0.0)
+    bench = Bench(tmp_path / "s", trials=4)
+    assert lose(bench, "a") == lose(bench, "a")
+    bench.nodes.next = Left("a")
+    bench.run()
+    first = bench.records.trials[0]
+    assert (first.state, first.attempts) == ("failed", 2) and "died 2 times" in first.reason
+    assert len(bench.records.trials) == 7 and bench.searcher.finished
+
+
+def test_a_lost_node_costs_no_retry_and_no_budget(tmp_path: Path) -> None:
+    """Preemption: the trial is proposed again, however often its node goes."""
+    bench = Bench(tmp_path / "s", trials=4, nodes=Nodes("a", "b", "c", "d", "e"))
+    lost = []
+    for node in ("a", "b", "c", "d"):
+        lost.append(lose(bench, node))
+        bench.nodes.gone.add(node)
+    bench.nodes.next = Left("e")
+    bench.run()
+    assert lost == [lost[0]] * 4 and len(bench.records.trials) == 7
+    assert {(r.state, r.attempts) for r in bench.records.trials} == {("scored", 1)}
+
+
+def test_what_is_lost_is_waited_for(tmp_path: Path) -> None:
+    """A node's death is known late: until then the trial is neither failed nor proposed again."""
+    bench = Bench(tmp_path / "s", trials=1, baselines=())
+    lost = [lose(bench, "a"), lose(bench, "a")]
+    assert bench.ask() is None and not bench.records.trials and not bench.searcher.finished
+    bench.nodes.gone.add("a")
+    bench.nodes.next = Left("b")
+    bench.run()
+    assert [r.recipe for r in bench.records.trials][0] == lost[0] and bench.searcher.finished
+
+
+def test_watchdog_ends_a_trial_as_failed(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "s")
+    name, _, _ = bench.ask() or pytest.fail("nothing proposed")
+    bench.nodes.next = Left("a", limit=7.0)
+    bench.searcher.on_trial_complete(name, error=True)
+    (record,) = bench.records.trials
+    assert record.state == "failed" and "longer than 7 s (search.trial_timeout)" in record.reason
+
+
 def test_failures_in_a_row_stop_the_search(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "s", trials=50)
     bench.run(lambda recipe: Outcome("failed", "no memory"))
-    assert len(bench.records.trials) == FAILURES
+    assert len(bench.records.trials) == FAILURES and bench.nodes.stopping
     assert "no memory" in str(bench.searcher.fault) and "--resume" in str(bench.searcher.fault)
     assert not bench.searcher.finished
+
+
+def test_a_node_that_fails_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(tmp_path / "s", trials=20, nodes=Nodes("bad", "good"))
+
+    def answer(recipe: AnyRecipe) -> Outcome:
+        bad = "bad" not in bench.nodes.without
+        bench.nodes.next = Left("bad" if bad else "good")
+        return Outcome("failed", "no memory") if bad else outcome()
+
+    name, *_ = bench.ask() or pytest.fail("nothing proposed")
+    bench.nodes.next = Left("bad")
+    bench.searcher.on_trial_complete(name, {"outcome": Outcome("failed", "no memory")})
+    config = bench.searcher.suggest("x")
+    assert isinstance(config, dict) and config["without"] == []
+    bench.searcher.on_trial_complete("x", {"outcome": Outcome("failed", "no memory")})
+    bench.run(answer)
+    assert bench.nodes.without == ("bad",) and bench.searcher.finished
+    states = Counter(r.state for r in bench.records.trials)
+    assert states == {"failed": FAILURES, "scored": 23 - FAILURES}
+    assert "node bad: it is not used further" in caplog.text and "no memory" in caplog.text
+
+
+def test_what_is_killed_at_the_end_is_no_failure(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "s", trials=50, engines=None)
+    running = [bench.ask() or pytest.fail("nothing proposed") for _ in range(FAILURES_IN_ALL)]
+    bench.nodes.stop()
+    bench.nodes.next = Left(None)
+    for name, _, _ in running:
+        bench.searcher.on_trial_complete(name, error=True)
+    assert bench.ask() is None and bench.searcher.fault is None and not bench.records.trials
+
+
+def test_engines_that_never_start_end_the_search(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "s", trials=50)
+    for _ in range(FAILURES_IN_ALL):
+        lose(bench, None)
+    assert "did not start" in str(bench.searcher.fault) and not bench.records.trials
+    assert bench.ask() is None
+
+
+def test_a_full_disk_stops_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optuna's log as well as the records; what ended before is there when it goes on."""
+    bench = Bench(tmp_path / "s", trials=4)
+    name, _, _ = bench.ask() or pytest.fail("nothing proposed")
+
+    def refuse(*arguments: object, **named: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(bench.searcher._phases[0].optuna_search, "on_trial_complete", refuse)
+    bench.searcher.on_trial_complete(name, {"outcome": outcome()})
+    assert "No space left on device" in str(bench.searcher.fault) and bench.nodes.stopping
+    assert len(bench.records.trials) == 1 and bench.ask() is None
+    assert [event for event, _ in bench.log.events] == ["started", "ended"]
 
 
 def test_resumed_search_scores_nothing_twice(tmp_path: Path) -> None:

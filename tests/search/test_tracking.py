@@ -26,8 +26,10 @@ from search import outbox, sync
 from search.errors import StudyError
 from search.outbox import Tracker
 from search.recipe import Recipe, key, label
-from search.records import Record, Records, State, StudyHead
-from search.runs import default_uri, experiment_name, flatten, masked, metrics_of
+from search.record import Record, State
+from search.records import Records, StudyHead
+from search.runs import default_uri, experiment_name, flatten, metrics_of
+from search.secrets import masked
 from search.tracking import answers
 
 L = 10
@@ -87,14 +89,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "te-study"
 
 
-def tracker(uri: str, folder: Path, **params: Any) -> Tracker:
+def tracker(uri: str, folder: Path, *, rebuild: bool = False, **params: Any) -> Tracker:
     tags = {"host": "box", "git_commit": "abc"}
     name = experiment_name("demo", "xx")  # the store's empty study has an experiment of its own
-    return Tracker(uri, name, "te-study", {"lang": "te", "n": 1, **params}, tags, folder)
+    head = StudyHead("te-study", {"lang": "te", "n": 1, **params}, id=folder.name)
+    return Tracker(uri, name, head, tags, folder, rebuild=rebuild)
 
 
-def send(uri: str, folder: Path, records: list[Record], **params: Any) -> int:
-    sender = tracker(uri, folder, **params)
+def send(
+    uri: str, folder: Path, records: list[Record], *, rebuild: bool = False, **params: Any
+) -> int:
+    sender = tracker(uri, folder, rebuild=rebuild, **params)
     assert sender.start()
     for record in records:
         sender.put(record)
@@ -125,6 +130,12 @@ def runs(uri: str, experiment: str = "layer-swap/demo/xx") -> tuple[list[Any], l
         ("mysql://h/db?user=me&password=pw&x=1", "mysql://h/db?user=me&password=***&x=1"),
         ("sqlite:////out/mlflow.db", "sqlite:////out/mlflow.db"),
         ("http://host/a@b", "http://host/a@b"),
+        ("http://host:5000/a@b", "http://host:5000/a@b"),
+        ("http://me:p@ss@host:5000/x", "http://***@host:5000/x"),
+        ("http://me:p/ss@host/x", "http://***@host/x"),
+        ("https://hf_abc@host/x", "https://***@host/x"),
+        ("http://h/?access_token=pw&x=1", "http://h/?access_token=***&x=1"),
+        ("http://h/?API_KEY=pw", "http://h/?API_KEY=***"),
     ],
 )
 def test_passwords_are_masked(text: str, shown: str) -> None:
@@ -358,7 +369,7 @@ def _healthy(address: str) -> bool:
 def test_sync_sends_what_is_lacking(
     uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    records = Records.create(tmp_path / "runs" / "study", HEAD)
+    records = Records.create(tmp_path / "runs" / "study", replace(HEAD, id="study"))
     for number in range(3):
         records.append(trial(number), b"x")
     records.close()
@@ -366,8 +377,8 @@ def test_sync_sends_what_is_lacking(
     assert sync.main(command) == 0
     assert "holds the 3 trials" in capsys.readouterr().out
     (parent,), children = _of_study(uri)
-    assert parent.info.status == "KILLED" and len(children) == 3  # no report: it was interrupted
-    (tmp_path / "runs" / "study" / "report.md").write_text("table")
+    assert parent.info.status == "KILLED" and len(children) == 3  # it was interrupted
+    records.rewrite(replace(records.head(), finished="2026-01-01T00:00:00Z"))
     assert sync.main(command) == 0
     (again,), children_again = _of_study(uri)
     assert again.info.run_id == parent.info.run_id and again.info.status == "FINISHED"
@@ -383,3 +394,76 @@ def _of_study(uri: str) -> tuple[list[Any], list[Any]]:
 def test_sync_of_what_is_no_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert sync.main([str(tmp_path), "--tracking-uri", "sqlite:///unused.db"]) == 2
     assert "holds no study" in capsys.readouterr().err
+
+
+def test_rebuild_makes_the_whole_view_again(
+    uri: str, tmp_path: Path, first_use: tuple[Path, Any]
+) -> None:
+    """Also after MLflow's database was lost; runs of other studies are left alone."""
+    for name in ("mine", "other"):
+        records = Records.create(tmp_path / "runs" / name, replace(HEAD, id=name))
+        for number in range(2):
+            records.append(trial(number))
+        records.append(trial(2, split="held_out", b=0))  # of two equals the recommended one
+        records.rewrite(replace(records.head(), layers=L, config=_with_tolerance()))
+        records.close()
+        assert sync.main([str(tmp_path / "runs" / name), "--tracking-uri", uri]) == 0
+    parents, children = _of_study(uri)
+    (spoiled,) = [r for r in children if _is(r, "mine", trial(1))]
+    client(uri).log_metric(spoiled.info.run_id, "accuracy", 3.0)  # what no record says
+    client(uri).create_run(spoiled.info.experiment_id, tags={**spoiled.data.tags})  # a twin
+
+    command = [str(tmp_path / "runs" / "mine"), "--rebuild", "--tracking-uri"]
+    assert sync.main([*command, uri]) == 0
+    parents_again, children_again = _of_study(uri)
+    assert len(parents_again) == 2 and len(children_again) == 6
+    (mended,) = [r for r in children_again if _is(r, "mine", trial(1))]
+    assert mended.data.metrics == metrics_of(trial(1)) and mended.info.run_id != spoiled.info.run_id
+    (parent,) = [r for r in parents_again if r.data.tags["study_id"] == "mine"]
+    assert parent.data.metrics["held_out_accuracy"] == pytest.approx(58)
+    assert parent.data.tags["recommended"] == trial(0).label
+    others = {r.info.run_id for r in children if r.data.tags["study_id"] == "other"}
+    assert others < {r.info.run_id for r in children_again}
+
+    lost = default_uri(tmp_path / "new")
+    (tmp_path / "new").mkdir()
+    shutil.copy(first_use[0] / "mlflow.db", tmp_path / "new" / "mlflow.db")
+    assert sync.main([*command, lost]) == 0
+    parents, children = _of_study(lost)
+    assert len(parents) == 1 and len(children) == 3
+
+
+def _with_tolerance() -> dict[str, Any]:
+    return {**HEAD.config, "search": {"trials": 40, "tolerance": 0.02}}
+
+
+def _is(run: Any, study: str, record: Record) -> bool:
+    tags = run.data.tags
+    return bool(tags["study_id"] == study and tags["trial"] == f"{record.key}.{record.split}")
+
+
+HOSTILE = "http://me:hunter2@127.0.0.1:{port}/?token=hunter3&api_key=hunter4"
+
+
+@pytest.mark.timeout(120)
+def test_no_secret_of_an_address_is_written_anywhere(
+    port: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(outbox, "ANSWER_SECONDS", 2.0)
+    caplog.set_level(0)
+    records = Records.create(tmp_path / "runs" / "s", replace(HEAD, id="s"))
+    records.append(trial(1), b"x")
+    records.close()
+    command = [str(tmp_path / "runs" / "s"), "--tracking-uri", HOSTILE.format(port=port)]
+    assert sync.main(command) == 1
+    out, err = capfd.readouterr()
+    assert "still lacks 2 runs" in err
+    written = [f.read_bytes() for f in (tmp_path / "runs").rglob("*") if f.is_file()]
+    assert len(written) >= 4
+    for secret in ("hunter2", "hunter3", "hunter4"):
+        assert secret not in caplog.text + out + err
+        assert not any(secret.encode() in data for data in written)

@@ -79,15 +79,14 @@ class FakeEngine:
 
 
 @pytest.fixture
-def runner(tiny_llama: Family, monkeypatch: pytest.MonkeyPatch) -> TrialRunner:
-    monkeypatch.setattr("search.trainable.Engine", FakeEngine)
+def runner(tiny_llama: Family) -> TrialRunner:
     FakeEngine.script, FakeEngine.built, FakeEngine.closed = [], 0, 0
     return make_runner(tiny_llama, Echo("math", "accuracy"), Echo("words", "lcpr"))
 
 
 def make_runner(family: Family, *objectives: Echo) -> TrialRunner:
     sources = {name: str(path) for name, path in family.sources("te").items()}
-    return TrialRunner(Job(sources, EngineOptions(), objectives))
+    return TrialRunner(Job(sources, EngineOptions(), objectives, engine=FakeEngine))
 
 
 def test_scored(runner: TrialRunner) -> None:
@@ -144,10 +143,7 @@ def test_non_finite_is_infeasible(runner: TrialRunner, script: list[Any], reason
     assert FakeEngine.built == 1
 
 
-def test_an_objective_may_call_it_infeasible(
-    tiny_llama: Family, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("search.trainable.Engine", FakeEngine)
+def test_an_objective_may_call_it_infeasible(tiny_llama: Family) -> None:
     FakeEngine.script = []
     runner = make_runner(
         tiny_llama, Echo("m", "accuracy"), Echo("w", "lcpr", infeasible="coverage 0 is too low")

@@ -1,0 +1,67 @@
+"""Passwords and tokens in addresses: never shown, and put back from the environment.
+
+Owns what counts as a secret, and the address of a database in a configuration. Knows nothing of who
+connects to what.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Annotated
+from urllib.parse import quote
+
+from pydantic import AfterValidator, PlainSerializer
+
+from search.errors import ConfigError
+
+HIDDEN = "***"
+STORAGE_PASSWORD = "OPTUNA_STORAGE_PASSWORD"
+"""Environment variable that holds the password of `search.storage` where that says ***."""
+
+_NAMED = re.compile(
+    r"(?i)\b([\w.-]*(?:passw|pwd|token|secret|credential|signature|api_?-?key)[\w.-]*)"
+    r"=[^&\s'\",;)]+"
+)
+
+
+def masked(text: str) -> str:
+    """The text without the users, passwords and tokens that its addresses hold."""
+    text = re.sub(r"//[^/\s:@]*:(?!\d+(?:/|$))[^\s@]*@", f"//{HIDDEN}@", text)  # a / in it, too
+    return _NAMED.sub(rf"\1={HIDDEN}", re.sub(r"//[^/\s]*@", f"//{HIDDEN}@", text))
+
+
+def without_password(url: str) -> str:
+    """A database's address with *** for its password, so that it can be kept."""
+    url = re.sub(r"(//[^/\s:@]*):[^\s]*@", rf"\1:{HIDDEN}@", url)
+    return _NAMED.sub(rf"\1={HIDDEN}", url)
+
+
+def with_password(url: str) -> str:
+    """The inverse of `without_password`, with the password that the environment holds.
+
+    Raises:
+        ConfigError: the environment has none.
+    """
+    if HIDDEN not in url:
+        return url
+    password = os.environ.get(STORAGE_PASSWORD)
+    if not password:
+        raise ConfigError(
+            f"search.storage = {url}: its password is not kept with the study; put it into the "
+            f"environment variable {STORAGE_PASSWORD}"
+        )
+    return url.replace(HIDDEN, quote(password, safe=""))
+
+
+def _checked(url: str) -> str:
+    if not re.fullmatch(r"(sqlite|postgresql|mysql)(\+\w+)?://.+", url):
+        raise ValueError(
+            "write sqlite:///FILE, postgresql://USER:***@HOST/DATABASE or mysql://..., or leave it "
+            "out for a file in the study's folder"
+        )
+    return url
+
+
+Database = Annotated[str, AfterValidator(_checked), PlainSerializer(without_password)]
+"""A database's address: in memory with its password, in everything that is written without."""

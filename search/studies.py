@@ -1,0 +1,158 @@
+"""`python -m search.studies [FOLDER]`: which studies there are, how far each is, its best recipe.
+
+Owns what is said of a study in one line. Reads studies' folders and changes nothing; a study that
+cannot be read is a line with its fault.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from search import choose, remote
+from search.errors import SearchError
+from search.place import Place, locate
+from search.record import Record
+from search.records import Records
+
+COLUMNS = ("study", "family", "lang", "state", "trials", "accuracy", "LCPR", "last change", "best")
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is said of one study.
+
+    Attributes:
+        study: its folder.
+        family: name of the family.
+        lang: language code.
+        state: running (a driver holds it), finished, stopped, or broken.
+        trials: recipes of the search that have ended.
+        budget: recipes that the search may score.
+        best: the recommended recipe's name; empty where there is none yet.
+        search: its accuracy and LCPR on search items, as shares; None where not defined.
+        held_out: the same on held-out items.
+        changed: Unix time of the last ended trial, or else of study.yaml.
+        fault: why it cannot be read.
+    """
+
+    study: str
+    family: str = ""
+    lang: str = ""
+    state: str = "broken"
+    trials: int = 0
+    budget: int = 0
+    best: str = ""
+    search: tuple[float | None, float | None] = (None, None)
+    held_out: tuple[float | None, float | None] = (None, None)
+    changed: float = 0.0
+    fault: str = ""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """List studies; 0, or 2 where the folder cannot be read."""
+    parser = argparse.ArgumentParser(
+        prog="python -m search.studies",
+        description="List the studies of a folder: state, trials, best recipe; newest first.",
+        epilog="example: python -m search.studies runs --json",
+    )
+    parser.add_argument("folder", nargs="?", default="runs", help="runs, or s3://... and such")
+    parser.add_argument("--json", action="store_true", help="one JSON list, shares and Unix times")
+    args = parser.parse_args(argv)
+    try:
+        lines = list(studies(locate(args.folder)))
+    except SearchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if args.json:
+        print(json.dumps([asdict(line) for line in lines], indent=1, ensure_ascii=False))
+    elif lines:
+        _show(lines)
+    else:
+        print(f"{args.folder} holds no study")
+    return 0
+
+
+def studies(place: Place) -> list[Line]:
+    """The studies of a folder, or the one that the folder itself is; the last changed first.
+
+    Raises:
+        StudyError: the folder, or the object store, cannot be read.
+    """
+    found = [place] if Records.exists(place) else remote.studies(place)
+    return sorted(map(look, found), key=lambda line: (-line.changed, line.study))
+
+
+def look(place: Place) -> Line:
+    """One study; whatever is wrong with its files is its `fault`."""
+    try:
+        return _line(place, _time(place))
+    except (SearchError, OSError, KeyError, TypeError, ValueError) as error:
+        what = str(error) or type(error).__name__
+        return Line(str(place), changed=_time(place), fault=what.partition("\n")[0])
+
+
+def _line(place: Place, changed: float) -> Line:
+    records = Records.read(place)
+    head = records.head()
+    trials = records.trials
+    tolerance = float(head.config["search"]["tolerance"])
+    choice = choose.recommend(trials, head.layers, tolerance) if head.layers else None
+    held_out = records.ended("held_out").get(choice.record.key) if choice else None
+    state = "finished" if head.finished else "stopped"
+    return Line(
+        study=str(place),
+        family=str(head.config["family"]["name"]),
+        lang=str(head.config["lang"]),
+        state="running" if remote.is_held(place) else state,
+        trials=sum((r.origin, r.split) == ("search", "search") for r in trials),
+        budget=int(head.config["search"]["trials"]),
+        best=choice.record.label if choice else "",
+        search=_scores(choice.record if choice else None),
+        held_out=_scores(held_out),
+        changed=trials[-1].ended if trials else changed,
+    )
+
+
+def _scores(record: Record | None) -> tuple[float | None, float | None]:
+    return (record.value("accuracy"), record.value("lcpr")) if record else (None, None)
+
+
+def _time(place: Place) -> float:
+    """When study.yaml was written; stores are asked for the trials' own times only."""
+    try:
+        return (place / "study.yaml").stat().st_mtime if isinstance(place, Path) else 0.0
+    except OSError:
+        return 0.0
+
+
+def _show(lines: Sequence[Line]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*COLUMNS, box=None, pad_edge=False, header_style="bold")
+    for line in lines:
+        table.add_row(*_cells(line))
+    Console(width=None if sys.stdout.isatty() else 200).print(table, soft_wrap=True, markup=False)
+    print("accuracy and LCPR of the recommended recipe, in percent: search items / held-out items")
+
+
+def _cells(line: Line) -> Iterator[str]:
+    yield Path(line.study).name
+    yield line.family
+    yield line.lang
+    yield line.state
+    yield f"{line.trials}/{line.budget}" if line.budget else ""
+    for search, held_out in zip(line.search, line.held_out, strict=True):
+        yield " / ".join("–" if x is None else f"{100 * x:.1f}" for x in (search, held_out))
+    yield time.strftime("%Y-%m-%d %H:%M", time.localtime(line.changed))
+    yield line.fault or line.best
+
+
+if __name__ == "__main__":
+    sys.exit(main())

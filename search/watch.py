@@ -1,0 +1,181 @@
+"""The engines of a study as Ray sees them: where each trial runs, since when, on which nodes.
+
+Owns what is asked of Ray while Tune runs: the watchdog of a trial, nodes that died or are not to be
+used, and stopping at once. What becomes of a trial that lost its engine is `search.searcher`'s.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import ray
+from ray import tune
+
+from search.errors import StudyError
+from search.retries import Left
+from search.schedule import Schedule
+
+LONG = 10
+"""Without `search.trial_timeout` a trial may take this many times the median of those before it,"""
+FLOOR_SECONDS = 1800.0
+"""but at least this long: an engine of a large model is built and compiled in it."""
+MEMORY = 100
+"""Ended trials that the median is taken of."""
+PATIENCE_SECONDS = 1800.0
+"""How long nothing may run for want of a node; a cluster that gives nodes back gets them again."""
+LOOK_SECONDS = 1.0
+
+
+@dataclass
+class Working:
+    """A trial on an engine.
+
+    Attributes:
+        actor: the engine's actor.
+        node: reference to the id of its node.
+        began: clock in seconds.
+        limit: the seconds that it had when the watchdog ended it; None while it may go on.
+    """
+
+    actor: Any
+    node: Any
+    began: float = field(default_factory=time.monotonic)
+    limit: float | None = None
+
+
+class Watch(tune.Callback, tune.Stopper):
+    """What Tune tells of its actors, and what the searcher asks; all in the driver's one thread.
+
+    Attributes:
+        without: ids of the nodes that new trials keep off.
+        stopping: whether everything is to end at once.
+        fault: why nothing could run any more.
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        """Watch the trials of a study that runs by this schedule."""
+        self._schedule = schedule
+        self._working: dict[str, Working] = {}
+        self._seconds: deque[float] = deque(maxlen=MEMORY)
+        self._looked = time.monotonic()
+        self._busy = self._looked
+        self.without: tuple[str, ...] = ()
+        self.stopping = False
+        self.fault: StudyError | None = None
+
+    def left(self, trial_id: str) -> Left:
+        """What is known of a trial that ended or lost its actor."""
+        working = self._working.pop(trial_id, None)
+        if working is None:
+            return Left(None)
+        node = None
+        with suppress(ray.exceptions.RayError):
+            if ray.wait([working.node], timeout=0)[0]:
+                node = ray.get(working.node)
+        if working.limit is None:
+            self._seconds.append(time.monotonic() - working.began)
+        return Left(node, working.limit)
+
+    def dead(self) -> set[str]:
+        """Ids of the nodes that the cluster has lost."""
+        return {node["NodeID"] for node in ray.nodes() if not node["Alive"]}
+
+    def leave_out(self, node: str) -> None:
+        """Let no new trial start on a node."""
+        self.without = (*self.without, node)
+
+    def has_room(self) -> bool:
+        """Whether any node that may be used is large enough for an engine."""
+        cpus, gpus = self._schedule.cpus_per_engine, self._schedule.gpus_per_engine
+        return any(
+            node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus
+            for node in resources(self.without)
+        )
+
+    def stop(self) -> None:
+        """End everything at once; what ran is proposed again when the study is resumed."""
+        self.stopping = True
+
+    def limit(self) -> float:
+        """Seconds that a trial may take now, the start of its engine included."""
+        if self._schedule.trial_timeout is not None:
+            return self._schedule.trial_timeout
+        median = statistics.median(self._seconds) if self._seconds else 0.0
+        return max(FLOOR_SECONDS, LONG * median)
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Tune hands a trial to an actor; it answers where it is before it starts to work."""
+        actor = trial.temporary_state.ray_actor
+        self._working[trial.trial_id] = Working(actor, actor.node.remote())
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Tune would keep every trial with its answers until the end of the study."""
+        trials.remove(trial)
+        trial.run_metadata.last_result = {}
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """The same for a trial that lost its actor."""
+        trials.remove(trial)
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """A few times a second at least: end what takes too long."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_SECONDS:
+            return
+        self._looked = now
+        limit = self.limit()
+        for working in self._working.values():
+            if working.limit is None and now - working.began > limit:
+                working.limit = limit
+                ray.kill(working.actor)  # also when it hangs in C++; its children end with it
+        if self._working or self.has_room():
+            self._busy = now
+        elif now - self._busy > PATIENCE_SECONDS:
+            self.fault = StudyError(
+                f"no node has had room for an engine for {PATIENCE_SECONDS:.0f} s; when the "
+                "cluster has one again, --resume the study"
+            )
+            self.stop()
+
+    def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:
+        """Tune asks after every result; trials end by themselves."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Tune asks at every step; engines hold nothing that would be lost, so they are killed."""
+        if self.stopping:
+            for working in self._working.values():
+                ray.kill(working.actor)
+            self._working.clear()
+        return self.stopping
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its tuner for a restore of its own, which we never ask for."""
+        return {}
+
+
+def resources(without: tuple[str, ...] = ()) -> Iterator[Mapping[str, float]]:
+    """What each node that is alive has in all, those left out excepted."""
+    for node in ray.nodes():
+        if node["Alive"] and node["NodeID"] not in without:
+            yield node["Resources"]
+
+
+@lru_cache
+def placement(cpus: float, gpus: float, without: tuple[str, ...]) -> tune.PlacementGroupFactory:
+    """What Tune reserves for one engine: CPUs and GPUs of a single node that may be used.
+
+    When the nodes to keep off change, Tune builds every engine anew.
+    """
+    bundle = {"CPU": cpus, "GPU": gpus}
+    if not without:
+        return tune.PlacementGroupFactory([bundle])
+    off = {"ray.io/node-id": f"!in({','.join(without)})"}
+    return tune.PlacementGroupFactory([bundle], bundle_label_selector=[off])

@@ -1,0 +1,170 @@
+"""One study over its life, with the real engine: begun, its journal lost, extended, imported."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from mlflow.tracking import MlflowClient
+
+from tests.e2e.commands import ROOT, SMALL, environment, run, trials
+
+TRIALS = 3
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def first(out: Path) -> list[dict[str, Any]]:
+    """The records of a study of three trials, begun with --resume auto."""
+    run(*_auto(out))
+    return trials(out / "life")
+
+
+@pytest.fixture(scope="module")
+def extended(first: list[dict[str, Any]], out: Path) -> list[dict[str, Any]]:
+    """The same after its journal was lost and two more trials were asked for."""
+    (out / "life" / "optuna.journal").unlink()
+    run("--extend", str(out / "life"), "--trials=2")
+    return trials(out / "life")
+
+
+def _auto(out: Path) -> list[str]:
+    return ["--lang=te", f"--out={out}", "--study=life", "--resume=auto", f"--trials={TRIALS}"] + [
+        *SMALL
+    ]
+
+
+def head(study: Path) -> dict[str, Any]:
+    data = yaml.safe_load((study / "study.yaml").read_text("utf-8"))
+    assert isinstance(data, dict)
+    return data
+
+
+def scored(found: list[dict[str, Any]], split: str = "search") -> list[str]:
+    return [trial["key"] for trial in found if trial["split"] == split]
+
+
+def test_a_finished_study_has_nothing_left_to_do(first: list[dict[str, Any]], out: Path) -> None:
+    """The same command again starts no engine and changes no record."""
+    assert Counter(t["origin"] for t in first)["search"] == TRIALS
+    text = run(*_auto(out))
+    assert trials(out / "life") == first and "recommended" in text
+    about = head(out / "life")
+    assert about["finished"] and about["layers"] == 10
+    assert set(about["family"]) == {"base", "task/0", "task/1", "lang/0", "lang/1"}
+    assert set(about["data"]) == {"mgsm", "lcpr"}
+
+
+def test_extended_after_its_journal_was_lost(
+    first: list[dict[str, Any]], extended: list[dict[str, Any]], out: Path
+) -> None:
+    assert extended[: len(first)] == first
+    new = extended[len(first) :]
+    assert Counter(t["origin"] for t in extended)["search"] == TRIALS + 2
+    assert Counter(t["origin"] for t in new)["search"] == 2
+    assert {t["origin"] for t in new} <= {"search", "final"}
+    for split in ("search", "held_out"):
+        keys = scored(extended, split)
+        assert len(set(keys)) == len(keys)
+    about = head(out / "life")
+    assert [(e["trials"], e["budget"]) for e in about["extensions"]] == [(2, TRIALS + 2)]
+    assert about["config"]["search"]["trials"] == TRIALS + 2 and about["finished"]
+
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    journal = JournalStorage(JournalFileBackend(str(out / "life" / "optuna.journal")))
+    told = optuna.load_study(study_name="life", storage=journal).get_trials(
+        states=(optuna.trial.TrialState.COMPLETE,)
+    )
+    values = {
+        t["key"]: t["scores"]["accuracy"]["value"]
+        for t in extended
+        if t["origin"] in ("baseline", "search") and t["state"] == "scored"
+    }
+    assert {t.user_attrs["key"]: t.values[0] for t in told} == values
+
+
+def test_a_new_study_begins_with_the_best_of_another(
+    extended: list[dict[str, Any]], out: Path
+) -> None:
+    """Default points come first, two of them: one for each pair."""
+    source = out / "life"
+    arguments = ["--lang=te", f"--out={out}", "--study=heir", "--trials=3", *SMALL]
+    run(
+        *arguments, "search.seed=7", "search.baselines={ties: 0, slerp: 0}", "--import", str(source)
+    )
+    about = head(out / "heir")["imported"]
+    assert about["study"] == str(source) and about["id"] == head(source)["id"]
+    wanted = [entry["from"] for entry in about["recipes"]]
+    assert 1 <= len(wanted) <= 5 and set(wanted) <= set(scored(extended))
+    found = trials(out / "heir")
+    searched = [t["key"] for t in found if t["origin"] == "search"]
+    assert len(searched) == 3 and set(searched[:2]) <= set(scored(extended))
+    rest = [key for key in wanted if key not in searched[:2]]
+    assert searched[2] == rest[0]
+
+
+def test_the_view_is_made_again_from_the_records(
+    extended: list[dict[str, Any]], out: Path, tmp_path: Path
+) -> None:
+    """In a store that has never heard of the study, and where it has runs already."""
+    shutil.copy(out / "mlflow.db", tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    before = _runs(uri)
+    command = ["search.sync", str(out / "life"), "--rebuild", "--tracking-uri", uri]
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    after = _runs(uri)
+    assert not {r.info.run_id for r in before} & {r.info.run_id for r in after}
+    assert len(after) == len(before) == len(extended) + 1
+    assert {_said(run) for run in after} == {_said(run) for run in before}
+
+
+def _runs(uri: str) -> list[Any]:
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("layer-swap/small/te")
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id], max_results=1000)
+    return [run for run in found if run.data.tags["study"] == "life"]
+
+
+def _said(run: Any) -> str:
+    """What a run says of its trial or its study."""
+    tags = {k: run.data.tags.get(k) for k in ("trial", "state", "number", "recommended", "reason")}
+    metrics = {k: round(v, 6) for k, v in run.data.metrics.items()}
+    return json.dumps([run.info.run_name, run.info.status, tags, metrics], sort_keys=True)
+
+
+def test_the_list_of_studies(extended: list[dict[str, Any]], out: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "search.studies", str(out), "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    (line,) = [x for x in json.loads(done.stdout) if Path(x["study"]).name == "life"]
+    assert (line["state"], line["trials"], line["budget"]) == ("finished", 5, 5)
+    keys = {t["label"]: t["key"] for t in extended}
+    assert keys[line["best"]] in scored(extended, "held_out")
+    assert line["held_out"][0] is not None

@@ -1,0 +1,126 @@
+"""An engine without a model: real in all that a trial can see of one, and ready in no time.
+
+Its completions are a pure function of the plan and the request; `tests/search/engine_contract.py`
+holds it and `search.engine.Engine` to one contract. Faults are injected through a folder that all
+processes of a run share, see `Faults`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from objectives.types import Completion, Request
+from search.engine import EngineOptions, Materialised, NonFinite
+from search.errors import EngineDeadError, EngineStartError, MaterialiseError
+from search.family import FittedFamily
+from search.plan import Plan, layer_of, plan
+from search.recipe import Single
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What goes wrong, said by files in a folder.
+
+    `hang` and `dead` happen once, to whoever takes the file away first; `broken` holds the names of
+    hosts' nodes (ids, one a line) on which no engine starts.
+
+    Attributes:
+        folder: the files' place; None for none.
+        seconds: what each generation takes.
+        not_finite: of this many plans about one gives NaN; 0 for none.
+    """
+
+    folder: Path | None = None
+    seconds: float = 0.0
+    not_finite: int = 0
+
+    def take(self, name: str) -> bool:
+        """Whether this fault was waiting, and is this process's now."""
+        if self.folder is None:
+            return False
+        try:
+            os.rename(self.folder / name, self.folder / f"{name}.{os.getpid()}.{time.time_ns()}")
+        except FileNotFoundError:
+            return False
+        return True
+
+    def broken(self) -> bool:
+        """Whether engines cannot start on this node."""
+        if self.folder is None or not (self.folder / "broken").exists():
+            return False
+        import ray
+
+        here = ray.get_runtime_context().get_node_id()
+        return here in (self.folder / "broken").read_text().split()
+
+
+@dataclass
+class FakeEngine:
+    """Answers word problems with one of the sums that can be made of their numbers, in Telugu."""
+
+    family: FittedFamily
+    options: EngineOptions
+    faults: Faults = field(default_factory=Faults)
+
+    def __post_init__(self) -> None:
+        if self.faults.broken():
+            raise EngineStartError("no engine starts on this node")
+        names = self.family.names
+        self._loaded: Any = dict(plan(Single("base"), names, self.family.n_layers))
+        self._closed = False
+
+    def materialise(self, wanted: Plan) -> Materialised | NonFinite:
+        """Remember the plan."""
+        if set(wanted) != set(self.family.names):
+            raise MaterialiseError("the plan's tensors are not the family's")
+        changed = [name for name in wanted if self._loaded[name] != wanted[name]]
+        layers = {layer_of(name) for name in changed} - {None}
+        self._loaded = dict(wanted)
+        return Materialised(2 * len(changed), len(layers), len(changed), 0.0)
+
+    def generate(self, requests: Sequence[Request]) -> list[Completion] | NonFinite:
+        """Answer every prompt, in order."""
+        if self._closed or self.faults.take("dead"):
+            raise EngineDeadError("the fake engine is dead")
+        if self.faults.take("hang"):
+            ctypes.PyDLL(None).sleep(100_000)  # as code that never gives Python's lock back
+        time.sleep(self.faults.seconds)
+        merged = _digest(*(f"{n}{self._loaded[n].plain()}" for n in sorted(self._loaded)))
+        every = self.faults.not_finite
+        if every and merged % every == 0:
+            return NonFinite("NaN or infinity in the logits")
+        return [_answer(merged, request) for request in requests]
+
+    def close(self) -> None:
+        """Nothing to stop."""
+        self._closed = True
+
+
+def _answer(merged: int, request: Request) -> Completion:
+    chosen = _digest(merged, request.prompt, request.sampling, request.seed)
+    numbers = [int(n) for n in re.findall(r"\d+", str(request.prompt))] or [0]
+    for place, number in enumerate(numbers[1:], 1):
+        numbers[0] += number if chosen >> place & 1 else -number
+    words = f"సీత వద్ద ఇప్పుడు మొత్తం బంతి ఉన్నాయి. సమాధానం {numbers[0]}."
+    if chosen % 10 == 0:
+        words = f"There are now so many of them here. The answer is {numbers[0]}."
+    tokens = words.split()[: request.sampling.max_tokens]
+    text = " ".join(tokens)
+    for stop in request.sampling.stop:
+        text = text.partition(stop)[0]
+    reason = "length" if len(tokens) == request.sampling.max_tokens else "stop"
+    return Completion(text, len(tokens), reason)
+
+
+def _digest(*parts: object) -> int:
+    """The same number for the same parts, in every process."""
+    text = "\n".join(map(repr, parts)).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")

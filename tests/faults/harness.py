@@ -1,0 +1,223 @@
+"""One search that is disturbed again and again, and what must hold after each time.
+
+Owns the driver's process and everything that it starts, the study's records and the checks. What is
+done to it is `tests.faults.inject`'s.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[2]
+MARK = "LAYER_SWAP_FAULTS"
+"""Environment variable that every process of a run inherits: how orphans are recognised."""
+
+SECONDS = 0.3
+"""What a generation of the fake engine takes, so that there is something to disturb."""
+
+SPACE = [
+    "family=tests/e2e/small.yaml",
+    "objective.mgsm.search_items=24",
+    "objective.mgsm.held_out_items=24",
+    "objective.lcpr.search_items=12",
+    "objective.lcpr.held_out_items=12",
+    "search.soups=first",
+    "search.baselines={soup: 0, task_arithmetic: 0, ties: 0, slerp: 0}",
+    "search.cpus_per_engine=1",
+    # Used up by the budget: which recipes are scored does not depend on the order of events.
+    "search.sampler=random",
+    "search.trials=500",
+    "space.pairs=[[0,0]]",
+    "space.t_b=[0,0]",
+    "space.t_u=[0,0]",
+]
+"""A search whose set of trials, and so its final table, is the same however it is disturbed."""
+
+SMALL, LARGE = ["space.b=[0,1]", "space.u=[0,2]"], ["space.b=[0,5]", "space.u=[0,4]"]
+
+
+@dataclass
+class Search:
+    """A study, its driver while it runs, and what is known to have ended.
+
+    Attributes:
+        out: folder of studies.
+        name: the study.
+        arguments: more arguments of `search.run`, when the study begins.
+        engine: `fake`, or `real` for vLLM.
+        wait: longest time for one thing to happen, in seconds.
+    """
+
+    out: Path
+    name: str
+    arguments: Sequence[str] = ()
+    engine: str = "fake"
+    environment: dict[str, str] = field(default_factory=dict)
+    wait: float = 120.0
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+    process: subprocess.Popen[bytes] | None = None
+    shm: set[Path] = field(default_factory=set)
+    starts: int = 0
+
+    @property
+    def folder(self) -> Path:
+        """The study's folder."""
+        return self.out / self.name
+
+    @property
+    def control(self) -> Path:
+        """Where the fake engine's faults are ordered."""
+        return self.out / f"{self.name}.faults"
+
+    @property
+    def log(self) -> Path:
+        """What the last driver printed."""
+        return self.out / f"{self.name}.{self.starts}.log"
+
+    @property
+    def running(self) -> bool:
+        """Whether the driver is there."""
+        return self.process is not None and self.process.poll() is None
+
+    def start(self) -> None:
+        """Begin the study, or go on with it."""
+        self.control.mkdir(parents=True, exist_ok=True)
+        self.starts += 1
+        module = ["search.run"]
+        if self.engine == "fake":
+            faults = {"folder": str(self.control), "seconds": SECONDS, "not_finite": 11}
+            module = ["tests.faults.driver", json.dumps(faults)]
+        what = ["--resume", str(self.folder)]
+        if not (self.folder / "study.yaml").exists():
+            what = ["--lang", "te", f"--out={self.out}", f"--study={self.name}"]
+            what += [*SPACE, *self.arguments]
+        left_out = ("RAY_ADDRESS", "MLFLOW_TRACKING_URI")
+        environment = {k: v for k, v in os.environ.items() if k not in left_out}
+        environment |= {"HF_HUB_OFFLINE": "1", MARK: self.mark} | self.environment
+        # through a pipe: a driver that may write no file any longer must still be able to say so
+        with open(self.log, "wb") as log:
+            writer = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=log)
+        with writer.stdin as log:  # type: ignore[union-attr]
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", *module, *what],
+                cwd=ROOT,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def trials(self) -> list[dict[str, Any]]:
+        """The records, as written."""
+        file = self.folder / "trials.jsonl"
+        if not file.exists():
+            return []
+        lines = file.read_bytes().split(b"\n")[:-1]  # the last may be half written
+        return [json.loads(line) for line in lines if line]
+
+    def until(self, true: Callable[[], bool], what: str, wait: float | None = None) -> None:
+        """Wait for something."""
+        deadline = time.monotonic() + (wait or self.wait)
+        while not true():
+            assert time.monotonic() < deadline, f"{self.name}: not in time: {what}\n{self.tail()}"
+            time.sleep(0.02)
+
+    def until_ended(self, n: int) -> bool:
+        """Wait for n ended trials; whether the search still runs then."""
+        self.until(lambda: len(self.trials()) >= n or not self.running, f"{n} trials")
+        return self.running
+
+    def processes(self, name: str = "") -> list[psutil.Process]:
+        """Everything that this search started and that lives, the driver included."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                own = process.environ().get(MARK) == self.mark
+                if own and process.status() != psutil.STATUS_ZOMBIE:
+                    if name in " ".join(process.cmdline()):
+                        found.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return found
+
+    def actors(self) -> list[psutil.Process]:
+        """The processes of the engines that work."""
+        return self.processes("ray::MergeTrial")
+
+    def printed(self) -> str:
+        """What the last driver printed."""
+        return self.log.read_text("utf-8", "replace") if self.starts else ""
+
+    def tail(self) -> str:
+        """The end of it."""
+        return self.printed()[-3000:]
+
+    def check_records(self, before: Sequence[dict[str, Any]]) -> None:
+        """No ended trial is lost or changed, and none is scored twice."""
+        after = self.trials()
+        assert after[: len(before)] == list(before), f"{self.name}: ended trials were lost"
+        scored = [(t["key"], t["split"]) for t in after]
+        assert len(set(scored)) == len(scored), f"{self.name}: a recipe was scored twice"
+
+    def check_end(self, status: int, within: float = 30.0) -> float:
+        """The driver ends with this status, and nothing of it is left; seconds that it took."""
+        began = time.monotonic()
+        assert self.process is not None
+        self.until(lambda: not self.running, "the driver's end", within)
+        took = time.monotonic() - began
+        assert self.process.returncode == status, (self.process.returncode, self.tail())
+        self.until(lambda: not self.processes(), f"orphans: {self.processes()}", 20.0)
+        self.until(lambda: not self.leaked(), f"/dev/shm: {self.leaked()}", 10.0)
+        return took
+
+    def note_shared_memory(self) -> None:
+        """Remember which files in /dev/shm are this search's; others use it as well."""
+        for process in self.processes():
+            try:
+                maps = Path(f"/proc/{process.pid}/maps").read_text().splitlines()
+                opened = [os.readlink(fd) for fd in Path(f"/proc/{process.pid}/fd").iterdir()]
+            except OSError:
+                continue
+            names = [line.partition("/dev/shm/")[2] for line in (*maps, *opened)]
+            self.shm |= {Path("/dev/shm") / name for name in names if name}
+
+    def leaked(self) -> set[Path]:
+        """What of it is still there; a name that ends in "(deleted)" is not."""
+        return {file for file in self.shm if file.exists()}
+
+    def kill_all(self) -> None:
+        """After a check that failed: leave nothing behind."""
+        for process in self.processes():
+            process.kill()
+        if self.process is not None:
+            self.process.wait()
+
+
+def compare(disturbed: Search, calm: Search) -> int:
+    """Hold a disturbed study to the same one undisturbed; number of its trials.
+
+    The set of trials and every score must be the same; but a trial that the watchdog ended failed,
+    and the table is then another.
+    """
+    want = {(t["key"], t["split"]): t for t in calm.trials()}
+    have = {(t["key"], t["split"]): t for t in disturbed.trials()}
+    failed = {name for name, trial in have.items() if trial["state"] == "failed"}
+    for name in have.keys() & want.keys() - failed:
+        for what in ("state", "scores", "reason", "recipe"):
+            assert have[name][what] == want[name][what], (disturbed.name, name, what)
+    if not failed:
+        assert have.keys() == want.keys(), (disturbed.name, have.keys() ^ want.keys())
+        table = "report.tsv"
+        assert (disturbed.folder / table).read_text() == (calm.folder / table).read_text()
+    return len(have)

@@ -1,0 +1,140 @@
+"""What is done to a running search, one function for each fault.
+
+Each leaves the search running, or ended and checked; `tests.faults.harness` says what must hold.
+"""
+
+from __future__ import annotations
+
+import random
+import resource
+import signal
+import time
+from collections.abc import Callable
+
+import psutil
+
+from tests.faults.harness import Search
+
+Fault = Callable[[Search, random.Random], None]
+
+
+def kill_actor(search: Search, rng: random.Random) -> None:
+    """Kill -9 to a process with an engine, as the kernel does when memory is short."""
+    actors = search.actors()
+    if actors:
+        victim = rng.choice(actors)
+        victim.kill()
+        search.until(lambda: not psutil.pid_exists(victim.pid), "the actor's end")
+
+
+def dead_engine(search: Search, rng: random.Random) -> None:
+    """The engine raises in the middle of a trial; the trial gets another one."""
+    (search.control / "dead").touch()
+    search.until(lambda: not (search.control / "dead").exists() or not search.running, "its death")
+
+
+def hang(search: Search, rng: random.Random) -> None:
+    """Generation never returns, nor gives Python's lock back; `search.trial_timeout` ends it."""
+    (search.control / "hang").touch()
+    search.until(lambda: not (search.control / "hang").exists() or not search.running, "the hang")
+    before = _failed(search)
+    if search.running:
+        search.until(lambda: _failed(search) > before or not search.running, "the watchdog")
+
+
+def kill_driver(search: Search, rng: random.Random) -> None:
+    """Kill -9 to the driver."""
+    assert search.process is not None
+    search.process.kill()
+    search.check_end(-signal.SIGKILL)
+
+
+def terminate(search: Search, rng: random.Random) -> None:
+    """SIGTERM, as schedulers and `ray job stop` send it."""
+    _signal(search, signal.SIGTERM)
+    search.check_end(130)
+    assert "go on with" in search.tail() or "no trial has ended" in search.tail(), search.tail()
+
+
+def interrupt(search: Search, rng: random.Random) -> None:
+    """Ctrl-C."""
+    _signal(search, signal.SIGINT)
+    search.check_end(130)
+
+
+def terminate_twice(search: Search, rng: random.Random) -> None:
+    """A second SIGTERM does not wait for the order of the first."""
+    _signal(search, signal.SIGTERM)
+    time.sleep(rng.uniform(0.05, 1.0))
+    if search.running:
+        _signal(search, signal.SIGTERM)
+    assert search.process is not None
+    search.until(lambda: not search.running, "the driver's end", 30)
+    # in order if it was quicker; 143 by the handler; the signal itself during the report
+    allowed = {130, 128 + signal.SIGTERM, -signal.SIGTERM}
+    assert search.process.returncode in allowed, search.tail()
+    search.check_end(search.process.returncode)
+
+
+def full_disk(search: Search, rng: random.Random) -> None:
+    """No file can grow: the study's files are as large as the driver may write from now on."""
+    assert search.process is not None
+    size = (search.folder / "trials.jsonl").stat().st_size
+    limit = size + rng.randrange(2000)
+    resource.prlimit(search.process.pid, resource.RLIMIT_FSIZE, (limit, limit))
+    search.check_end(1, 60)
+    errors = [line for line in search.printed().splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and "make room, then --resume" in errors[0], search.tail()
+
+
+def _signal(search: Search, number: signal.Signals) -> None:
+    assert search.process is not None
+    search.process.send_signal(number)
+
+
+def _failed(search: Search) -> int:
+    return sum(trial["state"] == "failed" for trial in search.trials())
+
+
+GO_ON: dict[str, Fault] = {
+    "kill -9 of an actor": kill_actor,
+    "an engine that raises": dead_engine,
+    "a generation that hangs": hang,
+}
+"""Faults after which the search goes on by itself."""
+
+END: dict[str, Fault] = {
+    "kill -9 of the driver": kill_driver,
+    "SIGTERM": terminate,
+    "two SIGTERMs": terminate_twice,
+    "Ctrl-C": interrupt,
+    "full disk": full_disk,
+}
+"""Faults that end the driver; the study is resumed."""
+
+FAULTS = GO_ON | END
+
+
+def disturb(search: Search, name: str, rng: random.Random) -> bool:
+    """Inject one fault at a random moment and check; False if the search was over before."""
+    if not search.running:
+        search.start()
+    if not search.until_ended(len(search.trials()) + rng.randint(1, 3)):
+        return False
+    time.sleep(rng.uniform(0.0, 0.6))
+    search.note_shared_memory()
+    before = search.trials()
+    if not search.running:
+        return False
+    FAULTS[name](search, rng)
+    search.check_records(before)
+    return True
+
+
+def finish(search: Search) -> None:
+    """Let the search come to its end."""
+    if not search.running and (search.process is None or search.process.returncode != 0):
+        search.start()
+    before = search.trials()
+    search.check_end(0, 300)
+    search.check_records(before)

@@ -1,0 +1,45 @@
+"""A short, seeded part of the fault runs; `make test-faults` is the long one."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.harness import SMALL, Search, compare
+from tests.faults.inject import disturb, finish
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("faults")
+
+
+@pytest.fixture(scope="module")
+def calm(out: Path) -> Iterator[Search]:
+    """The same search undisturbed."""
+    search = Search(out, "calm", SMALL)
+    try:
+        search.start()
+        search.check_end(0, 120)
+        yield search
+    finally:
+        search.kill_all()
+
+
+def test_nothing_is_lost(calm: Search, out: Path) -> None:
+    """An actor, the engine and the driver go, one after another; the table stays."""
+    search = Search(out, "disturbed", SMALL)
+    rng = random.Random(0)
+    # kill -9 of the driver and Ctrl-C: tests/e2e/test_search.py, with the real engine
+    names = ["kill -9 of an actor", "an engine that raises", "SIGTERM"]
+    try:
+        for name in names:
+            assert disturb(search, name, rng), f"{name}: the search was over"
+        finish(search)
+        trials = compare(search, calm)
+        assert trials == len(calm.trials())
+    finally:
+        search.kill_all()

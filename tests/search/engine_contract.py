@@ -1,0 +1,82 @@
+"""What every engine must do: `search.engine.Engine`, and the fake one that tests use instead.
+
+Each function takes an engine that has just been built on a family with two task and two language
+experts, and leaves it usable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from objectives.types import Request, Sampling
+from search.engine import Materialised, NonFinite
+from search.errors import EngineDeadError, MaterialiseError
+from search.family import FittedFamily
+from search.plan import Plan, plan
+from search.recipe import AnyRecipe, Recipe, Single
+from search.trainable import LiveEngine
+
+A, B = Recipe(0, 0, 1, 1, 0, 0), Recipe(1, 1, 2, 1, 1, 0)
+REQUESTS = [Request(f"Q: {n} and {n + 3} make what? A:", Sampling(12)) for n in range(5)]
+SAMPLED = [Request(r.prompt, Sampling(12, temperature=0.7, top_p=0.9), seed=7) for r in REQUESTS]
+
+
+def planned(recipe: AnyRecipe, family: FittedFamily) -> Plan:
+    return plan(recipe, family.names, family.n_layers)
+
+
+def answers_in_order(engine: LiveEngine, family: FittedFamily) -> None:
+    """One completion for each request, no longer than asked, the same alone as among others."""
+    found = engine.generate(REQUESTS)
+    assert not isinstance(found, NonFinite) and len(found) == len(REQUESTS)
+    for request, answer in zip(REQUESTS, found, strict=True):
+        assert 0 < answer.n_tokens <= request.sampling.max_tokens
+        assert answer.finish_reason in ("stop", "length")
+    assert engine.generate(REQUESTS[::-1]) == found[::-1]
+    assert engine.generate([]) == []
+
+
+def the_plan_decides(engine: LiveEngine, family: FittedFamily) -> None:
+    """The same plan gives the same answers whatever was loaded before, sampled ones too."""
+    first: dict[AnyRecipe, object] = {}
+    for recipe in (A, B, A, Single("base"), B, A):
+        assert isinstance(engine.materialise(planned(recipe, family)), Materialised)
+        found = engine.generate([*REQUESTS, *SAMPLED])
+        assert first.setdefault(recipe, found) == found
+    assert first[A] != first[B]
+
+
+def only_changes_are_written(engine: LiveEngine, family: FittedFamily) -> None:
+    """A plan that is loaded already costs nothing; whole layers are rewritten, or none of them."""
+    engine.materialise(planned(Single("base"), family))
+    done = engine.materialise(planned(A, family))
+    assert isinstance(done, Materialised) and done.layers == family.n_layers and done.bytes > 0
+    again = engine.materialise(planned(A, family))
+    assert isinstance(again, Materialised)
+    assert (again.bytes, again.layers, again.tensors) == (0, 0, 0)
+
+
+def another_models_plan_is_refused(engine: LiveEngine, family: FittedFamily) -> None:
+    names = list(planned(A, family))[1:]
+    with pytest.raises(MaterialiseError, match="not the family's"):
+        engine.materialise({name: planned(A, family)[name] for name in names})
+    assert isinstance(engine.materialise(planned(A, family)), Materialised)
+
+
+def closed_is_closed(engine: LiveEngine, family: FittedFamily) -> None:
+    """Comes last."""
+    engine.close()
+    engine.close()
+    with pytest.raises(EngineDeadError):
+        engine.generate(REQUESTS)
+
+
+CONTRACT: list[Callable[[LiveEngine, FittedFamily], None]] = [
+    answers_in_order,
+    the_plan_decides,
+    only_changes_are_written,
+    another_models_plan_is_refused,
+    closed_is_closed,
+]
