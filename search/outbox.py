@@ -144,6 +144,7 @@ class Tracker:
                 elif not opened:
                     view.open()
                     opened = True
+                    continue  # no run has gone out by that: on a full disk it may be all that works
                 elif self._outbox:
                     self._send(view.send)
                 elif self._end is not None:

@@ -25,7 +25,7 @@ def test_a_job_is_stopped_in_order_and_the_same_job_goes_on(tmp_path: Path) -> N
     experts = ["demo/weights/telugu-0", f"file://{ROOT}/demo/weights/telugu-1"]
     job = ["--working-dir", str(ROOT), "--runtime-env", str(ROOT / "cluster" / "job.yaml")]
     search = [sys.executable, "-m", "search.run", "--resume", "auto", "--lang", "te"]
-    search += [f"--out={tmp_path}", "--study=job", "--trials=3", *SMALL]
+    search += [f"--out={tmp_path}", "--study=job", "--trials=12", *SMALL]
     search += ["search.engines=2", f"family.language.te=[{','.join(experts)}]"]
     with Nodes(tmp_path) as cluster:
         for _ in range(2):
@@ -42,7 +42,7 @@ def test_a_job_is_stopped_in_order_and_the_same_job_goes_on(tmp_path: Path) -> N
     assert "recommended" in again and "succeeded" in again
     found = trials(tmp_path / "job")
     assert found[: len(before)] == before
-    assert sum(t["origin"] == "search" for t in found) == 3
+    assert sum(t["origin"] == "search" for t in found) == 12
     assert all(t["state"] == "scored" for t in found), [t["reason"] for t in found]
     assert len({(t["key"], t["split"]) for t in found}) == len(found)
     after = found[len(before) :]
