@@ -16,7 +16,7 @@ Nucleus = Annotated[float, Field(gt=0, le=1)]
 Beams = Annotated[int, Field(ge=1, le=64)]
 FewShots = Annotated[int, Field(ge=0, le=5)]
 Range = tuple[Count, Count]
-Location = Annotated[str, Field(min_length=1)]
+Location = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
 
 
 class Strict(BaseModel):

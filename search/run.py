@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 when it came to its end, 1 when the study stopped with a fault, 2 for bad input, 130 after
-        Ctrl-C.
+        Ctrl-C or SIGTERM.
     """
     arguments = parser().parse_intermixed_args(argv)
     try:

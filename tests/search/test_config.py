@@ -88,6 +88,7 @@ def test_bad_input(overrides: list[str], flags: dict[str, str], message: str) ->
         ),
         ("name: x\nbase: b\ntask: [m]\nlanguage: {te: []}\n", r"no expert is listed for te"),
         ("name: ../x\nbase: b\ntask: [m]\nlanguage: {te: [g]}\n", r"family.name = '../x'"),
+        ('name: x\nbase: "b\\0"\ntask: [m]\nlanguage: {te: [g]}\n', r"family.base = .*pattern"),
         ("- a\n", r"must hold a mapping"),
         ("name: [\n", r"cannot be read"),
     ],
