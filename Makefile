@@ -28,7 +28,7 @@ lint: install  ## ruff, mypy --strict, the shipped weights' hashes
 test: lint  ## lint, then the tests; the slow whole runs come last
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
-test-all: lint  ## the same with every architecture (minutes more: two engines for each)
+test-all: lint  ## the same with every architecture and a cluster of five nodes (minutes more)
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m ""
 
 test-faults: install  ## the long fault run, half an hour: figures for benchmarks/RESULTS.md

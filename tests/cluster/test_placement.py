@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.cluster.nodes import RAY, TOKEN, Nodes, processes, wait_for
 from tests.e2e.commands import ROOT, SMALL, environment, trials
 
@@ -15,6 +17,7 @@ def engines(node: subprocess.Popen[bytes], folder: Path) -> int:
     return sum((folder / f"{process.pid}.engine").exists() for process in processes(node))
 
 
+@pytest.mark.long
 def test_engines_come_and_go_with_the_nodes(tmp_path: Path) -> None:
     """From two GPU nodes to a third that is added and one that is lost."""
     log, folder = tmp_path / "driver.log", tmp_path / "engines"

@@ -74,7 +74,7 @@ def sequence(rng: random.Random) -> list[AnyRecipe]:
     return [last, *kinds, replace(last, b=2, t_b=0), last]
 
 
-@pytest.mark.all_architectures
+@pytest.mark.long
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.architecture)
 def test_live_engine_equals_a_fresh_one(case: Case, tmp_path: Path) -> None:
     rng = random.Random(case.architecture)

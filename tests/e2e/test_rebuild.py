@@ -13,21 +13,21 @@ from search.family import Family
 SCRIPT = """
 import json, sys
 from objectives.types import Request, Sampling
-from search import worker
+from search.direct import DirectWriter
 from search.engine import Engine, EngineOptions
 from search.recipe import Recipe, Single
 from search.trainable import Job, TrialRunner
 from tests.search.test_trainable import Echo
 
-combine, calls = worker.combine, [0]
+write, calls = DirectWriter._write, [0]
 
 def breaks_once(*arguments):
     calls[0] += 1
-    if calls[0] == 60:  # in the second rewrite, after its first tensors are written
+    if calls[0] == 40:  # in the second rewrite, after its first modules are written
         raise RuntimeError("the disk is gone")
-    return combine(*arguments)
+    return write(*arguments)
 
-worker.combine = breaks_once
+DirectWriter._write = breaks_once
 options = EngineOptions(max_num_seqs=16, enforce_eager=True)
 echoes = Echo("m", "accuracy"), Echo("w", "lcpr")
 runner = TrialRunner(Job(json.loads(sys.argv[1]), options, echoes))
