@@ -14,11 +14,14 @@ import torch
 
 from search.layout import Copy, Place
 from search.merge import combine, combine_into, is_copy, is_elementwise
-from search.plan import Mix
+from search.plan import Mix, Term
 from search.store import ExpertStore
 
-Tensors = Mapping[str, Mapping[str, torch.Tensor]]
-"""Tensor name -> source -> the tensor; not to be written into."""
+Part = tuple[Mix, Mapping[str, torch.Tensor]]
+"""An elementwise mix, and source -> tensor; not to be written into."""
+
+WHOLE = Mix("linear", (Term("merged", 1.0),))
+"""What has been merged already."""
 
 
 class DirectWriter:
@@ -41,41 +44,39 @@ class DirectWriter:
         wanted = [(name, mixes[name].sources) for place in places for name in place.names]
         arriving = experts.read_all(wanted)
         for place in places:
-            self._write(place, mixes, {name: next(arriving) for name in place.names})
+            self._write(place, {n: _part(mixes[n], next(arriving), n) for n in place.names})
 
-    def _write(self, place: Place, mixes: Mapping[str, Mix], tensors: Tensors) -> None:
+    def _write(self, place: Place, parts: Mapping[str, Part]) -> None:
         module = place.module
         empty = {name: module._parameters[name] for name in place.packed}
         try:
             for name in place.packed:
-                weight = self._packed(place, name, mixes, tensors)
+                weight = self._packed(place, name, parts)
                 module._parameters[name] = torch.nn.Parameter(weight, requires_grad=False)
             for copy in place.copies:
                 if copy.parameter not in place.packed:
                     parameter = module._parameters[copy.parameter]
                     assert parameter is not None
-                    _merge(copy, mixes[copy.name], tensors[copy.name], parameter.data)
+                    _merge(copy, parts[copy.name], parameter.data)
             method = getattr(module, "quant_method", None)
             if method is not None and all(p.device.type == "cpu" for p in module.parameters()):
                 method.process_weights_after_loading(module)
         finally:
             module._parameters.update(empty)
 
-    def _packed(
-        self, place: Place, parameter: str, mixes: Mapping[str, Mix], tensors: Tensors
-    ) -> torch.Tensor:
+    def _packed(self, place: Place, parameter: str, parts: Mapping[str, Part]) -> torch.Tensor:
         """What vLLM is to pack: a source's own tensor where that is the whole, else the merge."""
         copies = [copy for copy in place.copies if copy.parameter == parameter]
         shape, dtype = place.packed[parameter]
         first = copies[0]
-        mix = mixes[first.name]
+        mix, tensors = parts[first.name]
         if len(copies) == 1 and is_copy(mix):
-            source = first.source.of(tensors[first.name][mix.sources[0]])
+            source = first.source.of(tensors[mix.sources[0]])
             if source.shape == shape and source.dtype == dtype and source.is_contiguous():
                 return source
         weight = self._room(shape, dtype)
         for copy in copies:
-            _merge(copy, mixes[copy.name], tensors[copy.name], weight)
+            _merge(copy, parts[copy.name], weight)
         return weight
 
     def _room(self, shape: torch.Size, dtype: torch.dtype) -> torch.Tensor:
@@ -86,13 +87,15 @@ class DirectWriter:
         return self._buffer[:size].view(dtype).view(shape)
 
 
-def _merge(
-    copy: Copy, mix: Mix, tensors: Mapping[str, torch.Tensor], parameter: torch.Tensor
-) -> None:
-    """One tensor's part of a parameter."""
-    target = copy.target.of(parameter)
-    if is_elementwise(mix):
-        parts = {source: copy.source.of(tensor) for source, tensor in tensors.items()}
-        combine_into(mix, parts, copy.name, target)
-    else:
-        target.copy_(copy.source.of(combine(mix, tensors, copy.name)))
+def _part(mix: Mix, tensors: Mapping[str, torch.Tensor], name: str) -> Part:
+    """What is not elementwise is merged as a whole, once for all the slices that it goes to."""
+    return (
+        (mix, tensors) if is_elementwise(mix) else (WHOLE, {"merged": combine(mix, tensors, name)})
+    )
+
+
+def _merge(copy: Copy, part: Part, parameter: torch.Tensor) -> None:
+    """One tensor's slice of a parameter."""
+    mix, tensors = part
+    slices = {source: copy.source.of(tensor) for source, tensor in tensors.items()}
+    combine_into(mix, slices, copy.name, copy.target.of(parameter))

@@ -18,9 +18,9 @@ from types import EllipsisType
 import torch
 from filelock import FileLock, Timeout
 
-from search.checkpoint import Checkpoint, TensorInfo
+from search.checkpoint import Checkpoint, TensorInfo, is_finite
 from search.errors import CheckpointError
-from search.merge import combine
+from search.merge import combine, is_elementwise
 from search.plan import Mix, Plan
 
 SHARD_BYTES = 4 * 1024**3  # transformers' save_pretrained splits at 5 GB; a bit less loads anywhere
@@ -34,7 +34,6 @@ _INDEX = "model.safetensors.index.json"
 _COPIED = (".json", ".jinja", ".txt", ".model", ".tiktoken")
 _TERMS = ("LICENSE", "LICENCE", "NOTICE", "USE_POLICY")
 _LEFT_OUT = ("adapter_config.json", "trainer_state.json", "all_results.json", MARK)
-_ROW_BY_ROW = ("linear", "task_arithmetic")  # the others look at a whole tensor first
 
 
 def write_export(
@@ -243,7 +242,7 @@ def _pieces(
     memory until the mapping goes.
     """
     places: list[slice | EllipsisType] = [...]
-    if mix.method in _ROW_BY_ROW and info.shape and info.bytes > PIECE_BYTES:
+    if is_elementwise(mix) and info.shape and info.bytes > PIECE_BYTES:
         rows = max(1, PIECE_BYTES * info.shape[0] // info.bytes)
         places = [slice(start, start + rows) for start in range(0, info.shape[0], rows)]
     for place in places:
@@ -256,10 +255,7 @@ def _pieces(
 
 
 def _refuse_non_finite(piece: torch.Tensor, name: str) -> None:
-    if not piece.is_floating_point() or not piece.numel():
-        return
-    ends = torch.aminmax(piece)  # NaN passes through; isfinite of every element is 30 times slower
-    if not all(bool(torch.isfinite(end)) for end in ends):
+    if not is_finite(piece):
         raise CheckpointError(
             f"{name} of the merge holds NaN or infinity: a source does, or the recipe scales it "
             "too far; nothing was written"

@@ -61,6 +61,7 @@ class MaterialiseExtension:
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
         self._swap_experts = ExpertStore(checkpoints, device, device_bytes, pinned_bytes)
         base = checkpoints["base"]
+        self._swap_bytes = {name: info.bytes for name, info in base.tensors.items()}
         shapes = {n: (info.shape, base.read(n).dtype) for n, info in base.tensors.items()}
         self._swap_places = places(model, shapes) if direct else {}
         self._swap_writer = DirectWriter()
@@ -110,13 +111,12 @@ class MaterialiseExtension:
         ]
         if bad:
             return {"non_finite": bad, "bytes": 0}
-        direct = {name for name in mixes if name in self._swap_places}
         self._swap_writer.write(
             list(dict.fromkeys(p for name in mixes for p in self._swap_places.get(name, ()))),
             mixes,
             self._swap_experts,
         )
-        rest = {name: mix for name, mix in mixes.items() if name not in direct}
+        rest = {name: mix for name, mix in mixes.items() if name not in self._swap_places}
         if rest:
             self._swap_reload(rest)
         if self._swap_tied_head and any(layer_of(name) is None for name in mixes):
@@ -126,7 +126,7 @@ class MaterialiseExtension:
             method = getattr(head, "quant_method", None)
             if method is not None:
                 method.process_weights_after_loading(head)
-        return {"non_finite": [], "bytes": sum(map(self._swap_size, mixes))}
+        return {"non_finite": [], "bytes": sum(self._swap_bytes[name] for name in mixes)}
 
     def _swap_reload(self, mixes: Mapping[str, Mix]) -> None:
         """Rewrite by vLLM's layerwise reload, whatever the layout."""
@@ -138,10 +138,6 @@ class MaterialiseExtension:
 
         with new_expert_kernels(self.model_runner.get_model()):
             self.model_runner.reload_weights(weights_iterator=merged())
-
-    def _swap_size(self, name: str) -> int:
-        tensor = self._swap_experts.mapped("base", name)
-        return tensor.numel() * tensor.element_size()
 
     def swap_take_bad_logits(self) -> bool:
         """Whether any logits since the last call were NaN or +infinity; forgets the answer."""
