@@ -15,6 +15,7 @@ from objectives.langid import LanguageIdentifier
 from objectives.lcpr import LcprObjective
 from objectives.mgsm import MgsmObjective
 from objectives.types import Decoding, Objective, Sampling
+from search.checkpoint import Checkpoint
 from search.config import Config, ObjectiveConfig
 from search.context import check_context, context_length
 from search.decode import has_chat_template
@@ -90,11 +91,27 @@ def prepare(config: Config, name: str, records: Records, uri: str) -> Prepared:
     for name, values in space.decoding.items():
         for value in values:  # a value that cannot be used is found now, not in a trial
             objectives[1].requests("search", replace(Decoding(), **{name: value}))
+    _check_heads(fitted.base, config.search.engine.tensor_parallel_size)
     limit = context_length(fitted.base.config, config.search.engine.max_model_len)
     warnings = check_context(objectives, fitted.base.path, limit)
     files = {"words": lcpr.words, "examples": lcpr.examples, "lid": config.objective.lid}
     prints = take(fitted, objectives, files)
     return Prepared(config, name, records, uri, fitted, objectives, space, warnings, prints)
+
+
+def _check_heads(base: Checkpoint, tensor_parallel_size: int) -> None:
+    """Each GPU gets a whole number of attention heads.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    heads = base.config.get("num_attention_heads")
+    if isinstance(heads, int) and heads % tensor_parallel_size:
+        fitting = [n for n in range(1, heads + 1) if heads % n == 0 and n <= 16]
+        raise ConfigError(
+            f"search.engine.tensor_parallel_size {tensor_parallel_size} does not divide the "
+            f"{heads} attention heads of {base.path}: choose one of {fitting}"
+        )
 
 
 def build_objectives(config: ObjectiveConfig, lang: str) -> tuple[Objective, ...]:

@@ -29,10 +29,11 @@ def make_job(
     max_tokens: int = 24,
     dtype: str = "auto",
     direct: bool = True,
+    tensor_parallel: int = 1,
 ) -> dict[str, Any]:
     """What an engine is to do, as plain JSON values; without `reset`, prefixes are kept.
 
-    `direct` is `EngineOptions.direct_writes`.
+    `direct` is `EngineOptions.direct_writes`, `tensor_parallel` its size.
     """
     return {
         "sources": {k: str(v) for k, v in sources.items()},
@@ -42,6 +43,7 @@ def make_job(
         "max_tokens": max_tokens,
         "dtype": dtype,
         "direct": direct,
+        "tensor_parallel": tensor_parallel,
     }
 
 
@@ -81,7 +83,11 @@ def answer(job: dict[str, Any]) -> list[dict[str, Any]]:
 
     family = fit({k: Path(v) for k, v in job["sources"].items()}, check_finite=False)
     options = EngineOptions(
-        dtype=job["dtype"], max_num_seqs=16, enforce_eager=True, direct_writes=job["direct"]
+        dtype=job["dtype"],
+        max_num_seqs=16,
+        tensor_parallel_size=job["tensor_parallel"],
+        enforce_eager=True,
+        direct_writes=job["direct"],
     )
     engine = Engine(family, options)
     if not job["reset"]:

@@ -11,6 +11,7 @@ import ctypes
 import hashlib
 import os
 import re
+import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,13 +25,18 @@ from search.family import FittedFamily
 from search.plan import Plan, layer_of, plan
 from search.recipe import Single
 
+NODE = "LAYER_SWAP_NODE"
+"""Environment variable by which tests name the nodes of a cluster on one machine."""
+
+HERE = os.environ.get(NODE, "")
+
 
 @dataclass(frozen=True)
 class Faults:
     """What goes wrong, said by files in a folder.
 
-    `hang` and `dead` happen once, to whoever takes the file away first; `broken` holds the names of
-    hosts' nodes (ids, one a line) on which no engine starts.
+    `hang` and `dead` happen once, to whoever takes the file away first; `broken` names the node
+    (by the environment variable `NODE` of its processes) on which no engine starts.
 
     Attributes:
         folder: the files' place; None for none.
@@ -54,12 +60,10 @@ class Faults:
 
     def broken(self) -> bool:
         """Whether engines cannot start on this node."""
-        if self.folder is None or not (self.folder / "broken").exists():
+        try:
+            return self.folder is not None and (self.folder / "broken").read_text() == HERE
+        except FileNotFoundError:
             return False
-        import ray
-
-        here = ray.get_runtime_context().get_node_id()
-        return here in (self.folder / "broken").read_text().split()
 
 
 @dataclass
@@ -75,7 +79,8 @@ class FakeEngine:
             raise EngineStartError("no engine starts on this node")
         names = self.family.names
         self._loaded: Any = dict(plan(Single("base"), names, self.family.n_layers))
-        self._closed = False
+        # As vLLM's workers: a process that ends when the pipe from its parent does.
+        self._worker = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
 
     def materialise(self, wanted: Plan) -> Materialised | NonFinite:
         """Remember the plan."""
@@ -88,11 +93,13 @@ class FakeEngine:
 
     def generate(self, requests: Sequence[Request]) -> list[Completion] | NonFinite:
         """Answer every prompt, in order."""
-        if self._closed or self.faults.take("dead"):
+        if self.faults.take("dead"):
             raise EngineDeadError("the fake engine is dead")
         if self.faults.take("hang"):
             ctypes.PyDLL(None).sleep(100_000)  # as code that never gives Python's lock back
         time.sleep(self.faults.seconds)
+        if self._worker.poll() is not None:
+            raise EngineDeadError("the fake engine's worker is dead")
         merged = _digest(*(f"{n}{self._loaded[n].plain()}" for n in sorted(self._loaded)))
         every = self.faults.not_finite
         if every and merged % every == 0:
@@ -100,8 +107,10 @@ class FakeEngine:
         return [_answer(merged, request) for request in requests]
 
     def close(self) -> None:
-        """Nothing to stop."""
-        self._closed = True
+        """End the worker."""
+        assert self._worker.stdin is not None
+        self._worker.stdin.close()
+        self._worker.wait()
 
 
 def _answer(merged: int, request: Request) -> Completion:

@@ -1,5 +1,7 @@
 """The long fault run: `python -m tests.faults [--faults 60] [--seed 0] [--engine fake|real]`.
 
+In turn with Ray and MLflow's database of the driver's own, with an MLflow server, and on a cluster of
+`ray start` nodes; faults by which trials fail have studies of their own, since their tables differ.
 Prints a Markdown table for benchmarks/RESULTS.md; ends with an error at the first thing lost.
 """
 
@@ -11,10 +13,33 @@ import random
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.faults.harness import LARGE, Search, compare
+from tests.cluster.nodes import Nodes
+from tests.faults.harness import LARGE, MARK, Search, compare
 from tests.faults.inject import FAULTS, disturb, finish
+from tests.mlflow_server import MlflowServer
+
+HANG, NODE, FAULTY = "a generation that hangs", "kill -9 of a node", "a node where engines fail"
+OUTAGE = "MLflow away and back"
+COMMON = ["kill -9 of an actor", "kill -9 of the driver", "SIGTERM"]
+SURROUNDINGS = {
+    "alone": [name for name in FAULTS if name not in (HANG, NODE, FAULTY, OUTAGE)],
+    "alone, hanging": [HANG],
+    "MLflow server": [OUTAGE, *COMMON, "full disk"],
+    "cluster": [NODE, *COMMON],
+    "cluster, failing": [FAULTY],
+}
+OF_FAKE = (
+    "kill -9 of an engine's child",
+    "an engine that raises",
+    HANG,
+    FAULTY,
+)
+"""What nobody tells vLLM to do; it has children with several GPUs only, and the demo family's three
+attention heads go on one (tests/e2e/test_tensor_parallel.py kills a child of vLLM's)."""
 
 
 def main() -> None:
@@ -25,53 +50,73 @@ def main() -> None:
     parser.add_argument("--engine", choices=("fake", "real"), default="fake")
     given = parser.parse_args()
     rng = random.Random(given.seed)
-    kinds = list(FAULTS)
-    if given.engine == "real":  # nobody tells vLLM to hang or to raise
-        kinds = [name for name in kinds if name not in ("an engine that raises", HANG)]
-    names = [kinds[i % len(kinds)] for i in range(given.faults)]
-    rng.shuffle(names)
-    began, seen, trials = time.monotonic(), Counter[str](), 0
+    planned = plan(given.faults, given.engine, rng)
+    began, equal = time.monotonic(), list[bool]()
+    seen = Counter[tuple[str, str]]()
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-        calm = begin(Path(folder), "calm", given.engine)
-        try:
+        with surrounded(Path(folder), "calm", "alone", given.engine) as calm:
             finish(calm)
-        finally:
-            calm.kill_all()
-        for number in itertools.count():
-            search = begin(Path(folder), f"disturbed-{number}", given.engine)
-            try:
-                while names and disturb(search, names[-1], rng):
-                    seen[names.pop()] += 1
-                    print(f"{sum(seen.values())}/{given.faults}", flush=True)
-                finish(search)
-                trials += compare(search, calm)
-            finally:
-                search.kill_all()
-            if not names:
-                break
-    print("\n".join(table(seen, trials, number + 1, time.monotonic() - began, given.engine)))
+        for where, names in planned.items():
+            for number in itertools.count():
+                if not names:
+                    break
+                name = f"{where.translate({32: None, 44: 45})}-{number}"
+                with surrounded(Path(folder), name, where, given.engine) as search:
+                    while names and disturb(search, names[-1], rng):
+                        seen[where, names.pop()] += 1
+                        print(f"{seen.total()}/{given.faults}", flush=True)
+                    finish(search)
+                    equal.append(compare(search, calm))
+        trials = len(calm.trials())
+    print("\n".join(table(seen, trials, equal, time.monotonic() - began, given.engine)))
 
 
-HANG = "a generation that hangs"
+def plan(faults: int, engine: str, rng: random.Random) -> dict[str, list[str]]:
+    """Which faults happen where: all in turn, then in a random order."""
+    pairs = [(where, name) for where, names in SURROUNDINGS.items() for name in names]
+    if engine == "real":
+        pairs = [(where, name) for where, name in pairs if name not in OF_FAKE]
+    chosen = list(itertools.islice(itertools.cycle(pairs), faults))
+    rng.shuffle(chosen)
+    return {where: [name for at, name in chosen if at == where] for where in SURROUNDINGS}
 
 
-def begin(out: Path, name: str, engine: str) -> Search:
-    """A search that is not started yet; long enough for a dozen faults."""
-    timeout = [f"search.trial_timeout={5 if engine == 'fake' else 60}"]
-    return Search(out, name, [*LARGE, *timeout], engine=engine, wait=180.0)
+@contextmanager
+def surrounded(out: Path, name: str, where: str, engine: str) -> Iterator[Search]:
+    """A search that is not started yet, long enough for a dozen faults."""
+    arguments = [*LARGE, f"search.trial_timeout={5 if engine == 'fake' else 60}"]
+    search = Search(out, name, arguments, engine=engine, wait=180.0)
+    with ExitStack() as stack:
+        if where == "MLflow server":
+            folder = (out / name).with_suffix(".mlflow")
+            folder.mkdir()
+            search.server = stack.enter_context(MlflowServer(folder))
+            search.server.start()
+        if where.startswith("cluster"):
+            folder = (out / name).with_suffix(".nodes")
+            folder.mkdir()
+            search.cluster = stack.enter_context(Nodes(folder, {MARK: f"{search.mark}-nodes"}))
+            search.add_worker()
+            search.add_worker()
+        stack.callback(search.kill_all)
+        yield search
 
 
-def table(seen: Counter[str], trials: int, studies: int, seconds: float, engine: str) -> list[str]:
+def table(
+    seen: Counter[tuple[str, str]], trials: int, equal: list[bool], seconds: float, engine: str
+) -> list[str]:
     """Lines of a Markdown table; that it is printed means that nothing was lost."""
-    rows = [f"| {name} | {count} |" for name, count in sorted(seen.items())]
+    rows = [f"| {where} | {name} | {count} |" for (where, name), count in sorted(seen.items())]
     return [
-        f"| fault ({engine} engine) | times |",
-        "| --- | ---: |",
+        f"| surroundings ({engine} engine) | fault | times |",
+        "| --- | --- | ---: |",
         *rows,
-        f"| faults | {sum(seen.values())} |",
+        f"| all | | {seen.total()} |",
         "",
-        f"{studies} studies, {trials} trials, {seconds:.0f} s. Ended trials lost: 0; scored twice: "
-        "0; tables that differ from the undisturbed run's: 0; processes or shared memory left: 0.",
+        f"{len(equal)} studies of {trials} trials, {seconds:.0f} s. Ended trials lost: 0; scored "
+        "twice: 0; lacking or twice in MLflow: 0; processes or shared memory left: 0. Final tables "
+        f"equal to the undisturbed run's: {sum(equal)}; the other {len(equal) - sum(equal)} hold "
+        "trials that a fault failed, and all else in them is equal.",
     ]
 
 

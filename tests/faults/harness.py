@@ -1,11 +1,13 @@
 """One search that is disturbed again and again, and what must hold after each time.
 
-Owns the driver's process and everything that it starts, the study's records and the checks. What is
-done to it is `tests.faults.inject`'s.
+Owns the driver's process and everything that it starts, the study's records and the checks; besides
+it may have a cluster to join and an MLflow server to send to. What is done to them is
+`tests.faults.inject`'s.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -19,7 +21,11 @@ from typing import Any
 
 import psutil
 
-ROOT = Path(__file__).resolve().parents[2]
+from search.runs import default_uri
+from tests.cluster.nodes import TOKEN, Nodes, processes
+from tests.e2e.commands import ROOT, environment
+from tests.mlflow_server import MlflowServer
+
 MARK = "LAYER_SWAP_FAULTS"
 """Environment variable that every process of a run inherits: how orphans are recognised."""
 
@@ -57,14 +63,19 @@ class Search:
         arguments: more arguments of `search.run`, when the study begins.
         engine: `fake`, or `real` for vLLM.
         wait: longest time for one thing to happen, in seconds.
+        cluster: nodes that the driver joins; else it starts Ray for itself.
+        workers: those of them that engines run on.
+        server: what the driver tracks to; else a database in the folder of studies.
     """
 
     out: Path
     name: str
     arguments: Sequence[str] = ()
     engine: str = "fake"
-    environment: dict[str, str] = field(default_factory=dict)
     wait: float = 120.0
+    cluster: Nodes | None = None
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    server: MlflowServer | None = None
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     process: subprocess.Popen[bytes] | None = None
     shm: set[Path] = field(default_factory=set)
@@ -102,9 +113,11 @@ class Search:
         if not (self.folder / "study.yaml").exists():
             what = ["--lang", "te", f"--out={self.out}", f"--study={self.name}"]
             what += [*SPACE, *self.arguments]
-        left_out = ("RAY_ADDRESS", "MLFLOW_TRACKING_URI")
-        environment = {k: v for k, v in os.environ.items() if k not in left_out}
-        environment |= {"HF_HUB_OFFLINE": "1", MARK: self.mark} | self.environment
+        variables = environment() | {MARK: self.mark}
+        if self.cluster is not None:
+            variables |= TOKEN | {"RAY_ADDRESS": self.cluster.address}
+        if self.server is not None:
+            what.append(f"--tracking-uri={self.server.address}")
         # through a pipe: a driver that may write no file any longer must still be able to say so
         with open(self.log, "wb") as log:
             writer = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=log)
@@ -112,7 +125,7 @@ class Search:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *module, *what],
                 cwd=ROOT,
-                env=environment,
+                env=variables,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -126,7 +139,7 @@ class Search:
         lines = file.read_bytes().split(b"\n")[:-1]  # the last may be half written
         return [json.loads(line) for line in lines if line]
 
-    def until(self, true: Callable[[], bool], what: str, wait: float | None = None) -> None:
+    def until(self, true: Callable[[], object], what: str, wait: float | None = None) -> None:
         """Wait for something."""
         deadline = time.monotonic() + (wait or self.wait)
         while not true():
@@ -138,22 +151,40 @@ class Search:
         self.until(lambda: len(self.trials()) >= n or not self.running, f"{n} trials")
         return self.running
 
-    def processes(self, name: str = "") -> list[psutil.Process]:
+    def processes(self) -> list[psutil.Process]:
         """Everything that this search started and that lives, the driver included."""
         found = []
         for process in psutil.process_iter():
-            try:
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 own = process.environ().get(MARK) == self.mark
                 if own and process.status() != psutil.STATUS_ZOMBIE:
-                    if name in " ".join(process.cmdline()):
-                        found.append(process)
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
-        return found
+                    found.append(process)
+        return found + (self.actors() if self.cluster is not None else [])
 
     def actors(self) -> list[psutil.Process]:
-        """The processes of the engines that work."""
-        return self.processes("ray::MergeTrial")
+        """The processes of the engines that work, whatever started them."""
+        found = self.processes() if self.cluster is None else []
+        for node in self.workers:
+            found += processes(node)
+        actors = []
+        for process in found:
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                if "ray::MergeTrial" in " ".join(process.cmdline()):
+                    actors.append(process)
+        return actors
+
+    def children(self) -> list[psutil.Process]:
+        """The processes that engines have started."""
+        found = []
+        for actor in self.actors():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found += actor.children(recursive=True)
+        return found
+
+    def add_worker(self) -> None:
+        """One more node for an engine."""
+        assert self.cluster is not None
+        self.workers.append(self.cluster.add(cpus=1))
 
     def printed(self) -> str:
         """What the last driver printed."""
@@ -169,6 +200,19 @@ class Search:
         assert after[: len(before)] == list(before), f"{self.name}: ended trials were lost"
         scored = [(t["key"], t["split"]) for t in after]
         assert len(set(scored)) == len(scored), f"{self.name}: a recipe was scored twice"
+
+    def check_tracking(self) -> None:
+        """MLflow holds every trial, and each of them once."""
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        from mlflow.tracking import MlflowClient
+
+        store = self.server.store if self.server else default_uri(self.out)
+        client: Any = MlflowClient(store)
+        experiments = [e.experiment_id for e in client.search_experiments()]
+        found = client.search_runs(experiments, f"tags.study = '{self.name}'", max_results=5000)
+        sent = sorted(run.data.tags.get("trial", "") for run in found)
+        held = sorted(["", *(f"{t['key']}.{t['split']}" for t in self.trials())])  # the parent's ""
+        assert sent == held, f"{self.name}: MLflow's runs are not the trials\n{self.tail()}"
 
     def check_end(self, status: int, within: float = 30.0) -> float:
         """The driver ends with this status, and nothing of it is left; seconds that it took."""
@@ -204,11 +248,11 @@ class Search:
             self.process.wait()
 
 
-def compare(disturbed: Search, calm: Search) -> int:
-    """Hold a disturbed study to the same one undisturbed; number of its trials.
+def compare(disturbed: Search, calm: Search) -> bool:
+    """Hold a disturbed study to the same one undisturbed; whether their final tables are equal.
 
-    The set of trials and every score must be the same; but a trial that the watchdog ended failed,
-    and the table is then another.
+    The set of trials, every score and the table must be the same; only where a trial failed by a
+    fault, as one that the watchdog ended, the table may be another.
     """
     want = {(t["key"], t["split"]): t for t in calm.trials()}
     have = {(t["key"], t["split"]): t for t in disturbed.trials()}
@@ -220,4 +264,4 @@ def compare(disturbed: Search, calm: Search) -> int:
         assert have.keys() == want.keys(), (disturbed.name, have.keys() ^ want.keys())
         table = "report.tsv"
         assert (disturbed.folder / table).read_text() == (calm.folder / table).read_text()
-    return len(have)
+    return not failed

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import psutil
 
+from tests.fake_engine import NODE
 from tests.faults.harness import Search
 
 Fault = Callable[[Search, random.Random], None]
@@ -20,11 +21,12 @@ Fault = Callable[[Search, random.Random], None]
 
 def kill_actor(search: Search, rng: random.Random) -> None:
     """Kill -9 to a process with an engine, as the kernel does when memory is short."""
-    actors = search.actors()
-    if actors:
-        victim = rng.choice(actors)
-        victim.kill()
-        search.until(lambda: not psutil.pid_exists(victim.pid), "the actor's end")
+    _kill(search, rng, search.actors)
+
+
+def kill_child(search: Search, rng: random.Random) -> None:
+    """Kill -9 to a process that an engine has started, as vLLM does for each GPU."""
+    _kill(search, rng, search.children)
 
 
 def dead_engine(search: Search, rng: random.Random) -> None:
@@ -40,6 +42,49 @@ def hang(search: Search, rng: random.Random) -> None:
     before = _failed(search)
     if search.running:
         search.until(lambda: _failed(search) > before or not search.running, "the watchdog")
+
+
+def kill_node(search: Search, rng: random.Random) -> None:
+    """A node is gone, as a spot node goes; another one comes, and no trial pays for it."""
+    assert search.cluster is not None
+    failed = _failed(search)
+    search.cluster.remove(search.workers.pop(rng.randrange(len(search.workers))))
+    time.sleep(rng.uniform(0.0, 3.0))
+    search.add_worker()
+    before = len(search.trials())
+    search.until(lambda: len(search.trials()) > before or not search.running, "another trial")
+    assert _failed(search) == failed, search.tail()
+
+
+def faulty_node(search: Search, rng: random.Random) -> None:
+    """On one node no engine starts any longer: after three trials it is left out, for good."""
+    assert search.cluster is not None
+    number = rng.randrange(len(search.workers))
+    victim = search.workers[number]
+    name = psutil.Process(victim.pid).environ()[NODE]
+    (search.control / "broken").write_text(name)
+    for actor in search.actors():
+        if actor.environ().get(NODE) == name:
+            actor.kill()
+    said = "it is not used further"
+    count = search.printed().count(said)
+    search.until(lambda: search.printed().count(said) > count or not search.running, said)
+    before = len(search.trials())
+    search.until(lambda: len(search.trials()) >= before + 2 or not search.running, "the others")
+    assert not search.running or not any(a.environ().get(NODE) == name for a in search.actors())
+    (search.control / "broken").unlink()
+    search.cluster.remove(search.workers.pop(number))
+    search.add_worker()
+
+
+def tracking_outage(search: Search, rng: random.Random) -> None:
+    """Kill -9 to the MLflow server, which comes back; the search does not wait for it."""
+    assert search.server is not None
+    search.server.kill()
+    before = len(search.trials())
+    search.until(lambda: len(search.trials()) > before or not search.running, "another trial")
+    time.sleep(rng.uniform(0.0, 3.0))
+    search.server.start()
 
 
 def kill_driver(search: Search, rng: random.Random) -> None:
@@ -87,6 +132,25 @@ def full_disk(search: Search, rng: random.Random) -> None:
     assert len(errors) == 1 and "make room, then --resume" in errors[0], search.tail()
 
 
+def _kill(
+    search: Search, rng: random.Random, candidates: Callable[[], list[psutil.Process]]
+) -> None:
+    """Kill one of these processes, as soon as there is one."""
+    search.until(lambda: candidates() or not search.running, "a process to kill")
+    found = candidates()
+    if found:
+        victim = rng.choice(found)
+        victim.kill()
+        search.until(lambda: not victim.is_running() or _is_zombie(victim), "its end")
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
 def _signal(search: Search, number: signal.Signals) -> None:
     assert search.process is not None
     search.process.send_signal(number)
@@ -96,23 +160,21 @@ def _failed(search: Search) -> int:
     return sum(trial["state"] == "failed" for trial in search.trials())
 
 
-GO_ON: dict[str, Fault] = {
+FAULTS: dict[str, Fault] = {
     "kill -9 of an actor": kill_actor,
+    "kill -9 of an engine's child": kill_child,
     "an engine that raises": dead_engine,
     "a generation that hangs": hang,
-}
-"""Faults after which the search goes on by itself."""
-
-END: dict[str, Fault] = {
+    "kill -9 of a node": kill_node,
+    "a node where engines fail": faulty_node,
+    "MLflow away and back": tracking_outage,
     "kill -9 of the driver": kill_driver,
     "SIGTERM": terminate,
     "two SIGTERMs": terminate_twice,
     "Ctrl-C": interrupt,
     "full disk": full_disk,
 }
-"""Faults that end the driver; the study is resumed."""
-
-FAULTS = GO_ON | END
+"""After those from "kill -9 of the driver" on the study is resumed."""
 
 
 def disturb(search: Search, name: str, rng: random.Random) -> bool:
@@ -138,3 +200,4 @@ def finish(search: Search) -> None:
     before = search.trials()
     search.check_end(0, 300)
     search.check_records(before)
+    search.check_tracking()

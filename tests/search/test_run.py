@@ -95,6 +95,7 @@ BAD = [
     ("too few items", _more("objective.mgsm.search_items=7"), r"12 items; .*7 \+ .*6 = 13"),
     ("no chat template", _more("objective.chat=true"), r"objective.chat: .* no chat template"),
     ("no examples", _more("space.decoding.shots=[1]"), r"shots.*examples|examples.*shots"),
+    ("shards", _more("search.engine.tensor_parallel_size=3"), r"3 does not divide the 2 attention"),
     ("missing data", lambda s: (s.mgsm / "mgsm_te.tsv").unlink(), r"mgsm_te.tsv"),
 ]
 

@@ -8,16 +8,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 
@@ -31,6 +28,7 @@ from search.records import Records, StudyHead
 from search.runs import default_uri, experiment_name, flatten, metrics_of
 from search.secrets import masked
 from search.tracking import answers
+from tests.mlflow_server import MlflowServer
 
 L = 10
 HEAD = StudyHead("te-study", {"lang": "te", "family": {"name": "demo"}, "search": {"trials": 40}})
@@ -329,41 +327,21 @@ def test_a_silent_server_holds_nothing_up(
 
 @pytest.mark.timeout(300)
 def test_runs_are_sent_when_the_server_is_back(
-    port: int, uri: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    uri: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    address = f"http://127.0.0.1:{port}"
-    sender = tracker(address, folder)
-    assert not sender.start()
-    for number in range(3):
-        sender.put(trial(number))
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--workers", "1", "--backend-store-uri", uri]
-    command += ["--artifacts-destination", str(tmp_path / "artifacts")]
-    with open(tmp_path / "server.log", "wb") as log:
-        server = subprocess.Popen(
-            command, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True
-        )
-    try:
-        while not _healthy(address):
-            assert server.poll() is None, (tmp_path / "server.log").read_text()
-            time.sleep(0.5)
+    with MlflowServer(tmp_path, uri) as server:
+        sender = tracker(server.address, folder)
+        assert not sender.start()
+        for number in range(3):
+            sender.put(trial(number))
+        server.start()
         (folder / "report.md").write_text("table")
         monkeypatch.setattr(outbox, "ANSWER_SECONDS", 60.0)  # a busy machine is not an outage
         assert sender.finish([folder / "report.md"]) == 0
-        (parent,), children = runs(address)
+        (parent,), children = runs(server.address)
         assert len(children) == 3 and parent.info.status == "FINISHED"
-        assert [f.path for f in client(address).list_artifacts(parent.info.run_id)] == ["report.md"]
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)  # its own session: the server and its worker
-        server.wait()
-
-
-def _healthy(address: str) -> bool:
-    try:
-        with urlopen(f"{address}/health", timeout=2):
-            return True
-    except OSError:
-        return False
+        files = client(server.address).list_artifacts(parent.info.run_id)
+        assert [file.path for file in files] == ["report.md"]
 
 
 def test_sync_sends_what_is_lacking(
