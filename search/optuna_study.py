@@ -1,8 +1,8 @@
-"""Optuna's side of a study: its studies, its sampler, and what it knows at the start.
+"""Optuna's side of a study: its studies, and what they know at the start.
 
 Owns that Optuna knows then what the records hold, whatever became of its storage: the records are
-the truth. Where the storage is, is `search.optuna_storage`'s. Knows nothing of Ray's cluster,
-MLflow or terminals.
+the truth. Where the storage is, is `search.optuna_storage`'s; the sampler is `search.sampler`'s.
+Knows nothing of Ray's cluster, MLflow or terminals.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from search.recipe import AnyRecipe, from_dict, to_dict
 from search.record import Record
 from search.records import Records
 from search.rivals import RivalSpace
+from search.sampler import make_sampler
 from search.schedule import Schedule
 from search.space import BASELINE, Space
 from search.trainable import METRICS
@@ -76,7 +77,7 @@ def phase(
             space=space,
             metric=list(METRICS),
             mode=["max"] * len(METRICS),
-            sampler=_sampler(schedule, len(study.get_trials(deepcopy=False))),
+            sampler=make_sampler(schedule, study),
             storage=study._storage,
             study_name=name,
         )
@@ -184,19 +185,3 @@ def _point(trial: FrozenTrial) -> Point:
 
 def _values(record: Record) -> list[float]:
     return [share for name in METRICS if (share := record.value(name)) is not None]
-
-
-def _sampler(schedule: Schedule, told: int) -> optuna.samplers.BaseSampler:
-    """The sampler; after a resume its seed moves on, or it would draw the same points again."""
-    seed = schedule.seed + told
-    if schedule.sampler == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    if schedule.sampler == "nsga2":
-        return optuna.samplers.NSGAIISampler(seed=seed)
-    return optuna.samplers.TPESampler(
-        multivariate=True,
-        group=True,
-        seed=seed,
-        n_startup_trials=schedule.startup_trials,
-        constant_liar=schedule.engines != 1,
-    )

@@ -19,7 +19,12 @@ FENCES = {
         "search/trainable.py",
         "search/watch.py",
     },
-    "optuna": {"search/optuna_study.py", "search/optuna_storage.py", "search/phase.py"},
+    "optuna": {
+        "search/optuna_study.py",
+        "search/optuna_storage.py",
+        "search/phase.py",
+        "search/sampler.py",
+    },
     "mlflow": {"search/tracking.py"},
     "vllm": {"search/engine.py", "search/layout.py"},
 }

@@ -1,7 +1,7 @@
 """The long fault run: `python -m tests.faults [--faults 60] [--seed 0] [--engine fake|real]`.
 
-In turn with Ray and MLflow's database of the driver's own, with an MLflow server, and on a cluster of
-`ray start` nodes; faults by which trials fail have studies of their own, since their tables differ.
+In turn with Ray and MLflow's database of the driver's own, with an MLflow server, and on a cluster
+of `ray start` nodes; faults by which trials fail have studies of their own, as their tables differ.
 Prints a Markdown table for benchmarks/RESULTS.md; ends with an error at the first thing lost.
 """
 
@@ -84,8 +84,11 @@ def plan(faults: int, engine: str, rng: random.Random) -> dict[str, list[str]]:
 @contextmanager
 def surrounded(out: Path, name: str, where: str, engine: str) -> Iterator[Search]:
     """A search that is not started yet, long enough for a dozen faults."""
-    arguments = [*LARGE, f"search.trial_timeout={5 if engine == 'fake' else 60}"]
-    search = Search(out, name, arguments, engine=engine, wait=180.0)
+    timeout = 5 if engine == "fake" else 60
+    arguments = [*LARGE, f"search.trial_timeout={timeout}", "search.engines=null"]
+    # A lost engine comes back only where trials take longer than the start of its process.
+    seconds = 6.0 if where == "cluster, failing" else 0.3
+    search = Search(out, name, arguments, engine=engine, seconds=seconds, wait=180.0)
     with ExitStack() as stack:
         if where == "MLflow server":
             folder = (out / name).with_suffix(".mlflow")

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import psutil
 
+from search.retries import FAILURES
 from tests.fake_engine import NODE
 from tests.faults.harness import Search
 
@@ -69,9 +70,11 @@ def faulty_node(search: Search, rng: random.Random) -> None:
     said = "it is not used further"
     count = search.printed().count(said)
     search.until(lambda: search.printed().count(said) > count or not search.running, said)
+    assert search.printed().count(said) > count, f"the search was over\n{search.tail()}"
+    assert _failed(search) >= FAILURES, search.tail()
     before = len(search.trials())
     search.until(lambda: len(search.trials()) >= before + 2 or not search.running, "the others")
-    assert not search.running or not any(a.environ().get(NODE) == name for a in search.actors())
+    assert not any(actor.environ().get(NODE) == name for actor in search.actors())
     (search.control / "broken").unlink()
     search.cluster.remove(search.workers.pop(number))
     search.add_worker()
