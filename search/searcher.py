@@ -77,7 +77,8 @@ class Cluster(Protocol):
 class Running:
     """A trial that has not ended; the final table's trials were proposed by nobody.
 
-    `losses` names the node of each engine that died under it; None where it had not begun.
+    `losses` names the node of each engine that died under it; None where it had not begun. It was
+    told to keep off the nodes `without`.
     """
 
     recipe: AnyRecipe
@@ -86,6 +87,7 @@ class Running:
     split: Split
     proposal: Proposal | None
     losses: tuple[str | None, ...] = ()
+    without: tuple[str, ...] = ()
 
 
 class StudySearcher(Searcher):
@@ -150,6 +152,10 @@ class StudySearcher(Searcher):
         if outcome is None and left.limit is not None:
             reason = f"it took longer than {left.limit:.0f} s (search.trial_timeout) and was ended"
             outcome = Outcome("failed", reason)
+        bad = set(self._cluster.without) - set(running.without)  # left out since it was handed out
+        if outcome is not None and outcome.state == "failed" and left.node in bad:
+            self._again.append(running)
+            return
         if outcome is not None:
             self._end(running, outcome, left.node)
             return
@@ -189,7 +195,7 @@ class StudySearcher(Searcher):
                 return None
             self.finished = True
             return str(Searcher.FINISHED)
-        self._running[trial_id] = running
+        self._running[trial_id] = replace(running, without=self._cluster.without)
         if not running.losses:
             name = label(running.recipe, self._lang, self._n_layers)
             for listener in self._listeners:

@@ -25,6 +25,7 @@ from search.records import Records
 from search.rivals import RivalSpace
 from search.schedule import Schedule
 from search.searcher import Listener, StudySearcher
+from search.secrets import masked
 from search.space import Space
 from search.trainable import Job, MergeTrial
 from search.watch import Watch, placement, resources
@@ -123,7 +124,8 @@ def _fit(schedule: Schedule, job: Job, searcher: StudySearcher, watch: Watch, sc
         ).fit()
     except Exception as error:  # of Tune or Ray; ours are in the searcher's and the watch's fault
         if not (searcher.fault or watch.fault or watch.stopping):
-            raise StudyError(f"Ray Tune stopped: {error}; --resume the study") from error
+            what = masked(str(error))  # of a database, with its address
+            raise StudyError(f"Ray Tune stopped: {what}; --resume the study") from error
 
 
 @contextmanager

@@ -176,6 +176,6 @@ def placement(cpus: float, gpus: float, without: tuple[str, ...]) -> tune.Placem
     """
     bundle = {"CPU": cpus, "GPU": gpus}
     if not without:
-        return tune.PlacementGroupFactory([bundle])
+        return tune.PlacementGroupFactory([bundle], strategy="STRICT_PACK")
     off = {"ray.io/node-id": f"!in({','.join(without)})"}
-    return tune.PlacementGroupFactory([bundle], bundle_label_selector=[off])
+    return tune.PlacementGroupFactory([bundle], strategy="STRICT_PACK", bundle_label_selector=[off])

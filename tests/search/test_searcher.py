@@ -324,6 +324,24 @@ def test_failures_in_a_row_stop_the_search(tmp_path: Path) -> None:
     assert not bench.searcher.finished
 
 
+def test_what_was_handed_out_before_costs_nothing(tmp_path: Path) -> None:
+    """Trials that wait for an engine may still come to a node that has been left out meanwhile."""
+    bench = Bench(tmp_path / "s", engines=None, nodes=Nodes("bad", "good"))
+    configs = [bench.searcher.suggest(f"w{n}") for n in range(FAILURES + 2)]
+    for number in range(FAILURES + 2):
+        bench.nodes.next = Left("bad")
+        failed = {"outcome": Outcome("failed", "no memory")}
+        bench.searcher.on_trial_complete(f"w{number}", failed)
+    assert [r.state for r in bench.records.trials] == ["failed"] * FAILURES
+    for number in (FAILURES, FAILURES + 1):
+        again = bench.searcher.suggest(f"again{number}")
+        assert isinstance(again, dict) and isinstance(configs[number], dict)
+        assert again == configs[number] | {"without": ["bad"]}
+    bench.nodes.next = Left("bad")  # it was told to keep off: no free trial for ever
+    bench.searcher.on_trial_complete(f"again{FAILURES}", {"outcome": Outcome("failed", "again")})
+    assert len(bench.records.trials) == FAILURES + 1
+
+
 def test_a_node_that_fails_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench(tmp_path / "s", trials=20, nodes=Nodes("bad", "good"))
 
