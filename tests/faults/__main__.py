@@ -84,7 +84,7 @@ def plan(faults: int, engine: str, rng: random.Random) -> dict[str, list[str]]:
 @contextmanager
 def surrounded(out: Path, name: str, where: str, engine: str) -> Iterator[Search]:
     """A search that is not started yet, long enough for a dozen faults."""
-    timeout = 5 if engine == "fake" else 60
+    timeout = 5 if where == "alone, hanging" else 60
     arguments = [*LARGE, f"search.trial_timeout={timeout}", "search.engines=null"]
     # A lost engine comes back only where trials take longer than the start of its process.
     seconds = 6.0 if where == "cluster, failing" else 0.3
