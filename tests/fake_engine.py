@@ -20,23 +20,17 @@ from typing import Any
 
 from objectives.types import Completion, Request
 from search.engine import EngineOptions, Materialised, NonFinite
-from search.errors import EngineDeadError, EngineStartError, MaterialiseError
+from search.errors import EngineDeadError, MaterialiseError
 from search.family import FittedFamily
 from search.plan import Plan, layer_of, plan
 from search.recipe import Single
-
-NODE = "LAYER_SWAP_NODE"
-"""Environment variable by which tests name the nodes of a cluster on one machine."""
-
-HERE = os.environ.get(NODE, "")
 
 
 @dataclass(frozen=True)
 class Faults:
     """What goes wrong, said by files in a folder.
 
-    `hang` and `dead` happen once, to whoever takes the file away first; `broken` names the node
-    (by the environment variable `NODE` of its processes) on which no engine starts.
+    `hang` and `dead` happen once, to whoever takes the file away first.
 
     Attributes:
         folder: the files' place; None for none.
@@ -58,13 +52,6 @@ class Faults:
             return False
         return True
 
-    def broken(self) -> bool:
-        """Whether engines cannot start on this node."""
-        try:
-            return self.folder is not None and (self.folder / "broken").read_text() == HERE
-        except FileNotFoundError:
-            return False
-
 
 @dataclass
 class FakeEngine:
@@ -75,8 +62,6 @@ class FakeEngine:
     faults: Faults = field(default_factory=Faults)
 
     def __post_init__(self) -> None:
-        if self.faults.broken():
-            raise EngineStartError("no engine starts on this node")
         names = self.family.names
         self._loaded: Any = dict(plan(Single("base"), names, self.family.n_layers))
         # As vLLM's workers: a process that ends when the pipe from its parent does.

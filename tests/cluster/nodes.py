@@ -17,7 +17,6 @@ from typing import Any
 import psutil
 
 from tests.e2e.commands import environment
-from tests.fake_engine import NODE
 
 RAY = str(Path(sys.executable).with_name("ray"))
 # A token of the test's own: Ray would take one from the home folder of whoever runs the tests.
@@ -27,8 +26,7 @@ TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
 class Nodes:
     """A head without engines, and worker nodes that come and go; a context manager.
 
-    The processes of node N, from 0 for the head, have N in the environment variable `NODE`, and the
-    variables that are given.
+    Their processes have the environment variables that are given.
 
     Attributes:
         address: what a driver joins.
@@ -81,7 +79,7 @@ class Nodes:
         command += ["--node-ip-address=127.0.0.1", "--block", "--disable-usage-stats"]
         log = self._logs / f"node-{name}.log"
         with open(log, "w") as out:
-            own = {"XDG_CACHE_HOME": str(self._logs / "cache"), NODE: name, **self._variables}
+            own = {"XDG_CACHE_HOME": str(self._logs / "cache"), **self._variables}
             node = subprocess.Popen(
                 command,
                 env=environment() | TOKEN | own,

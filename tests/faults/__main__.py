@@ -22,21 +22,18 @@ from tests.faults.harness import LARGE, MARK, Search, compare
 from tests.faults.inject import FAULTS, disturb, finish
 from tests.mlflow_server import MlflowServer
 
-HANG, NODE, FAULTY = "a generation that hangs", "kill -9 of a node", "a node where engines fail"
-OUTAGE = "MLflow away and back"
+HANG, NODE, OUTAGE = "a generation that hangs", "kill -9 of a node", "MLflow away and back"
 COMMON = ["kill -9 of an actor", "kill -9 of the driver", "SIGTERM"]
 SURROUNDINGS = {
-    "alone": [name for name in FAULTS if name not in (HANG, NODE, FAULTY, OUTAGE)],
+    "alone": [name for name in FAULTS if name not in (HANG, NODE, OUTAGE)],
     "alone, hanging": [HANG],
     "MLflow server": [OUTAGE, *COMMON, "full disk"],
     "cluster": [NODE, *COMMON],
-    "cluster, failing": [FAULTY],
 }
 OF_FAKE = (
     "kill -9 of an engine's child",
     "an engine that raises",
     HANG,
-    FAULTY,
 )
 """What nobody tells vLLM to do; it has children with several GPUs only, and the demo family's three
 attention heads go on one (tests/e2e/test_tensor_parallel.py kills a child of vLLM's)."""
@@ -86,9 +83,7 @@ def surrounded(out: Path, name: str, where: str, engine: str) -> Iterator[Search
     """A search that is not started yet, long enough for a dozen faults."""
     timeout = 5 if where == "alone, hanging" else 60
     arguments = [*LARGE, f"search.trial_timeout={timeout}", "search.engines=null"]
-    # A lost engine comes back only where trials take longer than the start of its process.
-    seconds = 6.0 if where == "cluster, failing" else 0.3
-    search = Search(out, name, arguments, engine=engine, seconds=seconds, wait=180.0)
+    search = Search(out, name, arguments, engine=engine, wait=180.0)
     with ExitStack() as stack:
         if where == "MLflow server":
             folder = (out / name).with_suffix(".mlflow")

@@ -13,8 +13,6 @@ from collections.abc import Callable
 
 import psutil
 
-from search.retries import FAILURES
-from tests.fake_engine import NODE
 from tests.faults.harness import Search
 
 Fault = Callable[[Search, random.Random], None]
@@ -55,29 +53,6 @@ def kill_node(search: Search, rng: random.Random) -> None:
     before = len(search.trials())
     search.until(lambda: len(search.trials()) > before or not search.running, "another trial")
     assert _failed(search) == failed, search.tail()
-
-
-def faulty_node(search: Search, rng: random.Random) -> None:
-    """On one node no engine starts any longer: after three trials it is left out, for good."""
-    assert search.cluster is not None
-    number = rng.randrange(len(search.workers))
-    victim = search.workers[number]
-    name = psutil.Process(victim.pid).environ()[NODE]
-    (search.control / "broken").write_text(name)
-    for actor in search.actors():
-        if actor.environ().get(NODE) == name:
-            actor.kill()
-    said = "it is not used further"
-    count = search.printed().count(said)
-    search.until(lambda: search.printed().count(said) > count or not search.running, said)
-    assert search.printed().count(said) > count, f"the search was over\n{search.tail()}"
-    failed, before = _failed(search), len(search.trials())
-    assert failed >= FAILURES, search.tail()
-    search.until(lambda: len(search.trials()) >= before + 2 or not search.running, "the others")
-    assert _failed(search) == failed, search.tail()
-    (search.control / "broken").unlink()
-    search.cluster.remove(search.workers.pop(number))
-    search.add_worker()
 
 
 def tracking_outage(search: Search, rng: random.Random) -> None:
@@ -169,7 +144,6 @@ FAULTS: dict[str, Fault] = {
     "an engine that raises": dead_engine,
     "a generation that hangs": hang,
     "kill -9 of a node": kill_node,
-    "a node where engines fail": faulty_node,
     "MLflow away and back": tracking_outage,
     "kill -9 of the driver": kill_driver,
     "SIGTERM": terminate,
