@@ -135,10 +135,9 @@ class Windowed(optuna.samplers.BaseSampler):
         """Open a window on fewer trials; what runs is in it."""
         known = self._window.get_trials(deepcopy=False)
         self._window = self._open([t for t in known if t.state == TrialState.COMPLETE])
-        first = len(self._window.get_trials(deepcopy=False))
-        for place, (number, old) in enumerate(list(self._numbers.items())):
+        for place, (number, old) in enumerate(list(self._numbers.items()), start=self._known):
             self._window.add_trial(_copy(known[old], TrialState.RUNNING, None))
-            self._numbers[number] = first + place
+            self._numbers[number] = place
 
 
 def _chosen(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

@@ -18,6 +18,7 @@ from typing import Any
 
 from objectives.types import Request, Sampling
 from search.recipe import AnyRecipe, to_dict
+from tests.e2e.commands import ROOT
 
 
 def make_job(
@@ -45,6 +46,20 @@ def make_job(
         "direct": direct,
         "tensor_parallel": tensor_parallel,
     }
+
+
+def run_code(code: str, sources: Mapping[str, Path | str]) -> str:
+    """Run a script that takes a family as NAME=PATH arguments; what it printed."""
+    run = subprocess.run(
+        [sys.executable, "-c", code, *(f"{name}={path}" for name, path in sources.items())],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "VLLM_LOGGING_LEVEL": "ERROR"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    return run.stdout
 
 
 def start(job: dict[str, Any], threads: int = 1) -> subprocess.Popen[str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from urllib.request import urlopen
+
+from tests.cluster.nodes import free_port
 
 
 class MlflowServer:
@@ -22,9 +23,7 @@ class MlflowServer:
 
     def __init__(self, folder: Path, store: str | None = None) -> None:
         """Prepare; the store is a new one in the folder unless one is given."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = int(free.getsockname()[1])
+        self._port = free_port()
         self.address = f"http://127.0.0.1:{self._port}"
         self.store = store or f"sqlite:///{folder / 'server.db'}"
         self._folder = folder

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +26,18 @@ TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
 class Nodes:
     """A head without engines, and worker nodes that come and go; a context manager.
 
-    Their processes have the environment variables that are given.
-
     Attributes:
         address: what a driver joins.
         dashboard: where jobs are submitted.
         head: its process.
     """
 
-    def __init__(self, logs: Path, variables: Mapping[str, str] | None = None) -> None:
+    def __init__(self, logs: Path) -> None:
         # Short folders: Ray's sockets live there, and a socket's path is at most 107 bytes long.
         # One for each node, as on a real cluster: nodes unpack a job's working folder over what is
         # there.
         self._folder = Path(tempfile.mkdtemp(prefix="rc-", dir="/tmp"))
-        self._logs, self._variables = logs, dict(variables or {})
-        self._nodes: list[subprocess.Popen[bytes]] = []
+        self._logs, self._nodes = logs, list[subprocess.Popen[bytes]]()
         port, dashboard = free_port(), free_port()
         self.address, self.dashboard = f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}"
         self._head = ["--head", f"--port={port}", f"--dashboard-port={dashboard}"]
@@ -79,7 +76,7 @@ class Nodes:
         command += ["--node-ip-address=127.0.0.1", "--block", "--disable-usage-stats"]
         log = self._logs / f"node-{name}.log"
         with open(log, "w") as out:
-            own = {"XDG_CACHE_HOME": str(self._logs / "cache"), **self._variables}
+            own = {"XDG_CACHE_HOME": str(self._logs / "cache")}
             node = subprocess.Popen(
                 command,
                 env=environment() | TOKEN | own,

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 from search.family import Family
-from tests.e2e.commands import ROOT
+from tests.engine_process import run_code
 
 CODE = """
 import sys
@@ -26,14 +22,5 @@ if __name__ == "__main__":
 
 
 def test_contract(tiny_llama: Family) -> None:
-    sources = [f"{name}={path}" for name, path in tiny_llama.sources("te").items()]
-    run = subprocess.run(
-        [sys.executable, "-c", CODE, *sources],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "VLLM_LOGGING_LEVEL": "ERROR"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
-    assert run.stdout.split()[-1] == "closed_is_closed"
+    printed = run_code(CODE, tiny_llama.sources("te"))
+    assert printed.split()[-1] == "closed_is_closed"

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 from search.family import Family
-from tests.e2e.commands import ROOT
 from tests.e2e.test_direct import RECIPES
-from tests.engine_process import finish, make_job, start
+from tests.engine_process import finish, make_job, run_code, start
 
 KILLED = """
 import sys
@@ -53,14 +48,5 @@ def test_two_processes_write_what_one_does(tiny_qwen2: Family) -> None:
 
 @pytest.mark.long
 def test_a_worker_that_dies_ends_the_engine(tiny_qwen2: Family) -> None:
-    sources = [f"{name}={path}" for name, path in tiny_qwen2.sources("te").items()]
-    run = subprocess.run(
-        [sys.executable, "-c", KILLED, *sources],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "VLLM_LOGGING_LEVEL": "ERROR"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
-    assert run.stdout.split("\n")[-2] == "left: []", run.stdout
+    printed = run_code(KILLED, tiny_qwen2.sources("te"))
+    assert printed.split("\n")[-2] == "left: []", printed

@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.cluster.nodes import Nodes
-from tests.faults.harness import LARGE, MARK, Search, compare
+from tests.faults.harness import LARGE, Search, compare
 from tests.faults.inject import FAULTS, disturb, finish
 from tests.mlflow_server import MlflowServer
 
@@ -93,7 +93,7 @@ def surrounded(out: Path, name: str, where: str, engine: str) -> Iterator[Search
         if where.startswith("cluster"):
             folder = (out / name).with_suffix(".nodes")
             folder.mkdir()
-            search.cluster = stack.enter_context(Nodes(folder, {MARK: f"{search.mark}-nodes"}))
+            search.cluster = stack.enter_context(Nodes(folder))
             search.add_worker()
             search.add_worker()
         stack.callback(search.kill_all)
