@@ -28,6 +28,7 @@ from search.searcher import Listener, StudySearcher
 from search.secrets import masked
 from search.space import Space
 from search.trainable import Job, MergeTrial
+from search.waiting import Waiting
 from search.watch import Watch, placement, resources
 
 WAITING = 8
@@ -111,7 +112,12 @@ def _fit(schedule: Schedule, job: Job, searcher: StudySearcher, watch: Watch, sc
     try:
         tune.Tuner(
             tune.with_resources(tune.with_parameters(MergeTrial, job=job), wanted),
-            tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=Waiting(watch),
+                num_samples=-1,
+                reuse_actors=True,
+            ),
             run_config=tune.RunConfig(
                 name="tune",
                 storage_path=scratch,

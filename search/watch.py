@@ -1,7 +1,8 @@
 """The engines of a study as Ray sees them: where each trial runs, since when, on which nodes.
 
 Owns what is asked of Ray while Tune runs: the watchdog of a trial, nodes that died or are not to be
-used, and stopping at once. What becomes of a trial that lost its engine is `search.searcher`'s.
+used, places without an engine, and stopping at once. What becomes of a trial that lost its engine
+is `search.searcher`'s.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class Watch(tune.Callback, tune.Stopper):
         self._seconds: deque[float] = deque(maxlen=MEMORY)
         self._looked = time.monotonic()
         self._busy = self._looked
+        self._places = 0
         self.without: tuple[str, ...] = ()
         self.stopping = False
         self.fault: StudyError | None = None
@@ -93,11 +95,20 @@ class Watch(tune.Callback, tune.Stopper):
 
     def has_room(self) -> bool:
         """Whether any node that may be used is large enough for an engine."""
-        cpus, gpus = self._schedule.cpus_per_engine, self._schedule.gpus_per_engine
-        return any(
-            node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus
+        return self.places() > 0
+
+    def places(self) -> int:
+        """How many engines the nodes that may be used have room for, if nothing else were there."""
+        wanted = {"CPU": self._schedule.cpus_per_engine, "GPU": self._schedule.gpus_per_engine}
+        wanted = {name: amount for name, amount in wanted.items() if amount}
+        return sum(
+            min(int(node.get(name, 0) / amount + 1e-6) for name, amount in wanted.items())
             for node in resources(self.without)
         )
+
+    def engine_starts(self) -> bool:
+        """Whether a place lacks its engine, that of the engine that asks for a trial excepted."""
+        return len(self._working) + 1 < self._places
 
     def stop(self) -> None:
         """End everything at once; what ran is proposed again when the study is resumed."""
@@ -130,12 +141,13 @@ class Watch(tune.Callback, tune.Stopper):
         if now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
+        self._places = self.places()
         limit = self.limit()
         for working in self._working.values():
             if working.limit is None and now - working.began > limit:
                 working.limit = limit
                 ray.kill(working.actor)  # also when it hangs in C++; its children end with it
-        if self._working or self.has_room():
+        if self._working or self._places:
             self._busy = now
         elif now - self._busy > PATIENCE_SECONDS:
             self.fault = StudyError(

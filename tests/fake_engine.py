@@ -18,9 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from objectives.types import Completion, Request
 from search.engine import EngineOptions, Materialised, NonFinite
-from search.errors import EngineDeadError, MaterialiseError
+from search.errors import EngineDeadError, EngineStartError, MaterialiseError
 from search.family import FittedFamily
 from search.plan import Plan, layer_of, plan
 from search.recipe import Single
@@ -30,7 +32,8 @@ from search.recipe import Single
 class Faults:
     """What goes wrong, said by files in a folder.
 
-    `hang` and `dead` happen once, to whoever takes the file away first.
+    `hang` and `dead` happen once, to whoever takes the file away first; `broken` holds the id of
+    a process under which no engine starts, such as a node's.
 
     Attributes:
         folder: the files' place; None for none.
@@ -52,6 +55,14 @@ class Faults:
             return False
         return True
 
+    def broken(self) -> bool:
+        """Whether engines cannot start here."""
+        try:
+            pid = int((self.folder / "broken").read_text()) if self.folder is not None else None
+        except FileNotFoundError:
+            return False
+        return pid in {process.pid for process in psutil.Process().parents()}
+
 
 @dataclass
 class FakeEngine:
@@ -62,6 +73,8 @@ class FakeEngine:
     faults: Faults = field(default_factory=Faults)
 
     def __post_init__(self) -> None:
+        if self.faults.broken():
+            raise EngineStartError("no engine starts on this node")
         names = self.family.names
         self._loaded: Any = dict(plan(Single("base"), names, self.family.n_layers))
         # As vLLM's workers: a process that ends when the pipe from its parent does.

@@ -17,6 +17,7 @@ FENCES = {
         "search/phase.py",
         "search/searcher.py",
         "search/trainable.py",
+        "search/waiting.py",
         "search/watch.py",
     },
     "optuna": {

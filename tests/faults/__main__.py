@@ -22,18 +22,21 @@ from tests.faults.harness import LARGE, Search, compare
 from tests.faults.inject import FAULTS, disturb, finish
 from tests.mlflow_server import MlflowServer
 
-HANG, NODE, OUTAGE = "a generation that hangs", "kill -9 of a node", "MLflow away and back"
+HANG, NODE, FAULTY = "a generation that hangs", "kill -9 of a node", "a node where engines fail"
+OUTAGE = "MLflow away and back"
 COMMON = ["kill -9 of an actor", "kill -9 of the driver", "SIGTERM"]
 SURROUNDINGS = {
-    "alone": [name for name in FAULTS if name not in (HANG, NODE, OUTAGE)],
+    "alone": [name for name in FAULTS if name not in (HANG, NODE, FAULTY, OUTAGE)],
     "alone, hanging": [HANG],
     "MLflow server": [OUTAGE, *COMMON, "full disk"],
     "cluster": [NODE, *COMMON],
+    "cluster, failing": [FAULTY],
 }
 OF_FAKE = (
     "kill -9 of an engine's child",
     "an engine that raises",
     HANG,
+    FAULTY,
 )
 """What nobody tells vLLM to do; it has children with several GPUs only, and the demo family's three
 attention heads go on one (tests/e2e/test_tensor_parallel.py kills a child of vLLM's)."""
@@ -83,7 +86,8 @@ def surrounded(out: Path, name: str, where: str, engine: str) -> Iterator[Search
     """A search that is not started yet, long enough for a dozen faults."""
     timeout = 5 if where == "alone, hanging" else 60
     arguments = [*LARGE, f"search.trial_timeout={timeout}", "search.engines=null"]
-    search = Search(out, name, arguments, engine=engine, wait=180.0)
+    seconds = 2.0 if where == "cluster, failing" else 0.3  # three new engines until it is left out
+    search = Search(out, name, arguments, engine=engine, seconds=seconds, wait=180.0)
     with ExitStack() as stack:
         if where == "MLflow server":
             folder = (out / name).with_suffix(".mlflow")

@@ -29,9 +29,6 @@ from tests.mlflow_server import MlflowServer
 MARK = "LAYER_SWAP_FAULTS"
 """Environment variable that every process of a run inherits: how orphans are recognised."""
 
-SECONDS = 0.3
-"""What a generation of the fake engine takes, so that there is something to disturb."""
-
 ACTORS = ("ray::MergeTrial", "ray::ResourceTrainable")
 """How a process with an engine is called: between its trials, and in one."""
 
@@ -65,6 +62,7 @@ class Search:
         name: the study.
         arguments: more arguments of `search.run`, when the study begins.
         engine: `fake`, or `real` for vLLM.
+        seconds: what a generation of the fake engine takes, so that there is something to disturb.
         wait: longest time for one thing to happen, in seconds.
         cluster: nodes that the driver joins; else it starts Ray for itself.
         workers: those of them that engines run on.
@@ -75,6 +73,7 @@ class Search:
     name: str
     arguments: Sequence[str] = ()
     engine: str = "fake"
+    seconds: float = 0.3
     wait: float = 120.0
     cluster: Nodes | None = None
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
@@ -110,7 +109,7 @@ class Search:
         self.starts += 1
         module = ["search.run"]
         if self.engine == "fake":
-            faults = {"folder": str(self.control), "seconds": SECONDS, "not_finite": 11}
+            faults = {"folder": str(self.control), "seconds": self.seconds, "not_finite": 11}
             module = ["tests.faults.driver", json.dumps(faults)]
         what = ["--resume", str(self.folder)]
         if not (self.folder / "study.yaml").exists():

@@ -13,14 +13,18 @@ from collections.abc import Callable
 
 import psutil
 
+from search.retries import FAILURES
+from tests.cluster.nodes import processes
 from tests.faults.harness import Search
 
 Fault = Callable[[Search, random.Random], None]
 
 
 def kill_actor(search: Search, rng: random.Random) -> None:
-    """Kill -9 to a process with an engine, as the kernel does when memory is short."""
+    """Kill -9 to a process with an engine, as the kernel does when memory is short; one follows."""
+    engines = len(search.actors())
     _kill(search, rng, search.actors)
+    search.until(lambda: len(search.actors()) >= engines or not search.running, "another engine")
 
 
 def kill_child(search: Search, rng: random.Random) -> None:
@@ -53,6 +57,29 @@ def kill_node(search: Search, rng: random.Random) -> None:
     before = len(search.trials())
     search.until(lambda: len(search.trials()) > before or not search.running, "another trial")
     assert _failed(search) == failed, search.tail()
+
+
+def faulty_node(search: Search, rng: random.Random) -> None:
+    """On one node no engine starts any longer: after three trials it is left out, for good."""
+    assert search.cluster is not None
+    search.until(lambda: len(search.actors()) == len(search.workers), "an engine on each node")
+    victim = rng.choice(search.workers)
+    (search.control / "broken").write_text(str(victim.pid))
+    said = "it is not used further"
+    count, engines = search.printed().count(said), processes(victim)
+    for process in search.actors():
+        if process in engines:
+            process.kill()
+    search.until(lambda: search.printed().count(said) > count or not search.running, said)
+    assert search.printed().count(said) > count, f"the search was over\n{search.tail()}"
+    failed, before = _failed(search), len(search.trials())
+    assert failed >= FAILURES, search.tail()
+    search.until(lambda: len(search.trials()) >= before + 2 or not search.running, "the others")
+    assert _failed(search) == failed, search.tail()
+    (search.control / "broken").unlink()
+    search.workers.remove(victim)
+    search.cluster.remove(victim)
+    search.add_worker()
 
 
 def tracking_outage(search: Search, rng: random.Random) -> None:
@@ -144,6 +171,7 @@ FAULTS: dict[str, Fault] = {
     "an engine that raises": dead_engine,
     "a generation that hangs": hang,
     "kill -9 of a node": kill_node,
+    "a node where engines fail": faulty_node,
     "MLflow away and back": tracking_outage,
     "kill -9 of the driver": kill_driver,
     "SIGTERM": terminate,

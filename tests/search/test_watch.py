@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
+from ray.tune.experiment import Trial
 
 from search.schedule import Schedule
-from search.watch import FLOOR_SECONDS, LONG, Watch, placement
+from search.waiting import Waiting
+from search.watch import FLOOR_SECONDS, LONG, Watch, Working, placement
 
 
-def watch(trial_timeout: float | None = None) -> Watch:
+def watch(
+    trial_timeout: float | None = None, cpus_per_engine: float = 1, gpus_per_engine: float = 0
+) -> Watch:
     return Watch(
         Schedule(
             name="s",
@@ -18,8 +24,8 @@ def watch(trial_timeout: float | None = None) -> Watch:
             sampler="tpe",
             startup_trials=1,
             engines=1,
-            cpus_per_engine=1,
-            gpus_per_engine=0,
+            cpus_per_engine=cpus_per_engine,
+            gpus_per_engine=gpus_per_engine,
             address=None,
             storage=None,
             trial_timeout=trial_timeout,
@@ -57,3 +63,29 @@ def test_new_trials_keep_off_nodes_that_are_left_out() -> None:
 
 def test_nothing_is_known_of_a_trial_that_never_began() -> None:
     assert watch().left("x").node is None
+
+
+def test_places_are_engines_that_whole_nodes_have_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = [{"CPU": 4.0, "GPU": 2.0}, {"CPU": 1.0}, {"CPU": 0.5, "GPU": 8.0}, {"GPU": 1.0}]
+    monkeypatch.setattr("search.watch.resources", lambda without=(): nodes)
+    assert watch().places() == 5
+    assert watch(gpus_per_engine=1).places() == 2
+    assert watch(gpus_per_engine=2).places() == 1
+    assert watch(cpus_per_engine=0.1).places() == 55
+    assert not watch(gpus_per_engine=4).has_room()
+
+
+@pytest.mark.parametrize(("working", "takes"), [(0, "newest"), (1, "newest"), (2, "oldest")])
+def test_a_free_engine_leaves_those_alone_that_are_about_to_get_one(
+    working: int, takes: str
+) -> None:
+    """Of three places, that of the free engine and those at work have one."""
+    found = watch()
+    found._places = 3
+    found._working = {str(number): Working(None, None) for number in range(working)}
+    states = [Trial.RUNNING, Trial.PENDING, Trial.PENDING, Trial.PENDING, Trial.TERMINATED]
+    trials = [SimpleNamespace(status=state) for state in states]
+    chosen = Waiting(found).choose_trial_to_run(SimpleNamespace(get_trials=lambda: trials))
+    assert chosen is trials[{"oldest": 1, "newest": 3}[takes]]
+    none = SimpleNamespace(get_trials=lambda: trials[:1])
+    assert Waiting(found).choose_trial_to_run(none) is None
