@@ -84,6 +84,8 @@ def begin(chosen: Config, out: Place, name: str, source: Place | None = None) ->
 def begin_or_resume(chosen: Config, out: Place, name: str, source: Place | None = None) -> Opened:
     """The study of this name if there is one, which must have this configuration; else a new one.
 
+    A study that was extended goes on with all its trials: the command that began it still means it.
+
     Raises:
         ConfigError: the name cannot be a folder's.
         StudyError: it has another configuration; or as `begin` and `resume`.
@@ -95,6 +97,9 @@ def begin_or_resume(chosen: Config, out: Place, name: str, source: Place | None 
     records = Records.open(place)
     try:
         head = records.head()
+        if chosen.search.trials in {added["budget"] - added["trials"] for added in head.extensions}:
+            budget = {"trials": head.extensions[-1]["budget"]}
+            chosen = chosen.model_copy(update={"search": chosen.search.model_copy(update=budget)})
         faults = differences(head.config, chosen.model_dump(mode="json"))
         if faults:
             raise StudyError(

@@ -193,6 +193,11 @@ def test_extend_adds_to_the_budget(
     assert [(e["trials"], e["budget"]) for e in about.extensions] == [(5, 45), (5, 50)]
     assert about.config["search"]["trials"] == 50 and about.config["search"]["engines"] == 1
     assert not about.finished
+    for trials in (40, 45, 50):  # as the job that began it does when it is restarted
+        setup.more = ["--resume=auto", f"search.trials={trials}"]
+        assert setup.main() == 0 and ran[-1].config.search.trials == 50
+    setup.more = ["--resume=auto", "search.trials=60"]
+    assert setup.main() == 2 and "search.trials (50 there, 60 here)" in error(capsys)
     assert run.main(["--extend", str(study), "--trials=5", "--resume", str(study)]) == 2
     assert "leave out --resume" in error(capsys)
 
