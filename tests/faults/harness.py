@@ -29,6 +29,10 @@ from tests.mlflow_server import MlflowServer
 MARK = "LAYER_SWAP_FAULTS"
 """Environment variable that every process of a run inherits: how orphans are recognised."""
 
+ALONE = 45.0
+"""Seconds after which nothing lives that a driver started; a worker of Ray's that is just starting
+when the driver is killed looks for it for some 26 s."""
+
 ACTORS = ("ray::MergeTrial", "ray::ResourceTrainable")
 """How a process with an engine is called: between its trials, and in one."""
 
@@ -141,11 +145,15 @@ class Search:
         lines = file.read_bytes().split(b"\n")[:-1]  # the last may be half written
         return [json.loads(line) for line in lines if line]
 
-    def until(self, true: Callable[[], object], what: str, wait: float | None = None) -> None:
+    def until(
+        self, true: Callable[[], object], what: str | Callable[[], str], wait: float | None = None
+    ) -> None:
         """Wait for something."""
         deadline = time.monotonic() + (wait or self.wait)
         while not true():
-            assert time.monotonic() < deadline, f"{self.name}: not in time: {what}\n{self.tail()}"
+            if time.monotonic() > deadline:
+                named = what if isinstance(what, str) else what()
+                raise AssertionError(f"{self.name}: not in time: {named}\n{self.tail()}")
             time.sleep(0.02)
 
     def until_ended(self, n: int) -> bool:
@@ -223,8 +231,8 @@ class Search:
         self.until(lambda: not self.running, "the driver's end", within)
         took = time.monotonic() - began
         assert self.process.returncode == status, (self.process.returncode, self.tail())
-        self.until(lambda: not self.processes(), f"orphans: {self.processes()}", 20.0)
-        self.until(lambda: not self.leaked(), f"/dev/shm: {self.leaked()}", 10.0)
+        self.until(lambda: not self.processes(), lambda: f"orphans: {self.processes()}", ALONE)
+        self.until(lambda: not self.leaked(), lambda: f"/dev/shm: {self.leaked()}", 10.0)
         return took
 
     def note_shared_memory(self) -> None:
