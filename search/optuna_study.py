@@ -14,10 +14,9 @@ from typing import Any
 
 import optuna
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
-from ray.tune.search.optuna import OptunaSearch
 
 from search.optuna_storage import open_storage
-from search.phase import Phase
+from search.phase import Phase, in_order
 from search.recipe import AnyRecipe, from_dict, to_dict
 from search.record import Record
 from search.records import Records
@@ -39,7 +38,7 @@ def phase(
     records: Records,
     baselines: Sequence[AnyRecipe],
 ) -> Phase:
-    """One search: Optuna's study, and OptunaSearch on it.
+    """One search: Optuna's study with its sampler, and what it is to know.
 
     Args:
         schedule: how the study runs.
@@ -73,15 +72,8 @@ def phase(
     align(study, origin, space, records, first)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        optuna_search = OptunaSearch(
-            space=space,
-            metric=list(METRICS),
-            mode=["max"] * len(METRICS),
-            sampler=make_sampler(schedule, study),
-            storage=study._storage,
-            study_name=name,
-        )
-    return Phase(origin, space, study, optuna_search, trials)
+        study.sampler = make_sampler(schedule, study)
+    return Phase(origin, space, study, trials)
 
 
 def align(
@@ -134,7 +126,7 @@ def align(
 def _settle(study: optuna.Study, trial: FrozenTrial, record: Record | None) -> TrialState:
     """Tell a trial that the last driver left running its recorded end, or that it had none."""
     if record is not None and record.state == "scored":
-        study.tell(trial.number, _values(record))
+        study.tell(trial.number, in_order(record))
         return TrialState.COMPLETE
     study.tell(trial.number, state=TrialState.FAIL)
     return TrialState.FAIL
@@ -153,7 +145,7 @@ def _add(study: optuna.Study, space: Space | RivalSpace, record: Record) -> None
     study.add_trial(
         create_trial(
             state=TrialState.COMPLETE if scored else TrialState.FAIL,
-            values=_values(record) if scored else None,
+            values=in_order(record) if scored else None,
             params=trial.params,
             distributions=trial.distributions,
             user_attrs=trial.user_attrs,
@@ -181,7 +173,3 @@ def _point(trial: FrozenTrial) -> Point:
     if BASELINE in trial.user_attrs:
         return {BASELINE: trial.user_attrs[BASELINE]}
     return trial.params or dict(trial.system_attrs.get("fixed_params", {}))
-
-
-def _values(record: Record) -> list[float]:
-    return [share for name in METRICS if (share := record.value(name)) is not None]

@@ -1,24 +1,39 @@
-"""One search with a budget of its own, as OptunaSearch sees it, and its proposals.
+"""One search with a budget of its own, and its proposals.
 
-Owns what Optuna is told of a trial's end. When a phase's turn comes is `search.searcher`'s.
+Owns what Optuna is asked and told while a study runs, and that a database which goes away for a
+while costs nothing. When a phase's turn comes is `search.searcher`'s.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import optuna
-from ray.tune.search.optuna import OptunaSearch
+from optuna.exceptions import StorageInternalError
+from optuna.trial import TrialState
 
+from search.errors import StudyError
 from search.record import Origin, Record
+from search.secrets import masked
 from search.trainable import METRICS
+
+AWAY_SECONDS = 60.0
+"""How long a database that has gone away is asked again; the engines' trials go on meanwhile."""
+PAUSE_SECONDS = 2.0
+
+T = TypeVar("T")
 
 
 class SearchSpace(Protocol):
     """What is searched: `search.space.Space`, or a rival's `search.rivals.RivalSpace`."""
 
     seen: set[str]
+
+    def __call__(self, trial: Any) -> dict[str, Any]:
+        """Suggest one recipe: its JSON (`recipe`), `key` and `origin`."""
 
     def unseen(self, seed: int) -> dict[str, Any] | None:
         """Parameters of a recipe that was never proposed; None when there are none."""
@@ -31,29 +46,82 @@ class Phase:
     Attributes:
         origin: `search`, or the name of a rival method; counts the trials it proposed.
         space: what is searched; all phases share one `seen`.
-        study: Optuna's study.
-        optuna_search: Tune's view of it.
+        study: Optuna's study, with its sampler.
         trials: distinct recipes to score.
     """
 
     origin: Origin
     space: SearchSpace
     study: optuna.Study
-    optuna_search: OptunaSearch
     trials: int
 
+    def propose(self) -> Proposal:
+        """Ask Optuna for a recipe.
 
-@dataclass(frozen=True)
+        Raises:
+            OSError: Optuna's journal cannot be written.
+            StudyError: its database is away.
+        """
+        trial, suggested = _patiently(self._ask)
+        return Proposal(self.study, trial, **suggested)
+
+    def first(self, point: dict[str, Any]) -> None:
+        """Propose these parameters next; raises as `propose` does."""
+        _patiently(lambda: self.study.enqueue_trial(point))
+
+    def _ask(self) -> tuple[optuna.Trial, dict[str, Any]]:
+        trial = self.study.ask()
+        return trial, self.space(trial)
+
+
+@dataclass(frozen=True, eq=False)
 class Proposal:
-    """OptunaSearch's name of a trial that it waits to hear of."""
+    """A recipe whose end Optuna waits to hear of.
 
-    phase: Phase
-    name: str
+    Attributes:
+        study: Optuna's study.
+        trial: its trial.
+        recipe: as JSON.
+        key: the recipe's.
+        origin: who proposed it.
+    """
+
+    study: optuna.Study
+    trial: optuna.Trial
+    recipe: str
+    key: str
+    origin: Origin
 
     def tell(self, record: Record) -> None:
-        """Values for a scored trial; an infeasible or failed one is FAIL in Optuna, not "worst"."""
-        if record.state == "scored":
-            values = {name: record.value(name) for name in METRICS}
-            self.phase.optuna_search.on_trial_complete(self.name, result=values)
-        else:
-            self.phase.optuna_search.on_trial_complete(self.name, error=True)
+        """Values for a scored trial; an infeasible or failed one is FAIL in Optuna, not "worst".
+
+        Raises:
+            OSError: Optuna's journal cannot be written.
+            StudyError: its database is away.
+        """
+        scored = record.state == "scored"
+        values = in_order(record) if scored else None
+        state = TrialState.COMPLETE if scored else TrialState.FAIL
+        # told again where only the answer was lost
+        _patiently(lambda: self.study.tell(self.trial, values, state, skip_if_finished=True))
+
+
+def in_order(record: Record) -> list[float]:
+    """A scored trial's objectives as Optuna has them."""
+    return [share for name in METRICS if (share := record.value(name)) is not None]
+
+
+def _patiently(call: Callable[[], T]) -> T:
+    """Call again while a database is away."""
+    deadline = time.monotonic() + AWAY_SECONDS
+    while True:
+        try:
+            return call()
+        except StorageInternalError as error:
+            if time.monotonic() > deadline:
+                cause = error.__cause__ or error
+                raise StudyError(
+                    f"Optuna's storage is away: {masked(str(cause)).partition(chr(10))[0]}; start "
+                    "or mend it, then --resume the study"
+                ) from None
+            time.sleep(PAUSE_SECONDS)

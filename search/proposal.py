@@ -33,7 +33,7 @@ class Trial(Protocol):
 def propose(
     trial: Trial, recipe: AnyRecipe, lang: str, n_layers: int, seen: Set[str], origin: str
 ) -> dict[str, Any]:
-    """A suggested recipe as Tune's configuration; its key and its name go on record with the trial.
+    """A suggested recipe as plain data; its key and its name go on record with the trial.
 
     Args:
         trial: who suggested it.

@@ -50,7 +50,7 @@ the last.
 
 @dataclass
 class RivalSpace:
-    """One method's search space; picklable, called by OptunaSearch.
+    """One method's search space; called with each of Optuna's trials.
 
     Attributes:
         method: a key of `AXES`; also the origin of the trials it proposes.

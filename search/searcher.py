@@ -1,4 +1,4 @@
-"""What Tune asks for the next trial and tells of ended ones, around OptunaSearch.
+"""What Tune asks for the next trial and tells of ended ones.
 
 Owns the order of things: baselines, then the search until its budget or the space is used up, then
 the rival methods' searches, then the final table's recipes on the held-out items, all on the same
@@ -91,7 +91,7 @@ class Running:
 
 
 class StudySearcher(Searcher):
-    """What Tune asks for the next trial and tells of ended ones, around OptunaSearch.
+    """What Tune asks for the next trial and tells of ended ones.
 
     Raises nothing into Tune; `fault` holds what stopped the search, if anything did.
     """
@@ -122,7 +122,6 @@ class StudySearcher(Searcher):
         self._again: list[Running] = []
         self._lost: list[tuple[float, Running]] = []
         self._held: dict[str, list[Proposal]] = {}
-        self._counter = itertools.count()
         self._queue: list[AnyRecipe] | None = None
         self._seen = self._phases[0].space.seen
         self._ended = records.ended("search")
@@ -136,8 +135,8 @@ class StudySearcher(Searcher):
         """The next recipe, None to be asked again later, or FINISHED."""
         try:
             return self._suggest(trial_id)
-        except OSError as error:  # Optuna's journal
-            self._stop(self._disk(error))
+        except (OSError, StudyError) as error:  # Optuna's journal or database
+            self._stop(self._disk(error) if isinstance(error, OSError) else error)
             return str(Searcher.FINISHED)
 
     def on_trial_complete(
@@ -228,14 +227,15 @@ class StudySearcher(Searcher):
             outcome = replace(outcome, attempts=len(losses))
         try:
             record = self._record(running, outcome)
-            for proposal in (running.proposal, *self._held.pop(running.key, [])):
-                if proposal is not None:
-                    proposal.tell(record)
         except StudyError as fault:
             self._stop(fault)
             return
-        except OSError as error:  # Optuna's journal; the trial is in the records
-            self._stop(self._disk(error))
+        try:
+            for proposal in (running.proposal, *self._held.pop(running.key, [])):
+                if proposal is not None:
+                    proposal.tell(record)
+        except (OSError, StudyError) as error:  # Optuna's; the trial is in the records
+            self._stop(self._disk(error) if isinstance(error, OSError) else error)
         for listener in self._listeners:
             listener.ended(record)
         if record.state == "failed":
@@ -296,13 +296,12 @@ class StudySearcher(Searcher):
     def _propose(self, phase: Phase) -> Running | None:
         """Ask Optuna until it names a recipe that was never asked for; None if all were."""
         for repeats in itertools.count(1):
-            proposal = Proposal(phase, str(next(self._counter)))
-            config = phase.optuna_search.suggest(proposal.name)
-            name = config["key"]
+            proposal = phase.propose()
+            name = proposal.key
             if name not in self._seen:
                 self._seen.add(name)
-                recipe = from_dict(json.loads(config["recipe"]))
-                return Running(recipe, name, config["origin"], "search", proposal)
+                recipe = from_dict(json.loads(proposal.recipe))
+                return Running(recipe, name, proposal.origin, "search", proposal)
             for listener in self._listeners:
                 listener.repeated()
             ended = self._ended.get(name)
@@ -314,7 +313,7 @@ class StudySearcher(Searcher):
                 point = phase.space.unseen(seed=repeats + len(self._records.trials))
                 if point is None:
                     return None
-                phase.study.enqueue_trial(point)
+                phase.first(point)
         return None
 
     def _record(self, running: Running, outcome: Outcome) -> Record:

@@ -44,7 +44,7 @@ PAPER_DEFAULT = {"b": 4, "u": 1, "t_b": 1, "t_u": 1}
 
 @dataclass
 class Space:
-    """The search space of one family and language; picklable, called by OptunaSearch.
+    """The search space of one family and language; called with each of Optuna's trials.
 
     Attributes:
         lang: language code, for labels.

@@ -13,8 +13,6 @@ ROOT = Path(__file__).resolve().parents[1]
 FENCES = {
     "ray": {
         "search/study.py",
-        "search/optuna_study.py",
-        "search/phase.py",
         "search/searcher.py",
         "search/trainable.py",
         "search/waiting.py",

@@ -29,9 +29,10 @@ from tests.mlflow_server import MlflowServer
 MARK = "LAYER_SWAP_FAULTS"
 """Environment variable that every process of a run inherits: how orphans are recognised."""
 
-ALONE = 45.0
-"""Seconds after which nothing lives that a driver started; a worker of Ray's that is just starting
-when the driver is killed looks for it for some 26 s."""
+SOON, ALONE = 20.0, 120.0
+"""Seconds after which no engine lives that a driver started, and nothing at all: a process of Ray's
+that is just starting when the driver is killed looks for it for half a minute, and Ray's agents,
+which hear of their node's end by a pipe that it holds, end after that one."""
 
 ACTORS = ("ray::MergeTrial", "ray::ResourceTrainable")
 """How a process with an engine is called: between its trials, and in one."""
@@ -231,6 +232,7 @@ class Search:
         self.until(lambda: not self.running, "the driver's end", within)
         took = time.monotonic() - began
         assert self.process.returncode == status, (self.process.returncode, self.tail())
+        self.until(lambda: not self.actors(), lambda: f"engines: {self.actors()}", SOON)
         self.until(lambda: not self.processes(), lambda: f"orphans: {self.processes()}", ALONE)
         self.until(lambda: not self.leaked(), lambda: f"/dev/shm: {self.leaked()}", 10.0)
         return took

@@ -1,6 +1,6 @@
 """Optuna's storage is not the truth: whatever became of it, it knows at the start what is recorded.
 
-Real Optuna and OptunaSearch, driven by hand as in `test_searcher`.
+Real Optuna, driven by hand as in `test_searcher`.
 """
 
 from __future__ import annotations

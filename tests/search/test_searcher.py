@@ -1,4 +1,4 @@
-"""The order of things in a study, driven by hand: real Optuna and OptunaSearch, no Ray actors."""
+"""The order of things in a study, driven by hand: real Optuna, no Ray actors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 import optuna
 import pytest
 from ray.tune.search import Searcher
-from ray.tune.search.optuna import OptunaSearch
 
 from objectives.types import Score
 from search.phase import Phase
@@ -117,16 +116,9 @@ class Bench:
         self.asked = 0
 
     def phase(self, origin: str, space: Space | RivalSpace, trials: int) -> Phase:
-        study = optuna.create_study(directions=["maximize"] * 2, study_name=origin)
-        optuna_search = OptunaSearch(
-            space=space,
-            metric=list(METRICS),
-            mode=["max", "max"],
-            sampler=optuna.samplers.RandomSampler(seed=0),
-            storage=study._storage,
-            study_name=origin,
-        )
-        return Phase(origin, space, study, optuna_search, trials)
+        sampler = optuna.samplers.RandomSampler(seed=0)
+        study = optuna.create_study(directions=["maximize"] * 2, study_name=origin, sampler=sampler)
+        return Phase(origin, space, study, trials)
 
     def ask(self) -> tuple[str, AnyRecipe, str] | None:
         """One proposal: its id, recipe and split."""
@@ -389,7 +381,7 @@ def test_a_full_disk_stops_the_search(tmp_path: Path, monkeypatch: pytest.Monkey
     def refuse(*arguments: object, **named: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(bench.searcher._phases[0].optuna_search, "on_trial_complete", refuse)
+    monkeypatch.setattr(bench.study, "tell", refuse)
     bench.searcher.on_trial_complete(name, {"outcome": outcome()})
     assert "No space left on device" in str(bench.searcher.fault) and bench.nodes.stopping
     assert len(bench.records.trials) == 1 and bench.ask() is None
