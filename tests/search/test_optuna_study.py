@@ -5,10 +5,10 @@ Real Optuna, driven by hand as in `test_searcher`.
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
+import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from search.rivals import RivalSpace
 from search.schedule import Schedule
 from search.secrets import STORAGE_PASSWORD
 from search.space import Space, make_space
+from tests.postgres_server import PASSWORD, PostgresServer
 from tests.search.test_searcher import Bench, L, outcome
 
 BASELINES = (Single("base"), Single("task/0"))
@@ -235,13 +236,64 @@ def test_studies_of_one_name_in_one_database_stay_two(tmp_path: Path) -> None:
     assert not ended(two.study) and len(ended(one.study)) == 5
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("psycopg") is not None, reason="psycopg is installed here"
-)
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresServer]:
+    monkeypatch.setenv(STORAGE_PASSWORD, PASSWORD)
+    monkeypatch.setattr("search.phase.PAUSE_SECONDS", 0.1)
+    with PostgresServer() as server:
+        server.start()
+        yield server
+
+
+def test_a_database_that_comes_back_costs_nothing(tmp_path: Path, server: PostgresServer) -> None:
+    study = Study(tmp_path / "s", server.url, trials=20, rivals={})
+    study.end(6)
+    running = study.ask() or pytest.fail("nothing proposed")
+    server.stop()
+    later = threading.Timer(1.0, server.start)
+    later.start()
+    study.searcher.on_trial_complete(running[0], {"outcome": outcome()})
+    later.join()
+    server.stop()
+    later = threading.Timer(1.0, server.start)
+    later.start()
+    study.run()
+    later.join()
+    assert study.searcher.fault is None and len(study.records.trials) == 24
+    assert ended(study.study) == recorded(study.records, "search", "baseline")
+
+
+def test_a_database_that_stays_away_ends_the_search(
+    tmp_path: Path, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In order: what ended is in the records, and Optuna knows it when it is there again."""
+    monkeypatch.setattr("search.phase.AWAY_SECONDS", 0.5)
+    first = Study(tmp_path / "s", server.url, trials=7)
+    first.end(4)
+    running = first.ask() or pytest.fail("nothing proposed")
+    server.stop()
+    first.searcher.on_trial_complete(running[0], {"outcome": outcome()})
+    fault = str(first.searcher.fault)
+    assert "Optuna's storage is away" in fault and "--resume the study" in fault
+    assert PASSWORD not in fault and "\n" not in fault
+    assert len(first.records.trials) == 5 and first.ask() is None
+    first.records.close()
+    with pytest.raises(StudyError, match=r"postgresql://searcher:\*\*\*@.* cannot be used: "):
+        open_storage(server.url, tmp_path)
+
+    server.start()
+    second = Study(tmp_path / "s", server.url, trials=7)
+    search = second.searcher._phases[0]
+    assert ended(search.study) == recorded(second.records, "search", "baseline")
+    second.run()
+    counts = Counter(r.origin for r in second.records.trials)
+    assert counts == {"baseline": 2, "search": 7, "ties": 3, "final": 2}
+
+
 def test_a_missing_driver_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"pip install 'psycopg\[binary\]'") as caught:
-        open_storage("postgresql://me:hunter2@127.0.0.1/x", tmp_path)
-    assert "hunter2" not in str(caught.value) and "postgresql://me:***@" in str(caught.value)
+    with pytest.raises(ConfigError, match="pip install 'mysqlclient'") as caught:
+        open_storage("mysql://me:hunter2@127.0.0.1/x", tmp_path)
+    assert "hunter2" not in str(caught.value) and "mysql://me:***@" in str(caught.value)
 
 
 def test_a_password_comes_from_the_environment(
