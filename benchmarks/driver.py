@@ -131,10 +131,14 @@ def _drive(searcher: StudySearcher, engines: int, trials: int, seconds: float) -
 
 def _row(ended: int, used: float, waits: Sequence[float]) -> str:
     worst = statistics.quantiles(waits, n=100)[98] if len(waits) > 1 else waits[0]
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    memory = pages * resource.getpagesize() / 2**20
     median = statistics.median(waits)
-    return f"| {ended} | {used:.1f} | {median:.1f} | {worst:.1f} | {memory:.0f} |"
+    return f"| {ended} | {used:.1f} | {median:.1f} | {worst:.1f} | {resident():.0f} |"
+
+
+def resident() -> float:
+    """MiB of this process in memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
 
 
 def _outcome(rng: random.Random) -> Outcome:

@@ -7,6 +7,7 @@ parts together, prints. `--help` stays fast because the parts are imported when 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -92,6 +93,7 @@ def _main(arguments: argparse.Namespace) -> int:
     except (SearchError, ObjectiveError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    _keep_ray_on_loopback(prepared.config.search.address)
     from search.assemble import run
 
     try:
@@ -116,6 +118,12 @@ def _prepare(arguments: argparse.Namespace) -> Prepared:
     except BaseException:
         opened.drop()
         raise
+
+
+def _keep_ray_on_loopback(address: str | None) -> None:
+    """Ray of this machine alone listens for it alone; Ray looks when it is imported."""
+    if not (address or os.environ.get("RAY_ADDRESS")):
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # on Linux as well
 
 
 def _open(arguments: argparse.Namespace) -> Opened:
@@ -159,8 +167,6 @@ def _open(arguments: argparse.Namespace) -> Opened:
 
 
 def _uri(arguments: argparse.Namespace, records: Any) -> str:
-    import os
-
     from search.runs import default_uri
 
     named = arguments.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")

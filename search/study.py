@@ -169,8 +169,11 @@ def _start_ray(schedule: Schedule, job: Job) -> None:
     }
     address = schedule.address or os.environ.get("RAY_ADDRESS")
     local = {} if address else {"include_dashboard": False}
-    if address:  # an autoscaler sees the engines that trials wait for; Tune asks for one at a time
-        os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(schedule.engines or WAITING))
+    # Trials that wait: all that a cluster may grow by, since an autoscaler goes by them; here one
+    # whose engine starts and one that others may take over (`search.waiting`).
+    waiting = schedule.engines or WAITING
+    waiting = waiting if address else min(waiting, 2)
+    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(waiting))
     if not address:  # after a kill -9 Ray's agents look that many seconds for the others
         os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "5")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from mlflow.tracking import MlflowClient
 
@@ -44,6 +46,7 @@ class Disturbed:
     killed: list[dict[str, Any]]
     stopped: str
     exit_status: int
+    heard_at: set[str]
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +59,25 @@ def disturbed(output: str, out: Path) -> Iterator[Disturbed]:
         killed.kill()
         killed.wait()
         wait_for_trials(out / "stopped", BASELINES, stopped)
+        heard_at = addresses(stopped.pid)
         stopped.send_signal(signal.SIGINT)
         text, _ = stopped.communicate(timeout=120)
-        yield Disturbed(trials(out / "killed"), text, stopped.returncode)
+        yield Disturbed(trials(out / "killed"), text, stopped.returncode, heard_at)
     finally:
         for process in (killed, stopped):
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
+
+
+def addresses(pid: int) -> set[str]:
+    """Where a process and all that it started listen."""
+    found = set()
+    driver = psutil.Process(pid)
+    for process in (driver, *driver.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            sockets = process.net_connections("inet")
+            found |= {s.laddr.ip for s in sockets if s.status == psutil.CONN_LISTEN}
+    return found
 
 
 def counts(study: Path) -> Counter[str]:
@@ -150,6 +165,11 @@ def test_killed_driver_resumes(disturbed: Disturbed, out: Path) -> None:
     assert counts(study)["search"] == TRIALS and counts(study)["baseline"] == BASELINES
     assert counts(study)["final"] == counts(out / "first")["final"]
     assert "recommended" in text
+
+
+def test_servers_are_on_loopback(disturbed: Disturbed) -> None:
+    heard_at = {address.removeprefix("::ffff:") for address in disturbed.heard_at}
+    assert heard_at == {"127.0.0.1"}
 
 
 def test_ctrl_c_ends_in_order(disturbed: Disturbed, out: Path) -> None:

@@ -1,0 +1,159 @@
+"""What a trial costs the driver with Ray Tune and real actors, whose engines only wait.
+
+    python -m benchmarks.tune [--engines 16] [--trials 2000] [--busy 0.3] [--sampler random]
+
+All but the engine and the objective is the main job's: Ray, Tune, the actors, the searcher, Optuna
+with its journal, the records. One actor takes some 150 MiB, so that a machine holds few of them:
+trials as short as `--busy` stand for many engines. Actors note how long they had nothing to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.driver import resident
+from objectives.types import Completion, Decoding, Evaluation, Request, Score, Split
+from search import config
+from search.engine import EngineOptions, Materialised
+from search.family import Family, FittedFamily
+from search.head import StudyHead
+from search.plan import Plan
+from search.record import Origin, Record
+from search.records import Records
+from search.schedule import Schedule
+from search.space import make_space
+from search.study import run_study
+from search.trainable import METRICS, Job
+
+STEPS = 5
+
+
+class Waits:
+    """An engine that waits; the seconds it reports are those without a trial before this one."""
+
+    def __init__(self, family: FittedFamily, options: EngineOptions, busy: float) -> None:
+        self._busy = busy
+        self._free: float | None = None
+
+    def materialise(self, wanted: Plan) -> Materialised:
+        """Nothing is written."""
+        idle = 0.0 if self._free is None else time.perf_counter() - self._free
+        return Materialised(0, 0, 0, idle)
+
+    def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """Nothing is asked for."""
+        time.sleep(self._busy * random.uniform(0.8, 1.2))
+        self._free = time.perf_counter()
+        return []
+
+    def close(self) -> None:
+        """Nothing to stop."""
+
+
+class Dice:
+    """An objective without prompts."""
+
+    name = "dice"
+
+    def requests(self, split: Split, decoding: Decoding | None = None) -> Sequence[Request]:
+        """None."""
+        return []
+
+    def score(
+        self, split: Split, completions: Sequence[Completion], decoding: Decoding | None = None
+    ) -> Evaluation:
+        """Chance."""
+        values = {name: random.random() for name in (*METRICS, "in_language", "lpr", "coverage")}
+        scores = {name: Score(v, 0.9 * v, 1.0, 150, 150) for name, v in values.items()}
+        return Evaluation(scores, (), None)
+
+
+class Clock:
+    """Hears of each end; a row of the table now and then."""
+
+    def __init__(self, trials: int) -> None:
+        self.rows: list[str] = []
+        self._every = max(1, trials // STEPS)
+        self._ended, self._idle = 0, list[float]()
+        self._cpu, self._wall = time.process_time(), time.perf_counter()
+
+    def started(self, name: str, origin: Origin) -> None:
+        """Nothing to note."""
+
+    def repeated(self) -> None:
+        """Nothing to note."""
+
+    def ended(self, record: Record) -> None:
+        """Count, and add a row."""
+        self._ended += 1
+        self._idle.append(1000 * record.seconds["materialise"])
+        if self._ended % self._every:
+            return
+        cpu, wall = time.process_time() - self._cpu, time.perf_counter() - self._wall
+        worst = statistics.quantiles(self._idle, n=100)[98]
+        self.rows.append(
+            f"| {self._ended} | {self._every / wall:.1f} | {1000 * cpu / self._every:.1f} "
+            f"| {statistics.median(self._idle):.0f} | {worst:.0f} | {resident():.0f} |"
+        )
+        self._idle, self._cpu, self._wall = [], time.process_time(), time.perf_counter()
+
+
+def main(
+    engines: int = 16, trials: int = 2000, busy: float = 0.3, sampler: str = "random"
+) -> list[str]:
+    """Run a study; a Markdown table."""
+
+    def engine(family: FittedFamily, options: EngineOptions) -> Waits:
+        return Waits(family, options, busy)
+
+    schedule = Schedule(
+        name="bench",
+        trials=trials,
+        baselines={},
+        seed=0,
+        sampler=sampler,
+        startup_trials=10,
+        engines=engines,
+        cpus_per_engine=0.01,
+        gpus_per_engine=0.0,
+        address=None,
+        storage=None,
+    )
+    family = Family(**config.load([], {"lang": "te"}).family.model_dump())
+    sources = {name: str(place) for name, place in family.sources("te").items()}
+    space = make_space(lang="te", n_layers=8, n_task=2, n_lang=2)
+    clock = Clock(trials)
+    with tempfile.TemporaryDirectory() as folder:
+        records = Records.create(Path(folder) / "bench", StudyHead("bench", {}))
+        run_study(
+            schedule,
+            job=Job(sources, EngineOptions(), [Dice()], engine=engine),
+            space=space,
+            records=records,
+            baselines=[],
+            final=list,
+            listeners=[clock],
+        )
+        records.close()
+    return [
+        f"| {sampler}, {engines} actors, {busy:g} s: trials until | trials a second "
+        "| driver's CPU ms per trial | engine without a trial, ms (median) | p99 "
+        "| driver's resident MiB |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: |",
+        *clock.rows,
+    ]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--engines", type=int, default=16)
+    parser.add_argument("--trials", type=int, default=2000)
+    parser.add_argument("--busy", type=float, default=0.3)
+    parser.add_argument("--sampler", choices=("tpe", "random", "nsga2"), default="random")
+    print("\n".join(main(**vars(parser.parse_args()))))
