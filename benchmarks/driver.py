@@ -37,6 +37,13 @@ class AllWell:
     stopping = False
     without: tuple[str, ...] = ()
 
+    def __init__(self, engines: int) -> None:
+        self._engines = engines
+
+    def most(self) -> int:
+        """As many as there are engines."""
+        return self._engines
+
     def left(self, trial_id: str) -> Left:
         """Every trial ran on the same node."""
         return Left("node")
@@ -87,10 +94,9 @@ def main(
             lang="te",
             n_layers=32,
             records=records,
-            engines=engines,
             final=list,
             listeners=[],
-            cluster=AllWell(),
+            cluster=AllWell(engines),
         )
         rows += _drive(searcher, engines, trials, seconds)
         records.close()

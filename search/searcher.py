@@ -57,6 +57,9 @@ class Cluster(Protocol):
     stopping: bool
     without: tuple[str, ...]
 
+    def most(self) -> int:
+        """How many trials may be handed out at a time."""
+
     def left(self, trial_id: str) -> Left:
         """What is known of a trial that ended or lost its engine; asked once for each."""
 
@@ -103,7 +106,6 @@ class StudySearcher(Searcher):
         lang: str,
         n_layers: int,
         records: Records,
-        engines: int | None,
         final: Callable[[], Iterable[AnyRecipe]],
         listeners: Iterable[Listener],
         cluster: Cluster,
@@ -114,7 +116,6 @@ class StudySearcher(Searcher):
         self._lang = lang
         self._n_layers = n_layers
         self._records = records
-        self._engines = engines
         self._final = final
         self._listeners = list(listeners)
         self._cluster = cluster
@@ -186,7 +187,7 @@ class StudySearcher(Searcher):
         self._judge_lost()
         if self.fault or self._cluster.stopping:
             return str(Searcher.FINISHED)
-        if self._engines is not None and len(self._running) >= self._engines:
+        if len(self._running) >= self._cluster.most():
             return None
         running = self._again.pop(0) if self._again else self._next()
         if running is None:

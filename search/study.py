@@ -31,10 +31,6 @@ from search.trainable import Job, MergeTrial
 from search.waiting import Waiting
 from search.watch import Watch, placement, resources
 
-WAITING = 8
-"""Engines that a cluster is asked for beyond those that run, where `search.engines` is not given;
-as many proposals are older than they could be."""
-
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -80,7 +76,6 @@ def run_study(
         lang=space.lang,
         n_layers=space.n_layers,
         records=records,
-        engines=schedule.engines,
         final=final,
         listeners=listeners,
         cluster=watch,
@@ -169,11 +164,9 @@ def _start_ray(schedule: Schedule, job: Job) -> None:
     }
     address = schedule.address or os.environ.get("RAY_ADDRESS")
     local = {} if address else {"include_dashboard": False}
-    # Trials that wait: all that a cluster may grow by, since an autoscaler goes by them; here one
-    # whose engine starts and one that others may take over (`search.waiting`).
-    waiting = schedule.engines or WAITING
-    waiting = waiting if address else min(waiting, 2)
-    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(waiting))
+    # How many trials there are is the searcher's to say. Tune counts those as waiting that engines
+    # are just taking over, and stops an engine for which none is left when it becomes free.
+    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "10000")
     if not address:  # after a kill -9 Ray's agents look that many seconds for the others
         os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "5")
     try:

@@ -7,6 +7,7 @@ is `search.searcher`'s.
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections import deque
@@ -32,6 +33,9 @@ MEMORY = 100
 PATIENCE_SECONDS = 1800.0
 """How long nothing may run for want of a node; a cluster that gives nodes back gets them again."""
 LOOK_SECONDS = 1.0
+WAITING = 8
+"""Engines that a cluster is asked for beyond those it has room for, where `search.engines` is not
+given; as many proposals are older than they could be."""
 
 
 @dataclass
@@ -65,9 +69,10 @@ class Watch(tune.Callback, tune.Stopper):
         self._schedule = schedule
         self._working: dict[str, Working] = {}
         self._seconds: deque[float] = deque(maxlen=MEMORY)
-        self._looked = time.monotonic()
-        self._busy = self._looked
+        self._looked = float("-inf")
+        self._busy = time.monotonic()
         self._places = 0
+        self._grows = bool(schedule.address or "RAY_ADDRESS" in os.environ)
         self.without: tuple[str, ...] = ()
         self.stopping = False
         self.fault: StudyError | None = None
@@ -105,6 +110,10 @@ class Watch(tune.Callback, tune.Stopper):
             min(int(node.get(name, 0) / amount + 1e-6) for name, amount in wanted.items())
             for node in resources(self.without)
         )
+
+    def most(self) -> int:
+        """How many trials may be under way or wait: one for each engine that there may be."""
+        return self._schedule.engines or self._places + (WAITING if self._grows else 0)
 
     def engine_starts(self) -> bool:
         """Whether a place lacks its engine, that of the engine that asks for a trial excepted."""

@@ -41,6 +41,10 @@ class Nodes:
         self.next = Left(names[0])
         self.without: tuple[str, ...] = ()
         self.stopping = False
+        self.engines: int | None = 1
+
+    def most(self) -> int:
+        return self.engines or 10_000
 
     def left(self, trial_id: str) -> Left:
         return self.next
@@ -95,6 +99,7 @@ class Bench:
         )
         self.log = Log()
         self.nodes = nodes or Nodes("a")
+        self.nodes.engines = engines
         phases = [self.phase("search", self.space, trials)]
         for recipe in baselines:
             attributes = {BASELINE: json.dumps(to_dict(recipe))}
@@ -108,7 +113,6 @@ class Bench:
             lang="te",
             n_layers=L,
             records=self.records,
-            engines=engines,
             final=lambda: FINAL,
             listeners=[self.log],
             cluster=self.nodes,
