@@ -7,10 +7,11 @@ parts together, prints. `--help` stays fast because the parts are imported when 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,11 +94,11 @@ def _main(arguments: argparse.Namespace) -> int:
     except (SearchError, ObjectiveError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    _keep_ray_on_loopback(prepared.config.search.address)
-    from search.assemble import run
-
     try:
-        finished = run(prepared, console)
+        with _ray_on_loopback(prepared.config.search.address):
+            from search.assemble import run
+
+            finished = run(prepared, console)
     except SearchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -120,10 +121,18 @@ def _prepare(arguments: argparse.Namespace) -> Prepared:
         raise
 
 
-def _keep_ray_on_loopback(address: str | None) -> None:
+@contextlib.contextmanager
+def _ray_on_loopback(address: str | None) -> Iterator[None]:
     """Ray of this machine alone listens for it alone; Ray looks when it is imported."""
-    if not (address or os.environ.get("RAY_ADDRESS")):
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # on Linux as well
+    name = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # on Linux as well
+    ours = not (address or os.environ.get("RAY_ADDRESS") or name in os.environ)
+    if ours:
+        os.environ[name] = "0"
+    try:
+        yield
+    finally:
+        if ours:
+            del os.environ[name]
 
 
 def _open(arguments: argparse.Namespace) -> Opened:

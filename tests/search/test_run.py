@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -168,6 +169,28 @@ def test_resume_takes_no_configuration(
 def test_interrupted_is_130(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("search.assemble.run", lambda *_: False)
     assert setup.main() == 130
+
+
+def test_only_its_own_ray_is_kept_on_loopback(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray looks at the environment; who starts nodes after a search must not inherit it."""
+    seen = []
+
+    def study(*_: object) -> bool:
+        seen.append(dict(os.environ))
+        return True
+
+    monkeypatch.setattr("search.assemble.run", study)
+    before = dict(os.environ)
+    assert setup.main() == 0
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    assert setup.main(study="on-a-cluster") == 0
+    monkeypatch.delenv("RAY_ADDRESS")
+    assert dict(os.environ) == before
+    local, cluster = seen
+    assert local.keys() - before.keys() == {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"}
+    assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in cluster
 
 
 def test_nothing_to_do(capsys: pytest.CaptureFixture[str]) -> None:
