@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import heapq
+import os
 import random
 import resource
 import statistics
@@ -24,7 +25,7 @@ from search.records import Records, StudyHead
 from search.retries import Left
 from search.schedule import Schedule
 from search.searcher import StudySearcher
-from search.space import make_space
+from search.space import Space, make_space
 from search.trainable import METRICS, Outcome
 
 TRIAL_SECONDS = 10.0
@@ -74,25 +75,13 @@ def main(
         "| ---: | ---: | ---: | ---: | ---: |",
     ]
     with tempfile.TemporaryDirectory() as folder:
-        schedule = Schedule(
-            name="bench",
-            trials=trials,
-            baselines={},
-            seed=0,
-            sampler=sampler,
-            startup_trials=10,
-            engines=engines,
-            cpus_per_engine=1.0,
-            gpus_per_engine=0.0,
-            address=None,
-            storage=None,
-        )
-        space = make_space(lang="te", n_layers=32, n_task=3, n_lang=3)
+        schedule = bench_schedule(trials, engines, sampler)
+        space = bench_space()
         records = Records.create(Path(folder) / "bench", StudyHead("bench", {}))
         searcher = StudySearcher(
             phases=[phase(schedule, "search", trials, space, records, [])],
             lang="te",
-            n_layers=32,
+            n_layers=space.n_layers,
             records=records,
             final=list,
             listeners=[],
@@ -101,6 +90,28 @@ def main(
         rows += _drive(searcher, engines, trials, seconds)
         records.close()
     return rows
+
+
+def bench_schedule(trials: int, engines: int, sampler: str) -> Schedule:
+    """A study without baselines whose engines share this machine's cores."""
+    return Schedule(
+        name="bench",
+        trials=trials,
+        baselines={},
+        seed=0,
+        sampler=sampler,
+        startup_trials=10,
+        engines=engines,
+        cpus_per_engine=(os.cpu_count() or 1) / engines,
+        gpus_per_engine=0.0,
+        address=None,
+        storage=None,
+    )
+
+
+def bench_space() -> Space:
+    """Llama 3.1 8B's depth, three experts on each side: few recipes are proposed twice."""
+    return make_space(lang="te", n_layers=32, n_task=3, n_lang=3)
 
 
 def _drive(searcher: StudySearcher, engines: int, trials: int, seconds: float) -> list[str]:

@@ -3,16 +3,15 @@
     python -m benchmarks.tune [--engines 16] [--trials 2000] [--busy 0.3] [--sampler random]
 
 All but the engine and the objective is the main job's: Ray, Tune, the actors, the searcher, Optuna
-with its journal, the records. One actor takes some 150 MiB, so that a machine holds few of them:
-trials as short as `--busy` stand for many engines. Each actor's first trial is long, as the one
-that builds an engine is, so that all have started before it ends. Actors note how long they had
-nothing to do.
+with its journal, the records; the experts are headers of Llama 3.1 8B's shapes without weights.
+One actor takes some 150 MiB, so that a machine holds few of them: trials as short as `--busy` stand
+for many engines. Each actor's first trial is long, as the one that builds an engine is, so that all
+have started before it ends. Actors note how long they had nothing to do.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import statistics
 import tempfile
@@ -20,19 +19,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.driver import resident
+from benchmarks.driver import bench_schedule, bench_space, resident
 from objectives.types import Completion, Decoding, Evaluation, Request, Score, Split
-from search import config
 from search.engine import EngineOptions, Materialised
-from search.family import Family, FittedFamily
+from search.family import FittedFamily
 from search.head import StudyHead
 from search.plan import Plan
 from search.record import Origin, Record
 from search.records import Records
-from search.schedule import Schedule
-from search.space import make_space
 from search.study import run_study
 from search.trainable import METRICS, Job
+from tests.sparse import LLAMA_8B, write_sparse
 
 STEPS = 5
 START_SECONDS = 6.0
@@ -117,27 +114,16 @@ def main(
     def engine(family: FittedFamily, options: EngineOptions) -> Waits:
         return Waits(busy, START_SECONDS * engines)
 
-    schedule = Schedule(
-        name="bench",
-        trials=trials,
-        baselines={},
-        seed=0,
-        sampler=sampler,
-        startup_trials=10,
-        engines=engines,
-        cpus_per_engine=(os.cpu_count() or 1) / engines,
-        gpus_per_engine=0.0,
-        address=None,
-        storage=None,
-    )
-    family = Family(**config.load([], {"lang": "te"}).family.model_dump())
-    sources = {name: str(place) for name, place in family.sources("te").items()}
-    space = make_space(lang="te", n_layers=8, n_task=2, n_lang=2)
+    space = bench_space()
     clock = Clock(trials)
     with tempfile.TemporaryDirectory() as folder:
+        sources = {
+            name: str(write_sparse(Path(folder) / name, LLAMA_8B))
+            for name in ("base", "task/0", "task/1", "task/2", "lang/0", "lang/1", "lang/2")
+        }
         records = Records.create(Path(folder) / "bench", StudyHead("bench", {}))
         run_study(
-            schedule,
+            bench_schedule(trials, engines, sampler),
             job=Job(sources, EngineOptions(), [Dice()], engine=engine),
             space=space,
             records=records,
