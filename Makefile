@@ -31,7 +31,7 @@ test: lint  ## lint, then the tests; the slow whole runs come last
 test-all: lint  ## the same with every architecture and a cluster of five nodes (minutes more)
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m ""
 
-test-faults: install  ## the long fault run, half an hour: figures for benchmarks/RESULTS.md
+test-faults: install  ## the long fault run, twenty minutes: figures for benchmarks/RESULTS.md
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.faults --faults 60
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.faults --faults 12 --engine real
 
