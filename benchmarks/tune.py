@@ -82,14 +82,15 @@ class Clock:
     def __init__(self, trials: int) -> None:
         self.rows: list[str] = []
         self._every = max(1, trials // STEPS)
-        self._ended, self._idle = 0, list[float]()
+        self._ended, self._repeats, self._idle = 0, 0, list[float]()
         self._cpu, self._wall = time.process_time(), time.perf_counter()
 
     def started(self, name: str, origin: Origin) -> None:
         """Nothing to note."""
 
     def repeated(self) -> None:
-        """Nothing to note."""
+        """Count a proposal whose scores were known."""
+        self._repeats += 1
 
     def ended(self, record: Record) -> None:
         """Count, and add a row."""
@@ -101,9 +102,11 @@ class Clock:
         worst = statistics.quantiles(self._idle, n=100)[98]
         self.rows.append(
             f"| {self._ended} | {self._every / wall:.1f} | {1000 * cpu / self._every:.1f} "
-            f"| {statistics.median(self._idle):.0f} | {worst:.0f} | {resident():.0f} |"
+            f"| {statistics.median(self._idle):.0f} | {worst:.0f} | {resident():.0f} "
+            f"| {1 + self._repeats / self._every:.2f} |"
         )
-        self._idle, self._cpu, self._wall = [], time.process_time(), time.perf_counter()
+        self._repeats, self._idle = 0, []
+        self._cpu, self._wall = time.process_time(), time.perf_counter()
 
 
 def main(
@@ -135,8 +138,8 @@ def main(
     return [
         f"| {sampler}, {engines} actors, {busy:g} s: trials until | trials a second "
         "| driver's CPU ms per trial | engine without a trial, ms (median) | p99 "
-        "| driver's resident MiB |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| driver's resident MiB | proposals a trial |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
         *clock.rows,
     ]
 

@@ -27,7 +27,7 @@ from search.recipe import AnyRecipe, from_dict, key, label, to_dict
 from search.record import Origin, Record
 from search.records import Records
 from search.retries import ENGINES, FAILURES, Left, Tally, counted
-from search.trainable import METRICS, Outcome
+from search.trainable import Outcome
 
 REPEATS = 25
 """Repeated proposals in a row after which the next one is drawn from what is left of the space."""
@@ -111,7 +111,7 @@ class StudySearcher(Searcher):
         cluster: Cluster,
     ) -> None:
         """Take up the study where its records end; the phases follow one another."""
-        super().__init__(metric=list(METRICS), mode=["max"] * len(METRICS))
+        super().__init__()  # without a metric: Tune would keep averages of it for every trial
         self._phases = list(phases)
         self._lang = lang
         self._n_layers = n_layers

@@ -156,6 +156,8 @@ def _start_ray(schedule: Schedule, job: Job) -> None:
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # paths stay relative to where one started
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # our records are the log
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    # Tune's own checkpoint of all trials, which nobody reads, is written at the end only.
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1e9")
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # the study has its own
     variables = {
         **job.options.environment(),

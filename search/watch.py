@@ -138,7 +138,8 @@ class Watch(tune.Callback, tune.Stopper):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune would keep every trial with its answers until the end of the study."""
         trials.remove(trial)
-        trial.run_metadata.last_result = {}
+        known = trial.run_metadata
+        known.last_result, known.metric_analysis, known.metric_n_steps = {}, {}, {}
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The same for a trial that lost its actor."""

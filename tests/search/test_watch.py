@@ -89,3 +89,14 @@ def test_a_free_engine_leaves_those_alone_that_are_about_to_get_one(
     assert chosen is trials[{"oldest": 1, "newest": 3}[takes]]
     none = SimpleNamespace(get_trials=lambda: trials[:1])
     assert Waiting(found).choose_trial_to_run(none) is None
+
+
+def test_of_an_ended_trial_tune_keeps_no_answer_and_no_average() -> None:
+    trial = Trial("any", stub=True)
+    trial.update_last_result({"outcome": "answers", "done": True, "time_total_s": 1.5})
+    assert trial.metric_analysis
+    trials = [trial]
+    watch().on_trial_complete(0, trials, trial)
+    assert not trials
+    assert not trial.run_metadata.last_result and not trial.metric_analysis
+    assert not trial.run_metadata.metric_n_steps
