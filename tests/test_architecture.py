@@ -20,6 +20,7 @@ FENCES = {
     },
     "optuna": {
         "search/optuna_study.py",
+        "search/journal.py",
         "search/optuna_storage.py",
         "search/phase.py",
         "search/sampler.py",

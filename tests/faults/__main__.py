@@ -2,6 +2,7 @@
 
 In turn with Ray and MLflow's database of the driver's own, with an MLflow server, and on a cluster
 of `ray start` nodes; faults by which trials fail have studies of their own, as their tables differ.
+Each study is on a small disk of its own, a tmpfs; only root may mount it, others get no full disk.
 Prints a Markdown table for benchmarks/RESULTS.md; ends with an error at the first thing lost.
 """
 
@@ -9,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import random
+import subprocess
 import tempfile
 import time
 from collections import Counter
@@ -23,12 +26,12 @@ from tests.faults.inject import FAULTS, disturb, finish
 from tests.mlflow_server import MlflowServer
 
 HANG, NODE, FAULTY = "a generation that hangs", "kill -9 of a node", "a node where engines fail"
-OUTAGE = "MLflow away and back"
+OUTAGE, FULL = "MLflow away and back", "full disk"
 COMMON = ["kill -9 of an actor", "kill -9 of the driver", "SIGTERM"]
 SURROUNDINGS = {
     "alone": [name for name in FAULTS if name not in (HANG, NODE, FAULTY, OUTAGE)],
     "alone, hanging": [HANG],
-    "MLflow server": [OUTAGE, *COMMON, "full disk"],
+    "MLflow server": [OUTAGE, *COMMON, FULL],
     "cluster": [NODE, *COMMON],
     "cluster, failing": [FAULTY],
 }
@@ -40,6 +43,9 @@ OF_FAKE = (
 )
 """What nobody tells vLLM to do; it has children with several GPUs only, and the demo family's three
 attention heads go on one (tests/e2e/test_tensor_parallel.py kills a child of vLLM's)."""
+
+IS_ROOT = os.geteuid() == 0
+DISK_MIB = 64
 
 
 def main() -> None:
@@ -53,15 +59,16 @@ def main() -> None:
     planned = plan(given.faults, given.engine, rng)
     began, equal = time.monotonic(), list[bool]()
     seen = Counter[tuple[str, str]]()
-    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-        with surrounded(Path(folder), "calm", "alone", given.engine) as calm:
-            finish(calm)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-")))
+        calm = stack.enter_context(surrounded(folder, "calm", "alone", given.engine))
+        finish(calm)
         for where, names in planned.items():
             for number in itertools.count():
                 if not names:
                     break
                 name = f"{where.translate({32: None, 44: 45})}-{number}"
-                with surrounded(Path(folder), name, where, given.engine) as search:
+                with surrounded(folder, name, where, given.engine) as search:
                     while names and disturb(search, names[-1], rng):
                         seen[where, names.pop()] += 1
                         print(f"{seen.total()}/{given.faults}", flush=True)
@@ -76,6 +83,9 @@ def plan(faults: int, engine: str, rng: random.Random) -> dict[str, list[str]]:
     pairs = [(where, name) for where, names in SURROUNDINGS.items() for name in names]
     if engine == "real":
         pairs = [(where, name) for where, name in pairs if name not in OF_FAKE]
+    if not IS_ROOT:
+        pairs = [(where, name) for where, name in pairs if name != FULL]
+        print(f"no {FULL}: only root may mount a small one")
     chosen = list(itertools.islice(itertools.cycle(pairs), faults))
     rng.shuffle(chosen)
     return {where: [name for at, name in chosen if at == where] for where in SURROUNDINGS}
@@ -87,21 +97,32 @@ def surrounded(out: Path, name: str, where: str, engine: str) -> Iterator[Search
     timeout = 5 if where == "alone, hanging" else 60
     arguments = [*LARGE, f"search.trial_timeout={timeout}", "search.engines=null"]
     seconds = 2.0 if where == "cluster, failing" else 0.3  # three new engines until it is left out
-    search = Search(out, name, arguments, engine=engine, seconds=seconds, wait=180.0)
+    search = Search(out / name, name, arguments, engine=engine, seconds=seconds, wait=180.0)
+    search.out.mkdir(parents=True)
     with ExitStack() as stack:
+        if IS_ROOT:
+            stack.enter_context(small_disk(search.out))
         if where == "MLflow server":
-            folder = (out / name).with_suffix(".mlflow")
-            folder.mkdir()
-            search.server = stack.enter_context(MlflowServer(folder))
+            search.server = stack.enter_context(MlflowServer(search.scratch))
             search.server.start()
         if where.startswith("cluster"):
-            folder = (out / name).with_suffix(".nodes")
-            folder.mkdir()
-            search.cluster = stack.enter_context(Nodes(folder))
+            search.cluster = stack.enter_context(Nodes(search.scratch))
             search.add_worker()
             search.add_worker()
         stack.callback(search.kill_all)
         yield search
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """A tmpfs in place of a folder."""
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "faults", str(folder)]
+    subprocess.run(mount, check=True)
+    try:
+        yield
+    finally:
+        # lazily: MLflow's client in this process keeps a database there open
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def table(

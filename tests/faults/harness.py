@@ -63,7 +63,7 @@ class Search:
     """A study, its driver while it runs, and what is known to have ended.
 
     Attributes:
-        out: folder of studies.
+        scratch: where its files are; the folder of studies may be a disk of its own.
         name: the study.
         arguments: more arguments of `search.run`, when the study begins.
         engine: `fake`, or `real` for vLLM.
@@ -74,7 +74,7 @@ class Search:
         server: what the driver tracks to; else a database in the folder of studies.
     """
 
-    out: Path
+    scratch: Path
     name: str
     arguments: Sequence[str] = ()
     engine: str = "fake"
@@ -89,6 +89,11 @@ class Search:
     starts: int = 0
 
     @property
+    def out(self) -> Path:
+        """The folder of studies."""
+        return self.scratch / "studies"
+
+    @property
     def folder(self) -> Path:
         """The study's folder."""
         return self.out / self.name
@@ -96,12 +101,12 @@ class Search:
     @property
     def control(self) -> Path:
         """Where the fake engine's faults are ordered."""
-        return self.out / f"{self.name}.faults"
+        return self.scratch / f"{self.name}.faults"
 
     @property
     def log(self) -> Path:
         """What the last driver printed."""
-        return self.out / f"{self.name}.{self.starts}.log"
+        return self.scratch / f"{self.name}.{self.starts}.log"
 
     @property
     def running(self) -> bool:
@@ -125,10 +130,7 @@ class Search:
             variables |= TOKEN | {"RAY_ADDRESS": self.cluster.address}
         if self.server is not None:
             what.append(f"--tracking-uri={self.server.address}")
-        # through a pipe: a driver that may write no file any longer must still be able to say so
         with open(self.log, "wb") as log:
-            writer = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=log)
-        with writer.stdin as log:  # type: ignore[union-attr]
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *module, *what],
                 cwd=ROOT,

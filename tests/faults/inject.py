@@ -5,11 +5,13 @@ Each leaves the search running, or ended and checked; `tests.faults.harness` say
 
 from __future__ import annotations
 
+import os
 import random
-import resource
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -18,6 +20,9 @@ from tests.cluster.nodes import processes
 from tests.faults.harness import Search
 
 Fault = Callable[[Search, random.Random], None]
+
+PAGE = 4096
+"""Bytes; a tmpfs gives room to files in such pieces."""
 
 
 def kill_actor(search: Search, rng: random.Random) -> None:
@@ -127,14 +132,24 @@ def terminate_twice(search: Search, rng: random.Random) -> None:
 
 
 def full_disk(search: Search, rng: random.Random) -> None:
-    """No file can grow: the study's files are as large as the driver may write from now on."""
-    assert search.process is not None
-    size = (search.folder / "trials.jsonl").stat().st_size
-    limit = size + rng.randrange(2000)
-    resource.prlimit(search.process.pid, resource.RLIMIT_FSIZE, (limit, limit))
+    """Another file takes all room on the study's disk, but for some pages; then it is gone."""
+    filler = search.out / "filler"
+    with open(filler, "wb") as file:
+        while (room := _room(search.out) - PAGE * rng.randrange(8)) > 0:
+            with suppress(OSError):  # the search has taken some of it since
+                os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size + room)
+                break
     search.check_end(1, 60)
     errors = [line for line in search.printed().splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1 and "make room, then --resume" in errors[0], search.tail()
+    assert len(errors) == 1 and "No space left on device" in errors[0], search.tail()
+    assert "make room, then --resume" in errors[0], search.tail()
+    filler.unlink()
+
+
+def _room(folder: Path) -> int:
+    """Bytes that are free on the disk of a folder."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
 
 
 def _kill(

@@ -15,7 +15,8 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.storages import JournalStorage
+from optuna.trial import FrozenTrial, TrialState
 
 from search.errors import ConfigError, StudyError
 from search.optuna_storage import JOURNAL, open_storage
@@ -311,3 +312,25 @@ def test_a_password_comes_from_the_environment(
 def test_a_database_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"sqlite:///.* cannot be used: .*unable to open"):
         open_storage(f"sqlite:///{tmp_path}/no/such/folder/x.db", tmp_path)
+
+
+def test_a_long_study_is_not_looked_through_for_every_proposal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal knows that no trial waits, until one is enqueued."""
+    looks = Counter[str]()
+    whole = JournalStorage.get_all_trials
+
+    def look(self: JournalStorage, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
+        looks["all"] += 1
+        return whole(self, *args, **kwargs)
+
+    monkeypatch.setattr(JournalStorage, "get_all_trials", look)
+    study = optuna.create_study(storage=open_storage(None, tmp_path))
+    study.enqueue_trial({"x": 1})
+    before = looks["all"]
+    asked = [study.ask() for _ in range(10)]
+    assert asked[0].suggest_int("x", 0, 9) == 1
+    assert looks["all"] == before + 2  # the one that waited, and that there is none left
+    study.enqueue_trial({"x": 7})
+    assert study.ask().suggest_int("x", 0, 9) == 7

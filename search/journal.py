@@ -1,0 +1,78 @@
+"""Optuna's journal in a study's folder.
+
+Owns what is done about one that a crash cut off, and that asking for a proposal costs the same in a
+long study as in a short one. Knows nothing of the records, from which it can be made again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container
+from pathlib import Path
+
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+WAITING = (TrialState.WAITING,)
+
+
+def open_journal(file: Path) -> JournalStorage:
+    """The journal, after what a killed driver left: its lock, half a line."""
+    file.with_name(f"{file.name}.lock").unlink(missing_ok=True)  # whoever held it is dead
+    if file.exists():
+        _cut(file)
+    try:
+        return Journal(JournalFileBackend(str(file)))
+    except (ValueError, KeyError, AssertionError):  # made again from the records
+        os.replace(file, file.with_name(f"{file.name}.broken"))
+        return Journal(JournalFileBackend(str(file)))
+
+
+class Journal(JournalStorage):
+    """A journal that one process writes, which knows when no trial of a study waits.
+
+    Before each proposal Optuna looks through all trials for one that waits.
+    """
+
+    def __init__(self, backend: JournalFileBackend) -> None:
+        """Read what is there."""
+        super().__init__(backend)
+        self._none_waits: set[int] = set()
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """As the base class; a trial that is enqueued comes with a template."""
+        if template_trial is not None:
+            self._none_waits.discard(study_id)
+        return super().create_new_trial(study_id, template_trial)
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """As the base class."""
+        if states == WAITING and study_id in self._none_waits:
+            return []
+        found = super().get_all_trials(study_id, deepcopy, states)
+        if states == WAITING and not found:
+            self._none_waits.add(study_id)
+        return found
+
+
+def _cut(file: Path) -> None:
+    """Remove a last line without an end: what is appended to it would break the whole journal."""
+    with file.open("r+b") as opened:
+        end = opened.seek(0, os.SEEK_END)
+        size, block = end, 0
+        while size and block < end:
+            block = min(end, block + 65536)
+            opened.seek(end - block)
+            found = opened.read(block).rfind(b"\n")
+            if found >= 0:
+                size = end - block + found + 1
+                break
+            size = 0
+        if size < end:
+            opened.truncate(size)
