@@ -17,6 +17,7 @@ from rich.console import Console
 from search import choose, comparison, figures, report
 from search.config import Config
 from search.engine import EngineOptions
+from search.masking import masked
 from search.opening import finish
 from search.outbox import Tracker
 from search.prepare import Prepared, versions
@@ -25,7 +26,6 @@ from search.recipe import AnyRecipe, Recipe, key
 from search.record import Record
 from search.runs import experiment_name, is_server
 from search.schedule import Schedule
-from search.secrets import masked
 from search.space import baselines
 from search.store import describe
 from search.study import run_study

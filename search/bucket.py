@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 
 import fsspec
 
+from search.ending import ENDING
+from search.masking import masked
 from search.place import Url
 from search.runs import short
-from search.secrets import masked
 
 T = TypeVar("T")
 PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs"}
@@ -134,8 +135,8 @@ class Bucket:
                 raise
             except Exception as error:  # each store's package has kinds of its own
                 why = f"{type(error).__name__}: {masked(short(error, 300))}"
-                if time.time() + pause > end:
+                if time.time() + pause > end or ENDING.is_set():
                     raise OSError(f"{self.url}: {fault} ({why})") from error
                 _log.warning("%s: %s (%s); trying again in %.0f s", self.url, fault, why, pause)
-            time.sleep(pause)
+            ENDING.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE)

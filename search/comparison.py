@@ -17,6 +17,7 @@ from objectives.rates import Outcome
 from objectives.stats import PairedDifference, paired_accuracy, paired_lcpr
 from objectives.types import Score, Split
 from search.choose import DEFAULT, RECOMMENDED, SOUP, Choice, Row, pareto, scored
+from search.errors import StudyError
 from search.recipe import Recipe, Single, key
 from search.record import Record
 from search.records import Records
@@ -105,7 +106,7 @@ def build(
         others = sorted(scored(ended.values()), key=_best_first)
         chosen += [r for r in others if r.key not in roles][:SEARCH_ROWS]
         chosen.sort(key=_best_first)
-    items = {record.key: records.items(record) for record in chosen}
+    items, lost = _items(records, chosen)
     lines = _compare(chosen, roles, items, lang)
     where = "held-out items" if split == "held_out" else "SEARCH items (optimistic)"
     notes = [
@@ -116,9 +117,23 @@ def build(
         *_default_note(lines, items),
         *_comparison_note(lines),
         *_missing(roles, chosen, records, split),
+        *lost,
     ]
     front = tuple(pareto(records.trials))
     return Report(f"{family} / {lang}: {where}", lang, split, lines, tuple(notes), front)
+
+
+def _items(records: Records, chosen: Sequence[Record]) -> tuple[Mapping[str, Items], Sequence[str]]:
+    """The answers of each trial, none where they cannot be read; a note for each of those."""
+    found: dict[str, Items] = {}
+    lost = []
+    for record in chosen:
+        try:
+            found[record.key] = records.items(record)
+        except StudyError as error:
+            found[record.key] = []
+            lost.append(f"{record.label} is not compared item by item: {error}")
+    return found, lost
 
 
 def _compare(

@@ -28,7 +28,8 @@ from search.fields import (
     Strict,
     Temperature,
 )
-from search.secrets import Database, masked
+from search.masking import masked
+from search.secrets import Database
 from search.space_config import SpaceConfig
 
 CONF = Path(__file__).resolve().parents[1] / "conf"

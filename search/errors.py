@@ -18,9 +18,15 @@ A non-finite merge is not an error: it is a trial that ends *infeasible*
 
 from __future__ import annotations
 
+from search.masking import masked
+
 
 class SearchError(Exception):
-    """Base of all errors that the service raises on purpose."""
+    """Base of all errors that the service raises on purpose; none shows a password."""
+
+    def __init__(self, message: str) -> None:
+        """Take the message, which may quote what a user wrote or another library says."""
+        super().__init__(masked(message))
 
 
 class ConfigError(SearchError):

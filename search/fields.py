@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -16,7 +17,20 @@ Nucleus = Annotated[float, Field(gt=0, le=1)]
 Beams = Annotated[int, Field(ge=1, le=64)]
 FewShots = Annotated[int, Field(ge=0, le=5)]
 Range = tuple[Count, Count]
-Location = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
+
+
+def _without_password(given: str) -> str:
+    if re.search(r"://[^\s]*@", given.partition("#")[0].partition("?")[0]):
+        raise ValueError(
+            "leave name and password out of the address, which is written into records and logs; "
+            "the store's package takes them from the environment"
+        )
+    return given
+
+
+Location = Annotated[
+    str, Field(min_length=1, pattern=r"^[^\x00]*$"), AfterValidator(_without_password)
+]
 
 
 class Strict(BaseModel):

@@ -67,14 +67,14 @@ class Lease:
         self._thread.start()
 
     def check(self) -> None:
-        """Make sure that this driver still is the holder.
+        """Make sure that this driver still is the holder; the store is asked once where need be.
 
         Raises:
             StudyError: another has taken over.
             OSError: it was silent too long, and the store is away.
         """
         if not self._lost and time.time() - self._renewed > SILENCE_SECONDS:
-            self._renew()  # the machine was asleep, or the store away
+            self._renew(Bucket(self._bucket.url, 0.0))  # it was asleep, or the store away
         if self._lost:
             raise StudyError(
                 f"{self._bucket.url} has been taken over by another search ({self._lost}), as this "
@@ -99,16 +99,16 @@ class Lease:
     def _work(self) -> None:
         while not self._done.wait(RENEW_SECONDS) and not self._lost:
             try:
-                self._renew()
+                self._renew(self._bucket)
             except OSError:
                 continue  # `check` tries again before the next record
 
-    def _renew(self) -> None:
-        newest, state = _newest(self._bucket)
+    def _renew(self, bucket: Bucket) -> None:
+        newest, state = _newest(bucket)
         if newest > self._number:
             self._lost = _holder(state)
             return
-        self._bucket.put(self._name(), self._state())
+        bucket.put(self._name(), self._state())
         self._renewed = time.time()
 
     def _name(self) -> str:
@@ -142,7 +142,8 @@ def _newest(bucket: Bucket) -> tuple[int, dict[str, Any]]:
 
 def _left(state: dict[str, Any]) -> float:
     """Seconds for which a claim still holds."""
-    silent = time.time() - float(state.get("time", 0.0))
+    said = state.get("time")
+    silent = time.time() - (said if isinstance(said, int | float) else 0.0)
     return 0.0 if state.get("released") else SILENCE_SECONDS - silent
 
 

@@ -17,6 +17,9 @@ from filelock import FileLock, Timeout
 
 from search.errors import StudyError
 
+LOOK_SECONDS = 0.2
+"""`is_held` takes the lock for a moment: so long a driver tries before it is refused."""
+
 _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 
 
@@ -41,7 +44,7 @@ class StudyLock:
             OSError: the file cannot be written.
         """
         try:
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=LOOK_SECONDS, poll_interval=0.02)
         except Timeout:
             holder = self._file.read_text(errors="replace")
             raise StudyError(f"{study} is in use by another running search ({holder})") from None

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from search.errors import ConfigError, StudyError
-from search.secrets import masked, with_password, without_password
+from search.masking import masked
+from search.secrets import with_password, without_password
 
 JOURNAL = "optuna.journal"
 DRIVERS = {"postgresql": "psycopg[binary]", "mysql": "mysqlclient", "mysql+pymysql": "pymysql"}

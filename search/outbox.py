@@ -17,16 +17,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from search.durable import write_whole
+from search.ending import ENDING
 from search.errors import StudyError
 from search.head import StudyHead
+from search.masking import masked
 from search.record import Record
 from search.runs import short
-from search.secrets import masked
 from search.tracking import ANSWER_SECONDS, ENVIRONMENT, End, RunStatus, Study, View, answers
 
 QUIET_SECONDS = 60.0
 """How long `finish` waits without any news: a first sqlite store takes 8 s on two idle cores."""
 LONGEST_PAUSE = 30.0
+ENDING_SECONDS = 10.0
+"""How long `finish` waits in all once SIGTERM has come: a scheduler kills 30 s after it."""
 
 _log = logging.getLogger(__name__)
 
@@ -104,7 +108,7 @@ class Tracker:
     ) -> int:
         """Complete the parent run and wait until all is sent.
 
-        Waits as long as runs go out, and 10 s once they don't.
+        Waits as long as runs go out, and 10 s once they don't, or once the search was told to end.
 
         Args:
             artifacts: files for the parent run; those that do not exist are left out.
@@ -121,7 +125,8 @@ class Tracker:
         while self._thread.is_alive():
             self._thread.join(0.1)
             quiet = time.monotonic() - max(began, self._progress)
-            if quiet > (ANSWER_SECONDS if self._failing else QUIET_SECONDS):
+            late = ENDING.is_set() and time.monotonic() - began > ENDING_SECONDS
+            if late or quiet > (ANSWER_SECONDS if self._failing else QUIET_SECONDS):
                 break
         self._given_up = True
         self._wake.set()
@@ -191,9 +196,7 @@ def _tags(folder: Path, tags: Mapping[str, str]) -> dict[str, str]:
         known: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() else {}
         both = {**known.get("tags", {}), **tags}
         if known != {"tags": both}:
-            part = file.with_name("mlflow.json.part")
-            part.write_text(json.dumps({"tags": both}, indent=1), "utf-8")
-            os.replace(part, file)
+            write_whole(file, json.dumps({"tags": both}, indent=1).encode())
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise StudyError(f"{file} cannot be used: {error}; remove it to send without") from None
     return both

@@ -15,9 +15,10 @@ import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
+from search.ending import ENDING
 from search.errors import StudyError
+from search.masking import masked
 from search.record import Origin, Record
-from search.secrets import masked
 from search.trainable import METRICS
 
 AWAY_SECONDS = 60.0
@@ -118,10 +119,10 @@ def _patiently(call: Callable[[], T]) -> T:
         try:
             return call()
         except StorageInternalError as error:
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or ENDING.is_set():
                 cause = error.__cause__ or error
                 raise StudyError(
                     f"Optuna's storage is away: {masked(str(cause)).partition(chr(10))[0]}; start "
                     "or mend it, then --resume the study"
                 ) from None
-            time.sleep(PAUSE_SECONDS)
+            ENDING.wait(PAUSE_SECONDS)

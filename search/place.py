@@ -11,7 +11,7 @@ from pathlib import Path
 
 from search.errors import ConfigError
 
-_ADDRESS = re.compile(r"(?P<protocol>[a-z][a-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
+_ADDRESS = re.compile(r"(?P<protocol>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]{0,99}")
 
 
@@ -45,19 +45,20 @@ def locate(text: str | Path) -> Place:
     found = _ADDRESS.fullmatch(str(text))
     if found is None:
         return Path(text)
-    if found["protocol"] in ("file", "local"):
+    protocol = found["protocol"].lower()
+    if protocol in ("file", "local"):
         return Path(found["rest"])
     rest = found["rest"].rstrip("/")
     if "@" in rest:
         raise ConfigError(
-            f"{found['protocol']}://***@{rest.rpartition('@')[2]}: leave name and password out of "
+            f"{protocol}://***@{rest.rpartition('@')[2]}: leave name and password out of "
             "the address, which is written into logs; the store's package takes them from the "
             "environment (AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, ...)"
         )
     wrong = [part for part in rest.split("/") if part in ("", ".", "..")]
     if wrong or re.search(r"[\s?*#\[\]\\]|::", rest):
         raise ConfigError(f"{text} is not an address of a folder, such as s3://bucket/runs/study")
-    return Url(f"{found['protocol']}://{rest}")
+    return Url(f"{protocol}://{rest}")
 
 
 def check_name(name: str) -> None:

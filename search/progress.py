@@ -64,7 +64,8 @@ class ProgressDisplay:
             self._best = record
         self._progress.update(self._bar, completed=self._done, status=self._status(""))
         if not self._console.is_terminal:
-            self._console.print(self._line(record), soft_wrap=True, highlight=False)
+            line = self._line(record)  # an error's text may hold what looks like markup
+            self._console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def repeated(self) -> None:
         """A proposal was answered from the records."""
@@ -89,7 +90,7 @@ class ProgressDisplay:
         return (
             f"[{self._done}/{self._total}] {record.label}{split}: {found}"
             f" | {self._repeated} repeated, {self._speed():.0f} tokens/s{left}"
-        ).replace("[", r"\[", 1)
+        )
 
     def _status(self, name: str) -> str:
         best = ""

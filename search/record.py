@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from objectives.types import Score, Split
-from search.errors import StudyError
+from search.errors import RecipeError, StudyError
 from search.place import is_name
 from search.recipe import AnyRecipe, from_dict, to_dict
 
@@ -95,7 +95,8 @@ class Record:
         """The inverse of `to_json`.
 
         Raises:
-            ValueError, TypeError, KeyError: the line is not a record of this schema.
+            ValueError, TypeError, KeyError, AttributeError, RecipeError: the line is not a record
+                of this schema.
         """
         data = json.loads(line)
         schema = data.pop("schema", None) if isinstance(data, dict) else None
@@ -123,7 +124,7 @@ def parse(lines: Iterable[bytes], where: str) -> list[Record]:
         try:
             if line:
                 found.append(Record.from_json(line.decode()))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecipeError) as error:
             raise StudyError(
                 f"{where}/trials.jsonl, line {number} is not a record: {error}"
             ) from None

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -222,7 +223,7 @@ class Records:
             if data is None:
                 raise FileNotFoundError("no such object")
             return unpack_items(data)
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error) as error:
             raise StudyError(f"{self.place}/{record.items} cannot be read: {error}") from None
 
     def discard(self) -> None:

@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from search import lease, lock
-from search.bucket import Bucket
+from search.bucket import FIRST_PAUSE, LONGEST_PAUSE, Bucket
 from search.durable import write_whole
+from search.ending import ENDING
 from search.errors import StudyError
 from search.head import StudyHead, taken
 from search.lease import Lease
@@ -64,6 +67,8 @@ class Remote:
         """
         self.url, self._folder = url, folder
         self._bucket = Bucket(url, OPENING_SECONDS)
+        self._once = Bucket(url, 0.0)
+        self._patience = OPENING_SECONDS
         self._lease: Lease | None = None
         self._sent = 0
         self._shown: dict[str, tuple[int, int]] = {}
@@ -152,30 +157,52 @@ class Remote:
             OSError: the store stayed away; a later call goes on where this one stopped, and tries
                 once only.
         """
-        try:
-            self.publish()
-            for record in trials[self._sent :]:
-                assert self._lease is not None
-                self._lease.check()
-                file = self._folder / record.items
-                if record.items and file.exists():
-                    self._bucket.put(record.items, file.read_bytes())
-                if not self._bucket.put_new(_name(record), record.to_line()):
-                    raise StudyError(
-                        f"{self.url}: another search has recorded trial {record.number}; this one "
-                        f"stops: --resume {self.url} when that one has ended"
-                    )
-                self._sent += 1
-            self._bucket.patience = SENDING_SECONDS
-        except OSError:
-            self._bucket.patience = 0.0
-            raise
+        end, pause = time.time() + self._patience, FIRST_PAUSE
+        while True:
+            try:
+                self._send(trials)
+            except OSError as error:
+                if time.time() + pause > end or ENDING.is_set():
+                    self._patience = 0.0
+                    raise
+                _log.warning("%s; trying again in %.0f s", error, pause)
+            else:
+                self._patience = SENDING_SECONDS
+                return
+            ENDING.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _send(self, trials: Sequence[Record]) -> None:
+        """Try once; whether another has taken over meanwhile is looked at before every write."""
+        self.publish()
+        for record in trials[self._sent :]:
+            file = self._folder / record.items
+            if record.items and file.exists():
+                self._check()
+                self._once.put(record.items, file.read_bytes())
+            self._check()
+            if not self._once.put_new(_name(record), record.to_line()):
+                raise StudyError(
+                    f"{self.url}: another search has recorded trial {record.number}; this one "
+                    f"stops: --resume {self.url} when that one has ended"
+                )
+            self._sent += 1
+
+    def _check(self) -> None:
+        assert self._lease is not None
+        self._lease.check()
 
     def publish(self) -> None:
-        """Write the files beside the records that have changed here."""
+        """Write the files beside the records that have changed here.
+
+        Raises:
+            StudyError: another driver has taken the study over.
+            OSError: the store is away; it is asked once.
+        """
+        self._check()
         for file in sorted(self._folder.iterdir()):
             if _is_shown(file.name) and self._shown.get(file.name) != _state(file):
-                self._bucket.put(file.name, file.read_bytes())
+                self._once.put(file.name, file.read_bytes())
                 self._shown[file.name] = _state(file)
 
     def discard(self) -> None:
@@ -183,11 +210,11 @@ class Remote:
         self._bucket.remove(filter(_is_shown, self._bucket.names()))
 
     def finish(self) -> None:
-        """Send what is left; a store that is away is a warning."""
+        """Send what is left; a store that is away, or another's by now, is a warning."""
         try:
             if self._lease is not None:
                 self.publish()
-        except OSError as error:
+        except (OSError, StudyError) as error:
             _log.warning("%s; --resume %s sends the rest from %s", error, self.url, self._folder)
 
     def release(self, *, remove: bool = False) -> None:
@@ -207,8 +234,8 @@ def studies(place: Place) -> Sequence[Place]:
         StudyError: it cannot be read.
     """
     try:
-        if isinstance(place, Path):
-            return sorted(c for c in place.iterdir() if (c / "study.yaml").is_file())
+        if isinstance(place, Path):  # os.path: a folder that may not be looked into has no study
+            return sorted(c for c in place.iterdir() if os.path.isfile(c / "study.yaml"))
         bucket = Bucket(place, OPENING_SECONDS)
         return [place / n for n in bucket.folders() if bucket.get(f"{n}/study.yaml") is not None]
     except OSError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -77,9 +78,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = parser().parse_intermixed_args(argv)
     try:
-        return _main(arguments)
-    except KeyboardInterrupt:
-        print("stopped before the study began", file=sys.stderr)
+        with _sigterm_as_ctrl_c():
+            return _main(arguments)
+    except KeyboardInterrupt:  # before the study's trials or after them: those have a handler
+        print("stopped", file=sys.stderr)
         return 130
 
 
@@ -119,6 +121,18 @@ def _prepare(arguments: argparse.Namespace) -> Prepared:
     except BaseException:
         opened.drop()
         raise
+
+
+@contextlib.contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from ray.tune.search import Searcher
 
 from objectives.types import Split
 from search.errors import StudyError
+from search.masking import masked
 from search.phase import Phase, Proposal
 from search.recipe import AnyRecipe, from_dict, key, label, to_dict
 from search.record import Origin, Record
@@ -136,14 +137,20 @@ class StudySearcher(Searcher):
         """The next recipe, None to be asked again later, or FINISHED."""
         try:
             return self._suggest(trial_id)
-        except (OSError, StudyError) as error:  # Optuna's journal or database
-            self._stop(self._disk(error) if isinstance(error, OSError) else error)
+        except Exception as error:  # of Optuna's journal or database, or a fault of ours
+            self._stop(self._fault_of(error))
             return str(Searcher.FINISHED)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Record an ended trial, then tell Optuna, then the listeners; one that was lost waits."""
+        try:
+            self._complete(trial_id, result)
+        except Exception as error:  # Tune would go on as if nothing were
+            self._stop(self._fault_of(error))
+
+    def _complete(self, trial_id: str, result: dict[str, Any] | None) -> None:
         running = self._running.pop(trial_id, None)
         if running is None:
             return
@@ -236,13 +243,16 @@ class StudySearcher(Searcher):
                 if proposal is not None:
                     proposal.tell(record)
         except (OSError, StudyError) as error:  # Optuna's; the trial is in the records
-            self._stop(self._disk(error) if isinstance(error, OSError) else error)
-        for listener in self._listeners:
-            listener.ended(record)
+            self._stop(self._fault_of(error))
         if record.state == "failed":
             self._failed(node, record.reason)
         else:
             self._tally.well(node)
+        for listener in self._listeners:
+            try:
+                listener.ended(record)
+            except Exception:  # a display that fails must not cost the trials that follow
+                _log.exception("%s could not be told of %s", type(listener).__name__, record.label)
 
     def _failed(self, node: str | None, reason: str) -> bool:
         """Count a failure; whether the search ends with it."""
@@ -252,13 +262,14 @@ class StudySearcher(Searcher):
             if self._cluster.has_room():
                 _log.warning("%s; the last with: %s", what, reason)
                 return False
+            what += ", and no other has room for an engine"
         elif self._tally.hopeless:
             what = "trials fail wherever they run"
         else:
             return False
         self._stop(
             StudyError(
-                f"{what}, and no other has room for an engine; the last with: {reason}\n"
+                f"{what}; the last with: {reason}\n"
                 f"Mend the cause, then --resume {self._records.place}"
             )
         )
@@ -268,12 +279,18 @@ class StudySearcher(Searcher):
         self.fault = self.fault or fault
         self._cluster.stop()
 
-    def _disk(self, error: OSError) -> StudyError:
+    def _fault_of(self, error: Exception) -> StudyError:
         folder, place = self._records.folder, self._records.place
-        return StudyError(
-            f"the study's log in {folder} cannot be written: {error}; make room, then --resume "
-            f"{place}"
-        )
+        if isinstance(error, StudyError):
+            return error
+        if isinstance(error, OSError):
+            return StudyError(
+                f"the study's log in {folder} cannot be written: {error}; make room, then --resume "
+                f"{place}"
+            )
+        _log.error("the search stops by a fault of its own", exc_info=error)
+        what = masked(f"{type(error).__name__}: {error}")
+        return StudyError(f"the search stopped by a fault of its own: {what}; --resume {place}")
 
     def _next(self) -> Running | None:
         while self._phases:

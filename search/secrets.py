@@ -1,7 +1,7 @@
-"""Passwords and tokens in addresses: never shown, and put back from the environment.
+"""The password in a database's address: not kept, and put back from the environment.
 
-Owns what counts as a secret, and the address of a database in a configuration. Knows nothing of who
-connects to what.
+Owns that address in a configuration. What is a secret in any text is `search.masking`'s; knows
+nothing of who connects to what.
 """
 
 from __future__ import annotations
@@ -14,27 +14,16 @@ from urllib.parse import quote
 from pydantic import AfterValidator, PlainSerializer
 
 from search.errors import ConfigError
+from search.masking import HIDDEN, hide_named
 
-HIDDEN = "***"
 STORAGE_PASSWORD = "OPTUNA_STORAGE_PASSWORD"
 """Environment variable that holds the password of `search.storage` where that says ***."""
-
-_NAMED = re.compile(
-    r"(?i)\b([\w.-]*(?:passw|pwd|token|secret|credential|signature|api_?-?key)[\w.-]*)"
-    r"=[^&\s'\",;)]+"
-)
-
-
-def masked(text: str) -> str:
-    """The text without the users, passwords and tokens that its addresses hold."""
-    text = re.sub(r"//[^/\s:@]*:(?!\d+(?:/|$))[^\s@]*@", f"//{HIDDEN}@", text)  # a / in it, too
-    return _NAMED.sub(rf"\1={HIDDEN}", re.sub(r"//[^/\s]*@", f"//{HIDDEN}@", text))
 
 
 def without_password(url: str) -> str:
     """A database's address with *** for its password, so that it can be kept."""
     url = re.sub(r"(//[^/\s:@]*):[^\s]*@", rf"\1:{HIDDEN}@", url)
-    return _NAMED.sub(rf"\1={HIDDEN}", url)
+    return hide_named(url)
 
 
 def with_password(url: str) -> str:

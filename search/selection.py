@@ -196,12 +196,10 @@ def _folder(runs: Sequence[SentRun]) -> Path | None:
             continue
         folder = Path(run.tags["items"]).parent.parent
         try:
-            known = json.loads((folder / "mlflow.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            head = Records.read(folder).head()
+        except SearchError:
             return None
-        there = (folder / "study.yaml").is_file()
-        same = isinstance(known, dict) and known.get("id") == run.tags["study_id"]
-        return folder if there and same else None
+        return folder if head.id == run.tags["study_id"] else None
     return None
 
 

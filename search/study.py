@@ -18,14 +18,15 @@ from typing import Any
 import ray
 from ray import tune
 
+from search.ending import ENDING
 from search.errors import ConfigError, StudyError
+from search.masking import masked
 from search.optuna_study import phase
 from search.recipe import AnyRecipe
 from search.records import Records
 from search.rivals import RivalSpace
 from search.schedule import Schedule
 from search.searcher import Listener, StudySearcher
-from search.secrets import masked
 from search.space import Space
 from search.trainable import Job, MergeTrial
 from search.waiting import Waiting
@@ -145,8 +146,10 @@ def _listen(watch: Watch) -> None:
     def stop(number: int, frame: object) -> None:
         if watch.stopping:
             os._exit(128 + number)  # Ray's processes and the engines end with this one
+        ENDING.set()
         watch.stop()
 
+    ENDING.clear()
     for number in SIGNALS:
         signal.signal(number, stop)
 

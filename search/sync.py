@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 
 from search import choose
 from search.errors import SearchError
+from search.masking import masked
 from search.outbox import Tracker
 from search.place import locate
 from search.records import Records
 from search.runs import default_uri, experiment_name
-from search.secrets import masked
 
 ARTIFACTS = ("report.md", "report.tsv", "pareto.png", "landscape.png", "study.yaml")
 """Files of a study's folder that its parent run shows, where they exist."""

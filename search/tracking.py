@@ -28,10 +28,10 @@ from urllib.parse import urlsplit, urlunsplit
 from urllib.request import urlopen
 
 from search.errors import StudyError
+from search.masking import masked
 from search.recipe import to_dict
 from search.record import Record
 from search.runs import flatten, is_server, metrics_of, params_of, short
-from search.secrets import masked
 
 ANSWER_SECONDS = 10.0
 """How long `start` waits for a server, and `finish` for one that has stopped taking runs."""
@@ -131,18 +131,24 @@ class View:
         return bool(found)
 
     def open(self) -> None:
-        """Find or make the experiment and the parent run; list the children that exist."""
+        """Find or make the experiment and the parent run; list the children that exist.
+
+        A run whose making the server did after it was no longer waited for has a twin: one stays.
+        """
         self._experiment = self._find_experiment()
         self._parent, self._children = "", {}
         parent = None
         for run in _runs_of(self._client, self._experiment, self._study.id):
             tags = run.data.tags
             if "mlflow.parentRunId" not in tags:
+                if parent is not None:
+                    self._client.delete_run(run.info.run_id)
                 parent = parent or run
             else:
                 ended = run.info.status != "RUNNING"
                 child = Child(run.info.run_id, int(tags["number"]), ended)
-                self._children.setdefault(tags["trial"], child)
+                if self._children.setdefault(tags["trial"], child) is not child:
+                    self._client.delete_run(run.info.run_id)  # its answer came too late
         study = self._study
         tags = {
             **study.tags,

@@ -27,7 +27,7 @@ from search.recipe import AnyRecipe, Recipe, Single, key, label, to_dict
 from search.record import Record
 from search.records import Records, StudyHead
 from search.runs import default_uri
-from search.selection import read_recipe
+from search.selection import open_run, read_recipe
 
 L = 4
 BEST = Recipe(0, 1, 1, 1, 1, 0, 0.5, 0.5)
@@ -193,6 +193,8 @@ def test_an_mlflow_run(
     try:
         assert export.main([*common, "--out", str(tmp_path / "out")]) == 0
         verified = [*common, "--verify", "--out", str(tmp_path / "verified")]
+        found, _ = open_run(uri, ids[run])
+        assert (found.config is not None) == (found.records is not None) == reachable
         if not reachable:
             assert export.main(verified) == 2
     finally:

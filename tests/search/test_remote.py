@@ -17,7 +17,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from search import bucket, config, lease, remote
+from search import config, lease, remote
 from search.bucket import Bucket
 from search.confusion import main as show_confusion
 from search.errors import StudyError
@@ -310,8 +310,8 @@ def test_store_that_comes_back_in_time(
 ) -> None:
     records = Records.create(runs / "s", HEAD)
     assert records._remote is not None
-    records._remote._bucket.patience = 60
-    monkeypatch.setattr(bucket, "FIRST_PAUSE", 0.01)
+    records._remote._patience = 60
+    monkeypatch.setattr(remote, "FIRST_PAUSE", 0.01)
     files = records._remote._bucket._fs
     real, faults = files.pipe_file, [TimeoutError("slow"), ConnectionError("gone")]
 
@@ -323,7 +323,42 @@ def test_store_that_comes_back_in_time(
     monkeypatch.setattr(files, "pipe_file", pipe_file)
     records.append(record("a"))
     assert len(Records.read(runs / "s").trials) == 1
-    assert "(ConnectionError: gone); trying again in" in caplog.text
+    assert "(ConnectionError: gone)" in caplog.text and "trying again in" in caplog.text
+
+
+def test_who_was_cut_off_writes_nothing_once_another_has_taken_over(
+    runs: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off in the middle of sending; when the store is back, all is another's."""
+    cut_off = Records.create(runs / "s", HEAD)
+    cut_off.append(record("a"))
+    assert cut_off._remote is not None and cut_off._remote._lease is not None
+    cut_off._remote._patience = 60
+    monkeypatch.setattr(remote, "FIRST_PAUSE", 0.01)
+    claim, files = cut_off._remote._lease, cut_off._remote._bucket._fs
+    real, others = files.pipe_file, []
+
+    def pipe_file(*arguments: Any, **options: Any) -> Any:
+        if others:
+            return real(*arguments, **options)
+        others.append(None)
+        claim._renewed = 0.0
+        monkeypatch.setattr(lease, "SILENCE_SECONDS", -1.0)
+        elsewhere(tmp_path, monkeypatch)
+        others[0] = Records.open(runs / "s")
+        others[0].append(record("c"))
+        (others[0].folder / "report.md").write_text("whole")
+        others[0].close()
+        raise ConnectionError("cut off")
+
+    monkeypatch.setattr(files, "pipe_file", pipe_file)
+    with pytest.raises(StudyError, match="has been taken over by another search"):
+        cut_off.append(record("b"))
+    (cut_off.folder / "report.md").write_text("half")
+    cut_off.close()
+    assert [r.key for r in Records.read(runs / "s").trials] == ["a", "c"]
+    assert isinstance(runs, Url)
+    assert Bucket(runs / "s", 0).get("report.md") == b"whole"
 
 
 def test_hostile_object_names(runs: Place) -> None:

@@ -320,6 +320,36 @@ def test_failures_in_a_row_stop_the_search(tmp_path: Path) -> None:
     assert not bench.searcher.finished
 
 
+def test_a_listener_that_fails_costs_nobody_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Failures are counted all the same; Tune would swallow the error."""
+    bench = Bench(tmp_path / "s", trials=50)
+
+    def fail(record: Record) -> None:
+        raise RuntimeError("no terminal")
+
+    monkeypatch.setattr(bench.log, "ended", fail)
+    bench.run(lambda recipe: Outcome("failed", "no memory"))
+    assert len(bench.records.trials) == FAILURES and "no memory" in str(bench.searcher.fault)
+    assert "no terminal" in caplog.text
+
+
+@pytest.mark.parametrize("where", ["propose", "append"])
+def test_a_fault_of_our_own_stops_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    bench = Bench(tmp_path / "s", trials=5)
+
+    def fail(*arguments: object) -> None:
+        raise KeyError("odd")
+
+    monkeypatch.setattr(Phase if where == "propose" else Records, where, fail)
+    bench.run()
+    assert "KeyError: 'odd'" in str(bench.searcher.fault) and bench.nodes.stopping
+    assert "--resume" in str(bench.searcher.fault) and not bench.searcher.finished
+
+
 def test_what_was_handed_out_before_costs_nothing(tmp_path: Path) -> None:
     """Trials that wait for an engine may still come to a node that has been left out meanwhile."""
     bench = Bench(tmp_path / "s", engines=None, nodes=Nodes("bad", "good"))

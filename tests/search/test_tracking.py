@@ -21,12 +21,12 @@ import pytest
 from objectives.types import Score, Split
 from search import outbox, sync
 from search.errors import StudyError
+from search.masking import masked
 from search.outbox import Tracker
 from search.recipe import Recipe, key, label
 from search.record import Record, State
 from search.records import Records, StudyHead
 from search.runs import default_uri, experiment_name, flatten, metrics_of
-from search.secrets import masked
 from search.tracking import answers
 from tests.mlflow_server import MlflowServer
 
