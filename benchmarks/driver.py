@@ -37,6 +37,7 @@ class AllWell:
 
     stopping = False
     without: tuple[str, ...] = ()
+    gone = 0
 
     def __init__(self, engines: int) -> None:
         self._engines = engines
@@ -45,7 +46,7 @@ class AllWell:
         """As many as there are engines."""
         return self._engines
 
-    def left(self, trial_id: str) -> Left:
+    def left(self, trial_id: str, told: bool) -> Left:
         """Every trial ran on the same node."""
         return Left("node")
 

@@ -6,7 +6,35 @@ up then: the records are on disk, and a scheduler kills after 30 s.
 
 from __future__ import annotations
 
-import threading
+import time
 
-ENDING = threading.Event()
-"""`wait` on it in place of `time.sleep`; the next search of this process clears it."""
+LOOK_SECONDS = 0.1
+
+
+class Ending:
+    """A flag; setting it takes no lock, which a signal's handler could wait for without end."""
+
+    def __init__(self) -> None:
+        """Begin as not told."""
+        self._told = False
+
+    def set(self) -> None:
+        """Tell it."""
+        self._told = True
+
+    def clear(self) -> None:
+        """A search begins."""
+        self._told = False
+
+    def is_set(self) -> bool:
+        """Whether it was told."""
+        return self._told
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, but not on."""
+        end = time.monotonic() + seconds
+        while not self._told and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, LOOK_SECONDS))
+
+
+ENDING = Ending()

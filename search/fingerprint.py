@@ -18,6 +18,7 @@ from objectives.types import Objective
 from search.checkpoint import Checkpoint
 from search.errors import StudyError
 from search.family import FittedFamily, is_remote
+from search.lora import adapter_files, is_adapter
 
 BLOCK = 4096
 """Bytes read at the beginning, the middle and the end of each tensor."""
@@ -69,13 +70,17 @@ def take(
 
 
 def _of_source(family: FittedFamily, name: str) -> str:
-    """A model that is not fetched here is told by its place and state, an adapter by its origin."""
-    place, checkpoint = family.locations[name], family.sources[name]
+    """The same whether or not models from elsewhere are fetched to this machine.
+
+    A model from elsewhere is told by its place and state, an adapter by its files and its base.
+    """
+    place = family.locations[name]
     if is_remote(place):
         return _short([place.encode()])
-    if checkpoint.derived is not None:
-        return _short([checkpoint.derived.origin.encode()])
-    return of_checkpoint(checkpoint)
+    if is_adapter(Path(place)):
+        own = (hashlib.sha256(file.read_bytes()).digest() for file in adapter_files(Path(place)))
+        return _short([*own, _of_source(family, "base").encode()])
+    return of_checkpoint(family.sources[name])
 
 
 def of_checkpoint(checkpoint: Checkpoint) -> str:

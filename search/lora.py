@@ -52,6 +52,11 @@ def is_adapter(folder: Path) -> bool:
     return (folder / _CONFIG).is_file() and not any(file.is_file() for file in whole)
 
 
+def adapter_files(folder: Path) -> tuple[Path, ...]:
+    """The files that make an adapter what it is."""
+    return folder / _CONFIG, folder / _WEIGHTS
+
+
 def open_adapter(folder: Path, base: Checkpoint | None) -> Checkpoint:
     """The expert that an adapter makes of its base; headers only, nothing is merged yet.
 

@@ -96,7 +96,7 @@ def align(
         records: the study's folder.
         first: what is proposed before anything else.
     """
-    ended = records.ended("search")
+    ended = records.settled("search")
     known: dict[TrialState, set[str]] = {state: set() for state in TrialState}
     again: list[Point] = []
     for trial in study.get_trials(deepcopy=False):

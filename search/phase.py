@@ -19,6 +19,7 @@ from search.ending import ENDING
 from search.errors import StudyError
 from search.masking import masked
 from search.record import Origin, Record
+from search.space import BASELINE
 from search.trainable import METRICS
 
 AWAY_SECONDS = 60.0
@@ -69,6 +70,12 @@ class Phase:
     def first(self, point: dict[str, Any]) -> None:
         """Propose these parameters next; raises as `propose` does."""
         _patiently(lambda: self.study.enqueue_trial(point))
+
+    def owes_baseline(self) -> bool:
+        """Whether a recipe waits that costs nothing of the budget, as after a crash."""
+        states = (TrialState.WAITING,)
+        waiting = _patiently(lambda: self.study.get_trials(deepcopy=False, states=states))
+        return any(BASELINE in trial.user_attrs for trial in waiting)
 
     def _ask(self) -> tuple[optuna.Trial, dict[str, Any]]:
         trial = self.study.ask()

@@ -16,6 +16,7 @@ of Ray, Optuna, MLflow or of what the scores mean.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import tempfile
 import zlib
 from dataclasses import replace
@@ -31,6 +32,7 @@ from search.items import unpack_items
 from search.lock import StudyLock
 from search.place import Place, Url, check_name
 from search.record import Record, next_number, parse
+from search.retries import FAILURES
 
 
 class Records:
@@ -206,6 +208,15 @@ class Records:
     def ended(self, split: Split) -> dict[str, Record]:
         """Canonical key -> the trial that ended on these items."""
         return {record.key: record for record in self.trials if record.split == split}
+
+    def settled(self, split: Split) -> dict[str, Record]:
+        """The same without those that are tried again: failed with all others at the very end.
+
+        That many failures in a row ended the last search, and its cause has been mended since.
+        """
+        tail = list(itertools.takewhile(lambda r: r.state == "failed", reversed(self.trials)))
+        again = {(r.key, r.split) for r in tail} if len(tail) >= FAILURES else set()
+        return {k: r for k, r in self.ended(split).items() if (k, split) not in again}
 
     def items(self, record: Record) -> list[dict[str, Any]]:
         """Per-item answers of a trial, as `search.items.unpack_items` gives them; empty if none.

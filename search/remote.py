@@ -127,9 +127,10 @@ class Remote:
                 write_whole(self._folder / name, data)
                 self._shown[name] = _state(self._folder / name)
         found = parse(self.lines(), str(self.url))
-        there = {(record.key, record.split) for record in found}
+        there = {(record.key, record.split): record.state for record in found}
         for record in own:
-            if (record.key, record.split) not in there:
+            state = there.get((record.key, record.split))
+            if state is None or (state == "failed" != record.state):  # tried again since
                 found.append(replace(record, number=next_number(found)))
         return found
 

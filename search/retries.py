@@ -68,6 +68,10 @@ class Tally:
         self._on[node] += 1
         return self._on[node] == FAILURES
 
+    def explained(self) -> None:
+        """A node was left out: its failures say nothing of the others."""
+        self._in_all = max(0, self._in_all - FAILURES)
+
     @property
     def hopeless(self) -> bool:
         """Whether failures do not end, wherever trials run."""

@@ -57,12 +57,13 @@ class Cluster(Protocol):
 
     stopping: bool
     without: tuple[str, ...]
+    gone: int
 
     def most(self) -> int:
         """How many trials may be handed out at a time."""
 
-    def left(self, trial_id: str) -> Left:
-        """What is known of a trial that ended or lost its engine; asked once for each."""
+    def left(self, trial_id: str, told: bool) -> Left:
+        """What is known of a trial that ended, or lost its engine untold; asked once for each."""
 
     def dead(self) -> set[str]:
         """Ids of the nodes that were lost."""
@@ -82,7 +83,7 @@ class Running:
     """A trial that has not ended; the final table's trials were proposed by nobody.
 
     `losses` names the node of each engine that died under it; None where it had not begun. It was
-    told to keep off the nodes `without`.
+    told to keep off the nodes `without`, when `gone` nodes had been lost.
     """
 
     recipe: AnyRecipe
@@ -92,6 +93,7 @@ class Running:
     proposal: Proposal | None
     losses: tuple[str | None, ...] = ()
     without: tuple[str, ...] = ()
+    gone: int = 0
 
 
 class StudySearcher(Searcher):
@@ -126,7 +128,7 @@ class StudySearcher(Searcher):
         self._held: dict[str, list[Proposal]] = {}
         self._queue: list[AnyRecipe] | None = None
         self._seen = self._phases[0].space.seen
-        self._ended = records.ended("search")
+        self._ended = records.settled("search")
         self._proposed = Counter(record.origin for record in records.trials)
         self._tally = Tally()
         self.finished = False
@@ -154,8 +156,8 @@ class StudySearcher(Searcher):
         running = self._running.pop(trial_id, None)
         if running is None:
             return
-        left = self._cluster.left(trial_id)
         outcome: Outcome | None = (result or {}).pop("outcome", None)
+        left = self._cluster.left(trial_id, outcome is not None)
         if outcome is None and left.limit is not None:
             reason = f"it took longer than {left.limit:.0f} s (search.trial_timeout) and was ended"
             outcome = Outcome("failed", reason)
@@ -169,6 +171,9 @@ class StudySearcher(Searcher):
         if self._cluster.stopping:
             return  # it was killed in order
         running = replace(running, losses=(*running.losses, left.node))
+        if left.node is None and len(self._cluster.dead()) > running.gone:
+            self._again.append(running)  # its engine was starting on a node that is gone
+            return
         if left.node is None and self._failed(None, "the engine's process did not start"):
             return
         if len([node for node in running.losses if node is not None]) < ENGINES:
@@ -202,7 +207,8 @@ class StudySearcher(Searcher):
                 return None
             self.finished = True
             return str(Searcher.FINISHED)
-        self._running[trial_id] = replace(running, without=self._cluster.without)
+        without, gone = self._cluster.without, self._cluster.gone
+        self._running[trial_id] = replace(running, without=without, gone=gone)
         if not running.losses:
             name = label(running.recipe, self._lang, self._n_layers)
             for listener in self._listeners:
@@ -260,6 +266,7 @@ class StudySearcher(Searcher):
             self._cluster.leave_out(node)
             what = f"{FAILURES} trials failed in a row on node {node[:8]}: it is not used further"
             if self._cluster.has_room():
+                self._tally.explained()
                 _log.warning("%s; the last with: %s", what, reason)
                 return False
             what += ", and no other has room for an engine"
@@ -295,7 +302,7 @@ class StudySearcher(Searcher):
     def _next(self) -> Running | None:
         while self._phases:
             phase = self._phases[0]
-            if self._proposed[phase.origin] < phase.trials:
+            if self._proposed[phase.origin] < phase.trials or phase.owes_baseline():
                 found = self._propose(phase)
                 if found is not None:
                     self._proposed[found.origin] += 1
@@ -304,7 +311,7 @@ class StudySearcher(Searcher):
         if self._queue is None and (self._running or self._lost):
             return None  # the choice needs every search trial's end
         if self._queue is None:
-            done = self._records.ended("held_out")
+            done = self._records.settled("held_out")
             self._queue = [r for r in self._final() if key(r, self._n_layers) not in done]
         if not self._queue:
             return None

@@ -20,6 +20,7 @@ from ray import tune
 
 from search.ending import ENDING
 from search.errors import ConfigError, StudyError
+from search.family import is_remote
 from search.masking import masked
 from search.optuna_study import phase
 from search.recipe import AnyRecipe
@@ -71,7 +72,7 @@ def run_study(
             continue
         rival = RivalSpace(method, space.lang, space.n_layers, space.pairs, space.seen)
         phases.append(phase(schedule, method, trials, rival, records, ()))
-    watch = Watch(schedule)
+    watch = Watch(schedule, fetches=any(map(is_remote, job.sources.values())))
     searcher = StudySearcher(
         phases=phases,
         lang=space.lang,
@@ -146,8 +147,8 @@ def _listen(watch: Watch) -> None:
     def stop(number: int, frame: object) -> None:
         if watch.stopping:
             os._exit(128 + number)  # Ray's processes and the engines end with this one
-        ENDING.set()
         watch.stop()
+        ENDING.set()
 
     ENDING.clear()
     for number in SIGNALS:

@@ -8,10 +8,12 @@ as one plain result.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -28,14 +30,17 @@ from objectives.types import (
     Split,
 )
 from search.engine import Engine, EngineOptions, Materialised, NonFinite
-from search.errors import CheckpointError, EngineError
+from search.errors import CheckpointError
 from search.family import FittedFamily, fit
 from search.items import pack_items
+from search.masking import masked
 from search.node_files import here
 from search.plan import Plan, plan
 from search.recipe import AnyRecipe, from_dict
 from search.record import State
 from search.retries import ENGINES
+
+_log = logging.getLogger(__name__)
 
 METRICS = ("accuracy", "lcpr")
 """The two objectives, in Optuna's order; both are maximised."""
@@ -100,7 +105,7 @@ class Outcome:
     attempts: int = 1
     host: str = ""
     note: str = ""
-    items: bytes = b""
+    items: bytes = field(default=b"", repr=False)  # Tune formats results that it never prints
 
 
 class TrialRunner:
@@ -123,14 +128,14 @@ class TrialRunner:
         for attempt in range(1, ENGINES + 1):
             try:
                 outcome = self._attempt(recipe, split)
-            except EngineError as error:
-                causes.append(f"{type(error).__name__}: {error}")
-                self.close()
-                continue
             except CheckpointError as error:  # this node lacks an expert: no engine helps
                 total = time.perf_counter() - start
                 reason = f"node {socket.gethostname()}: {error}\n{EVERY_NODE}"
                 return Outcome("failed", reason, seconds={"total": total}, host=host)
+            except Exception as error:  # EngineError, or whatever a library may raise in it
+                causes.append(f"{type(error).__name__}: {masked(str(error))}")
+                self.close()
+                continue
             seconds = {**outcome.seconds, "total": time.perf_counter() - start}
             return replace(outcome, seconds=seconds, attempts=attempt, host=host)
         reason = " / then on a new engine: ".join(causes)
@@ -141,7 +146,15 @@ class TrialRunner:
         """Stop the engine."""
         engine, self._engine = self._engine, None
         if engine is not None:
-            engine.close()
+            try:
+                engine.close()
+            except Exception:  # one that is broken; its processes end with the actor
+                _log.exception("an engine could not be stopped")
+
+    def fetch(self) -> None:
+        """Have the experts on this node; what is wrong with them is the trial's to tell."""
+        with suppress(CheckpointError):
+            self._experts()
 
     def _attempt(self, recipe: AnyRecipe, split: Split) -> Outcome:
         family, engine = self._ready()
@@ -167,13 +180,17 @@ class TrialRunner:
         return replace(outcome, seconds=seconds, written=done.bytes, layers=done.layers)
 
     def _ready(self) -> tuple[FittedFamily, LiveEngine]:
+        family = self._experts()
+        if self._engine is None:
+            self._engine = self._job.engine(family, self._job.options)
+        return family, self._engine
+
+    def _experts(self) -> FittedFamily:
         if self._family is None:  # the engine looks for NaN in what it merges
             job = self._job
             found = {name: here(place, job.driver_folder) for name, place in job.sources.items()}
             self._family = fit(found, check_finite=False, allow_bin=job.allow_bin)
-        if self._engine is None:
-            self._engine = self._job.engine(self._family, self._job.options)
-        return self._family, self._engine
+        return self._family
 
 
 def _gather(found: Sequence[Evaluation], answers: Sequence[Completion]) -> Outcome:
@@ -217,6 +234,10 @@ class MergeTrial(tune.Trainable):
     def node(self) -> str:
         """Id of the node that the engine is on."""
         return str(ray.get_runtime_context().get_node_id())
+
+    def fetch(self) -> None:
+        """Return when the experts are on the engine's node; the watchdog starts to count then."""
+        self._runner.fetch()
 
     def step(self) -> dict[str, Any]:
         """Run the whole trial; an exception here would cost the actor and its engine."""

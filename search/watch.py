@@ -45,12 +45,14 @@ class Working:
     Attributes:
         actor: the engine's actor.
         node: reference to the id of its node.
-        began: clock in seconds.
+        fetch: reference that is ready when its node has the experts; None once that is seen.
+        began: clock in seconds, from when the node had the experts.
         limit: the seconds that it had when the watchdog ended it; None while it may go on.
     """
 
     actor: Any
     node: Any
+    fetch: Any = None
     began: float = field(default_factory=time.monotonic)
     limit: float | None = None
 
@@ -60,13 +62,20 @@ class Watch(tune.Callback, tune.Stopper):
 
     Attributes:
         without: ids of the nodes that new trials keep off.
+        gone: how many nodes had been lost when it last looked.
         stopping: whether everything is to end at once.
         fault: why nothing could run any more.
     """
 
-    def __init__(self, schedule: Schedule) -> None:
-        """Watch the trials of a study that runs by this schedule."""
+    def __init__(self, schedule: Schedule, *, fetches: bool = False) -> None:
+        """Watch the trials of a study that runs by this schedule.
+
+        Args:
+            schedule: how the study runs.
+            fetches: whether nodes fetch the experts, which may take longer than any trial.
+        """
         self._schedule = schedule
+        self._fetches = fetches
         self._working: dict[str, Working] = {}
         self._seconds: deque[float] = deque(maxlen=MEMORY)
         self._looked = float("-inf")
@@ -74,11 +83,12 @@ class Watch(tune.Callback, tune.Stopper):
         self._places = 0
         self._grows = bool(schedule.address or "RAY_ADDRESS" in os.environ)
         self.without: tuple[str, ...] = ()
+        self.gone = 0
         self.stopping = False
         self.fault: StudyError | None = None
 
-    def left(self, trial_id: str) -> Left:
-        """What is known of a trial that ended or lost its actor."""
+    def left(self, trial_id: str, told: bool) -> Left:
+        """What is known of a trial that ended, or lost its actor untold."""
         working = self._working.pop(trial_id, None)
         if working is None:
             return Left(None)
@@ -86,7 +96,7 @@ class Watch(tune.Callback, tune.Stopper):
         with suppress(ray.exceptions.RayError):
             if ray.wait([working.node], timeout=0)[0]:
                 node = ray.get(working.node)
-        if working.limit is None:
+        if told:
             self._seconds.append(time.monotonic() - working.began)
         return Left(node, working.limit)
 
@@ -133,7 +143,8 @@ class Watch(tune.Callback, tune.Stopper):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune hands a trial to an actor; it answers where it is before it starts to work."""
         actor = trial.temporary_state.ray_actor
-        self._working[trial.trial_id] = Working(actor, actor.node.remote())
+        fetch = actor.fetch.remote() if self._fetches else None
+        self._working[trial.trial_id] = Working(actor, actor.node.remote(), fetch)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune would keep every trial with its answers until the end of the study."""
@@ -152,8 +163,13 @@ class Watch(tune.Callback, tune.Stopper):
             return
         self._looked = now
         self._places = self.places()
+        self.gone = len(self.dead())
         limit = self.limit()
         for working in self._working.values():
+            if working.fetch is not None:
+                if not ray.wait([working.fetch], timeout=0)[0]:
+                    continue  # downloads have limits of their own
+                working.fetch, working.began = None, now
             if working.limit is None and now - working.began > limit:
                 working.limit = limit
                 ray.kill(working.actor)  # also when it hangs in C++; its children end with it

@@ -314,6 +314,21 @@ def test_a_database_that_cannot_be_used(tmp_path: Path) -> None:
         open_storage(f"sqlite:///{tmp_path}/no/such/folder/x.db", tmp_path)
 
 
+def test_a_baseline_under_way_is_scored_after_a_crash_though_the_budget_is_used_up(
+    tmp_path: Path,
+) -> None:
+    first = Study(tmp_path / "s", engines=2, trials=3, rivals={})
+    _, slow, _ = first.ask() or pytest.fail("nothing proposed")
+    first.end(len(BASELINES) - 1 + 3)
+    assert first.ask() is None
+    first.records.close()
+    second = Study(tmp_path / "s", engines=2, trials=3, rivals={})
+    second.run()
+    assert second.searcher.finished
+    assert key(slow, L) in second.records.ended("search")
+    assert sum(r.origin == "search" for r in second.records.trials) == 3
+
+
 def test_a_long_study_is_not_looked_through_for_every_proposal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +10,14 @@ from ray.tune.experiment import Trial
 
 from search.schedule import Schedule
 from search.waiting import Waiting
-from search.watch import FLOOR_SECONDS, LONG, Watch, Working, placement
+from search.watch import (
+    FLOOR_SECONDS,
+    LONG,
+    PATIENCE_SECONDS,
+    Watch,
+    Working,
+    placement,
+)
 
 
 def watch(
@@ -62,7 +70,43 @@ def test_new_trials_keep_off_nodes_that_are_left_out() -> None:
 
 
 def test_nothing_is_known_of_a_trial_that_never_began() -> None:
-    assert watch().left("x").node is None
+    assert watch().left("x", True).node is None
+
+
+def test_the_clock_starts_when_the_experts_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node may take an hour to fetch them, while its other engines wait."""
+    found, killed, ready = watch(trial_timeout=5.0), list[object](), list[object]()
+    monkeypatch.setattr("search.watch.resources", lambda without=(): [{"CPU": 4.0}])
+    monkeypatch.setattr(found, "dead", lambda: set())
+    monkeypatch.setattr("ray.kill", killed.append)
+    monkeypatch.setattr("ray.wait", lambda refs, timeout: ([r for r in refs if r in ready], []))
+    long_ago = time.monotonic() - 4000
+    found._working = {
+        "fetching": Working("a", None, "reference", long_ago),
+        "working": Working("b", None, None, long_ago),
+    }
+    found.on_step_begin(0, [])
+    assert killed == ["b"]
+    ready.append("reference")
+    found._looked = 0.0
+    found.on_step_begin(0, [])
+    assert killed == ["b"] and found._working["fetching"].fetch is None
+    found._working["fetching"].began -= 10
+    found._looked = 0.0
+    found.on_step_begin(0, [])
+    assert killed == ["b", "a"]
+
+
+def test_a_search_that_no_node_has_room_for_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = watch()
+    monkeypatch.setattr("search.watch.resources", lambda without=(): [])
+    monkeypatch.setattr(found, "dead", lambda: set())
+    found.on_step_begin(0, [])
+    assert not found.stopping
+    found._busy -= PATIENCE_SECONDS + 1
+    found._looked = 0.0
+    found.on_step_begin(0, [])
+    assert found.stopping and "no node has had room for an engine for 1800 s" in str(found.fault)
 
 
 def test_places_are_engines_that_whole_nodes_have_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
