@@ -24,7 +24,7 @@ from search.prepare import Prepared, versions
 from search.progress import ProgressDisplay
 from search.recipe import AnyRecipe, Recipe, key
 from search.record import Record
-from search.runs import experiment_name, is_server
+from search.runs import default_uri, experiment_name, is_server
 from search.schedule import Schedule
 from search.space import baselines
 from search.store import describe
@@ -198,11 +198,14 @@ def _say_where(prepared: Prepared, console: Console, finished: bool, unsent: int
     folder, place = prepared.records.folder, prepared.records.place
     uri = masked(prepared.uri)
     lines = [f"records: {folder}/trials.jsonl, per-item answers: {folder}/items, table: report.md"]
+    server = (
+        f" --tracking-uri {uri}" if prepared.uri != default_uri(folder.resolve().parent) else ""
+    )
     if unsent:
-        lines.append(f"MLflow lacks {unsent} runs: python -m search.sync {place}")
+        lines.append(f"MLflow lacks {unsent} runs: python -m search.sync {place}{server}")
     ui = uri if is_server(uri) else f"mlflow ui --backend-store-uri {uri}"
     lines.append(f"compare the runs: {ui}")
     if not finished:
-        lines.append(f"not finished; go on with: python -m search.run --resume {place}")
+        lines.append(f"not finished; go on with: python -m search.run --resume {place}{server}")
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)

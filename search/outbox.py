@@ -23,12 +23,13 @@ from search.errors import StudyError
 from search.head import StudyHead
 from search.masking import masked
 from search.record import Record
-from search.runs import short
+from search.runs import default_uri, short
 from search.tracking import ANSWER_SECONDS, ENVIRONMENT, End, RunStatus, Study, View, answers
 
 QUIET_SECONDS = 60.0
 """How long `finish` waits without any news: a first sqlite store takes 8 s on two idle cores."""
 LONGEST_PAUSE = 30.0
+FILE = "mlflow.json"
 ENDING_SECONDS = 10.0
 """How long `finish` waits in all once SIGTERM has come: a scheduler kills 30 s after it."""
 
@@ -60,7 +61,7 @@ class Tracker:
             head: the study's id, the parent run's name, and its configuration, which becomes params
                 with dotted names.
             tags: versions, host, commit, ...; added to those that earlier drivers gave.
-            folder: the study's folder. mlflow.json there keeps the tags.
+            folder: the study's folder. mlflow.json there keeps the tags and the address.
             rebuild: delete the study's runs first.
 
         Raises:
@@ -68,7 +69,7 @@ class Tracker:
         """
         self._uri = uri
         folder = folder.resolve()
-        known_tags = _tags(folder, tags)
+        known_tags = _tags(folder, uri, tags)
         self._study = Study(uri, experiment, head.name, head.id, head.config, known_tags, folder)
         self._rebuild = rebuild
         self._outbox: deque[Record] = deque()
@@ -189,14 +190,40 @@ class Tracker:
         self._failing = True
 
 
-def _tags(folder: Path, tags: Mapping[str, str]) -> dict[str, str]:
-    """The study's tags in mlflow.json, brought up to date."""
-    file = folder / "mlflow.json"
+def address(folder: Path, given: str | None = None) -> str:
+    """Where a study is sent: as given, as MLFLOW_TRACKING_URI says, as before, or beside it.
+
+    Args:
+        folder: the study's.
+        given: a tracking URI on the command line.
+
+    Raises:
+        StudyError: mlflow.json cannot be read.
+    """
+    named = given or os.environ.get("MLFLOW_TRACKING_URI") or _known(folder).get("uri")
+    return str(named or default_uri(folder.resolve().parent))
+
+
+def _known(folder: Path) -> dict[str, Any]:
+    file = folder / FILE
     try:
-        known: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() else {}
-        both = {**known.get("tags", {}), **tags}
-        if known != {"tags": both}:
-            write_whole(file, json.dumps({"tags": both}, indent=1).encode())
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+        known = json.loads(file.read_text("utf-8")) if file.exists() else {}
+        if not (isinstance(known, dict) and isinstance(known.get("tags", {}), dict)):
+            raise ValueError("it does not hold a study's tags")
+    except (OSError, ValueError) as error:
         raise StudyError(f"{file} cannot be used: {error}; remove it to send without") from None
-    return both
+    return known
+
+
+def _tags(folder: Path, uri: str, tags: Mapping[str, str]) -> dict[str, str]:
+    """The study's tags in mlflow.json, brought up to date; an address with a password stays out."""
+    known = _known(folder)
+    new: dict[str, Any] = {"tags": {**known.get("tags", {}), **tags}}
+    if uri != default_uri(folder.parent) and masked(uri) == uri:
+        new["uri"] = uri
+    if known != new:
+        try:
+            write_whole(folder / FILE, json.dumps(new, indent=1).encode())
+        except OSError as error:
+            raise StudyError(f"{folder / FILE} cannot be written: {error}") from None
+    return dict(new["tags"])

@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--import", dest="source", metavar="STUDY", help="propose this study's best recipes first"
     )
-    p.add_argument("--tracking-uri", help="MLflow server (MLFLOW_TRACKING_URI, or <out>/mlflow.db)")
+    p.add_argument("--tracking-uri", help="MLflow (MLFLOW_TRACKING_URI, else <out>/mlflow.db)")
     p.add_argument("--mgsm-dir", type=Path, help="folder of MGSM files (objective.mgsm.data_dir)")
     p.add_argument("--lcb-dir", type=Path, help="folder of LCB prompts (objective.lcpr.data_dir)")
     p.add_argument("--lid", type=Path, help="fastText model that tells languages (objective.lid)")
@@ -111,12 +111,13 @@ def _main(arguments: argparse.Namespace) -> int:
 
 def _prepare(arguments: argparse.Namespace) -> Prepared:
     from search.opening import settle
+    from search.outbox import address
     from search.prepare import prepare
 
     opened = _open(arguments)
     try:
         records = opened.records
-        uri = _uri(arguments, records)
+        uri = address(records.folder, arguments.tracking_uri)
         return settle(opened, prepare(opened.config, opened.head.name, records, uri))
     except BaseException:
         opened.drop()
@@ -187,13 +188,6 @@ def _open(arguments: argparse.Namespace) -> Opened:
     stamp = time.strftime("%Y%m%d-%H%M%S")
     name = arguments.study or f"{chosen.family.name}-{chosen.lang}-{stamp}"
     return opening.begin(chosen, out, name, source)
-
-
-def _uri(arguments: argparse.Namespace, records: Any) -> str:
-    from search.runs import default_uri
-
-    named = arguments.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-    return str(named or default_uri(records.folder.resolve().parent))
 
 
 def _text(path: Path | None) -> str | None:

@@ -7,17 +7,16 @@ folder; without `--rebuild` what is there already is not sent again.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping, Sequence
 
 from search import choose
 from search.errors import SearchError
 from search.masking import masked
-from search.outbox import Tracker
+from search.outbox import Tracker, address
 from search.place import locate
 from search.records import Records
-from search.runs import default_uri, experiment_name
+from search.runs import experiment_name
 
 ARTIFACTS = ("report.md", "report.tsv", "pareto.png", "landscape.png", "study.yaml")
 """Files of a study's folder that its parent run shows, where they exist."""
@@ -33,8 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("study", help="the study's folder, <out>/<study>, or s3://...")
     parser.add_argument(
         "--tracking-uri",
-        default=os.environ.get("MLFLOW_TRACKING_URI"),
-        help="default: MLFLOW_TRACKING_URI, else the sqlite store beside the study",
+        help="default: MLFLOW_TRACKING_URI, else where the search sent it",
     )
     parser.add_argument(
         "--rebuild", action="store_true", help="delete the study's runs there, and send all again"
@@ -42,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         records = Records.open(locate(args.study))
-        uri = args.tracking_uri or default_uri(records.folder.resolve().parent)
         try:
+            uri = address(records.folder, args.tracking_uri)
             lacking = send(records, uri, rebuild=args.rebuild)
         finally:
             records.close()

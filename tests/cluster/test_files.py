@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from mlflow.utils.credentials import MlflowCreds, read_mlflow_creds
 from ray._private.runtime_env.packaging import create_package, get_uri_for_directory
 from ray.autoscaler._private.util import prepare_config, validate_config
 
@@ -82,7 +86,7 @@ def test_a_head_without_engines_and_gpu_workers_from_none() -> None:
         assert any("--num-cpus=0" in command for command in read(file)["head_start_ray_commands"])
 
 
-def test_every_cluster_wants_a_token_and_its_dashboard_is_on_loopback() -> None:
+def test_every_cluster_wants_a_token_and_launched_dashboards_are_on_loopback() -> None:
     for file in LAUNCHER:
         data = read(file)
         assert "~/.ray/auth_token" in data["file_mounts"]
@@ -95,9 +99,41 @@ def test_every_cluster_wants_a_token_and_its_dashboard_is_on_loopback() -> None:
     assert read(RAYJOB)["spec"]["rayClusterSpec"]["authOptions"]["mode"] == "token"
 
 
-def test_mlflow_of_the_cloud_cluster_asks_for_a_password() -> None:
-    (server,) = [c for c in read(LAUNCHER[0])["head_start_ray_commands"] if "mlflow server" in c]
-    assert "--app-name basic-auth" in server and "--host 127.0.0.1" in server
+@pytest.mark.parametrize("file", LAUNCHER, ids=lambda file: file.stem)
+def test_mlflow_on_the_head_starts_behind_a_password_that_the_driver_knows(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files' own commands, in the shell that Ray runs them in; mlflow's stands in."""
+    program = tmp_path / "layer-swap-search" / ".venv" / "bin" / "mlflow"
+    program.parent.mkdir(parents=True)
+    program.write_text(
+        '#!/bin/sh\necho "$MLFLOW_AUTH_ADMIN_PASSWORD $*" > ~/part; mv ~/part ~/said\n'
+    )
+    program.chmod(0o755)
+    head, said = read(file), tmp_path / "said"
+    own = [c for c in head["head_setup_commands"] if "password" in c]
+    own += [c for c in head["head_start_ray_commands"] if "mlflow server" in c]
+    assert len(own) == 3
+    home = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    for command in own:
+        shell = ["bash", "--login", "-c", "-i", f"true && {command}"]
+        subprocess.run(shell, check=True, env=home, timeout=60, start_new_session=True)
+    deadline = time.monotonic() + 30
+    while not said.exists():
+        assert time.monotonic() < deadline, (tmp_path / "mlflow.log").read_text()
+        time.sleep(0.05)
+    password = (tmp_path / "mlflow-password").read_text().strip()
+    words = said.read_text().split()
+    assert words[:2] == [password, "server"] and len(password) > 20
+    assert "--app-name basic-auth --host 127.0.0.1 --port 5000" in " ".join(words)
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert read_mlflow_creds() == MlflowCreds("admin", password)
+    secret = (tmp_path / "mlflow-password", tmp_path / ".mlflow" / "credentials")
+    assert all(found.stat().st_mode & 0o077 == 0 for found in secret)
+    (ray,) = [c for c in head["head_start_ray_commands"] if "ray start" in c]
+    assert "MLFLOW_TRACKING_URI=http://127.0.0.1:5000" in ray
 
 
 def test_no_secret_is_written_out() -> None:
@@ -132,6 +168,8 @@ def commands() -> list[list[str]]:
 def test_commands_in_the_files_are_ours(words: list[str]) -> None:
     arguments = parser().parse_intermixed_args(words[3:])
     assert arguments.study and str(arguments.resume) == "auto"
+    assert "objective=mgsm_lcb" in arguments.overrides  # and not the demo's
+    assert arguments.mgsm_dir and arguments.lcb_dir
 
 
 def test_a_jobs_working_directory_is_small(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from search import node_files, object_store
 from search.checkpoint import Checkpoint
 from search.errors import CheckpointError, ExpertMismatchError
 from search.family import Family, examine, fit
+from search.fingerprint import take
 from tests.search.test_lora import Q, pair, write_adapter
 
 
@@ -106,6 +107,24 @@ def test_adapter(sources: dict[str, str], tmp_path: Path, memory: Any) -> None:
     base, merged = (family.sources[s].read(f"{Q(0)}.weight") for s in ("base", "task/0"))
     a, b = tensors.values()
     assert torch.equal(merged, (base.float() + 2.0 * (b @ a)).bfloat16())
+
+
+def test_an_adapter_here_has_one_fingerprint_whether_its_base_is_fetched_or_not(
+    sources: dict[str, str], tmp_path: Path, memory: Any
+) -> None:
+    """So that a study may move to a cluster, and is told of an adapter that was trained again."""
+
+    def prints(adapter: Path) -> set[str]:
+        given = sources | {"base": "memory://models/math", "task/0": str(adapter)}
+        families = (examine(given).fit(fetch=fetch) for fetch in (True, False))
+        return {take(f, [], {}).family["task/0"]["fingerprint"] for f in families}
+
+    tensors = pair(Q(0), 64, 64)
+    before = prints(write_adapter(tmp_path / "lora", tensors))
+    assert len(before) == 1
+    changed = {name: tensor + 1 for name, tensor in tensors.items()}
+    after = prints(write_adapter(tmp_path / "lora", changed))
+    assert len(after) == 1 and after != before
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from objectives.types import Score, Split
 from search import outbox, sync
 from search.errors import StudyError
 from search.masking import masked
-from search.outbox import Tracker
+from search.outbox import Tracker, address
 from search.recipe import Recipe, key, label
 from search.record import Record, State
 from search.records import Records, StudyHead
@@ -280,6 +280,33 @@ def test_a_broken_identity_is_a_clear_error(folder: Path) -> None:
     (folder / "mlflow.json").write_text("[]")
     with pytest.raises(StudyError, match=r"mlflow\.json cannot be used.*remove it"):
         tracker("sqlite:///unused.db", folder)
+
+
+def test_a_study_is_sent_where_it_was_sent_before(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the commands that are printed at the end find the server; passwords are not kept."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    own = default_uri(folder.parent)
+    assert address(folder) == own
+    tracker("http://me:hunter2@mlflow:5000", folder)
+    assert address(folder) == own and "hunter2" not in (folder / "mlflow.json").read_text()
+    tracker("http://mlflow:5000", folder)
+    assert address(folder) == "http://mlflow:5000"
+    assert address(folder, "http://other:5000") == "http://other:5000"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://third:5000")
+    assert address(folder) == "http://third:5000"
+
+
+def test_twins_of_a_late_answer_become_one(uri: str, folder: Path) -> None:
+    """The server made a run whose answer nobody waited for, so it was made again."""
+    assert send(uri, folder, [trial(1)]) == 0
+    (parent,), (child,) = runs(uri)
+    for run in (parent, child):
+        client(uri).create_run(run.info.experiment_id, tags=run.data.tags, run_name="twin")
+    assert [len(found) for found in runs(uri)] == [2, 2]
+    assert send(uri, folder, [trial(1)]) == 0
+    assert [len(found) for found in runs(uri)] == [1, 1]
 
 
 @pytest.fixture
