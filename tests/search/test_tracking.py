@@ -303,7 +303,7 @@ def test_twins_of_a_late_answer_become_one(uri: str, folder: Path) -> None:
     assert send(uri, folder, [trial(1)]) == 0
     (parent,), (child,) = runs(uri)
     for run in (parent, child):
-        client(uri).create_run(run.info.experiment_id, tags=run.data.tags, run_name="twin")
+        client(uri).create_run(run.info.experiment_id, tags=run.data.tags)
     assert [len(found) for found in runs(uri)] == [2, 2]
     assert send(uri, folder, [trial(1)]) == 0
     assert [len(found) for found in runs(uri)] == [1, 1]
