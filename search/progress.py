@@ -5,12 +5,24 @@ Owns only the display; it listens to the study and changes nothing.
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from search.record import Origin, Record
+
+
+class SearchConsole(Console):
+    """What is printed; that nobody reads it any longer, as behind `| head`, ends no search."""
+
+    def on_broken_pipe(self) -> None:
+        """Print nothing further; Python flushes its output once more when it ends."""
+        self.quiet = True
+        if self.file is sys.stdout:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class ProgressDisplay:

@@ -86,11 +86,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from objectives.errors import ObjectiveError
+    from search.progress import SearchConsole
 
-    console = Console(stderr=False)
+    console = SearchConsole(stderr=False)
     try:
         prepared = _prepare(arguments)
     except (SearchError, ObjectiveError) as error:

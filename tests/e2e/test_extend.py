@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,11 @@ import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 
+from search.bucket import Bucket
+from search.place import Url, locate
+from search.records import Records
 from tests.e2e.commands import ROOT, SMALL, environment, run, trials
+from tests.search.s3_server import S3
 
 TRIALS = 3
 
@@ -97,30 +102,44 @@ def test_extended_after_its_journal_was_lost(
     assert {t.user_attrs["key"]: t.values[0] for t in told} == values
 
 
-def test_a_new_study_begins_with_the_best_of_another(
-    extended: list[dict[str, Any]], out: Path
+@pytest.fixture
+def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
+    server = S3()
+    server.connect(monkeypatch)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    yield server
+    server.stop()
+
+
+def test_a_new_study_begins_with_the_best_of_another_language(
+    extended: list[dict[str, Any]], out: Path, s3: S3
 ) -> None:
-    """Default points come first, two of them: one for each pair."""
+    """In an object store; default points come first, two of them: one for each pair."""
     source = out / "life"
-    arguments = ["--lang=te", f"--out={out}", "--study=heir", "--trials=3", *SMALL]
+    arguments = ["--lang=sw", f"--out={s3.url}", "--study=heir", "--trials=3", *SMALL]
     run(
         *arguments, "search.seed=7", "search.baselines={ties: 0, slerp: 0}", "--import", str(source)
     )
-    about = head(out / "heir")["imported"]
-    assert about["study"] == str(source) and about["id"] == head(source)["id"]
-    wanted = [entry["from"] for entry in about["recipes"]]
+    place = locate(f"{s3.url}/heir")
+    heir = Records.read(place)
+    about = heir.head()
+    assert about.finished and about.config["lang"] == "sw"
+    assert about.imported["study"] == str(source) and about.imported["id"] == head(source)["id"]
+    wanted = [entry["from"] for entry in about.imported["recipes"]]
     assert 1 <= len(wanted) <= 5 and set(wanted) <= set(scored(extended))
-    found = trials(out / "heir")
-    searched = [t["key"] for t in found if t["origin"] == "search"]
+    searched = [r.key for r in heir.trials if r.origin == "search"]
     assert len(searched) == 3 and set(searched[:2]) <= set(scored(extended))
     rest = [key for key in wanted if key not in searched[:2]]
     assert searched[2] == rest[0]
+    assert all(r.state == "scored" and heir.items(r) for r in heir.trials)
+    assert isinstance(place, Url)
+    assert b"recommended" in (Bucket(place, 0).get("report.md") or b"")
 
 
 def test_the_view_is_made_again_from_the_records(
     extended: list[dict[str, Any]], out: Path, tmp_path: Path
 ) -> None:
-    """In a store that has never heard of the study, and where it has runs already."""
+    """In a copy of the store where it has runs already."""
     shutil.copy(out / "mlflow.db", tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     before = _runs(uri)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from search.progress import ProgressDisplay
+from search.progress import ProgressDisplay, SearchConsole
 from tests.search.test_tracking import trial
 
 GLOO = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:525] Connection closed [127.0.0.1]"
@@ -21,3 +21,20 @@ def test_an_error_that_looks_like_markup_is_printed_as_it_is() -> None:
     display.close()
     (line,) = file.getvalue().splitlines()
     assert line.startswith("[2/3] ") and f"failed: {GLOO} | " in line
+
+
+class Closed(io.StringIO):
+    """A pipe whose reader has gone."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_a_search_goes_on_when_nobody_reads_it() -> None:
+    console = SearchConsole(file=Closed())
+    display = ProgressDisplay(console, total=3)
+    for number in range(3):
+        display.started("x", "search")
+        display.ended(trial(number))
+    display.close()
+    assert console.quiet
