@@ -207,4 +207,5 @@ def test_an_engine_gets_all_its_gpus() -> None:
     with pytest.raises(ConfigError, match=r"gpus_per_engine 1 is less than .*per_engine=2"):
         config.load(too_few, {"lang": "te"})
     enough = config.load([*too_few, "search.gpus_per_engine=2"], {"lang": "te"}).search
-    assert placement(4, enough.gpus_per_engine, ()).bundles == [{"CPU": 4, "GPU": 2}]  # one node
+    wanted = placement(4, enough.gpus_per_engine, ())
+    assert wanted.bundles == [{"CPU": 4, "GPU": 2}] and wanted.strategy == "STRICT_PACK"  # one node

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
 import pytest
+import yaml
 
 from search.family import Family
+from tests import engine_process
+from tests.e2e.commands import SMALL, finish, start, trials
 from tests.e2e.test_direct import RECIPES
-from tests.engine_process import finish, make_job, run_code, start
+from tests.engine_process import make_job, run_code
 
 KILLED = """
 import sys
@@ -38,7 +47,7 @@ def test_two_processes_write_what_one_does(tiny_qwen2: Family) -> None:
     """Each holds its shard of q k v, gate up, the embeddings; sums are in another order."""
     sources, prompts = tiny_qwen2.sources("te"), ["the quick brown fox", "jumps"]
     jobs = [make_job(sources, RECIPES, prompts, dtype="float32", tensor_parallel=n) for n in (1, 2)]
-    one, two = (finish(start(job)) for job in jobs)
+    one, two = (engine_process.finish(engine_process.start(job)) for job in jobs)
     assert [answer["written_directly"] for answer in two] == [1.0] * len(RECIPES)
     for recipe, alone, shared in zip(RECIPES, one, two, strict=True):
         assert shared["tokens"] == alone["tokens"], recipe
@@ -50,3 +59,47 @@ def test_two_processes_write_what_one_does(tiny_qwen2: Family) -> None:
 def test_a_worker_that_dies_ends_the_engine(tiny_qwen2: Family) -> None:
     printed = run_code(KILLED, tiny_qwen2.sources("te"))
     assert printed.split("\n")[-2] == "left: []", printed
+
+
+def workers(search: subprocess.Popen[str]) -> list[psutil.Process]:
+    """VLLM's processes, below Ray's, below the driver."""
+    found = []
+    for process in psutil.Process(search.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "VLLM::Worker" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
+@pytest.mark.long
+def test_a_search_goes_on_when_one_of_the_engines_processes_is_killed(
+    tiny_qwen2: Family, tmp_path: Path
+) -> None:
+    """Through Ray, with the engine's two processes in the actor's room; random models."""
+    sources = {name: str(place) for name, place in tiny_qwen2.sources("te").items()}
+    family = {
+        "name": "tiny",
+        "base": sources["base"],
+        "task": [sources["task/0"], sources["task/1"]],
+        "language": {"te": [sources["lang/0"], sources["lang/1"]]},
+    }
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(family))
+    command = ["--lang=te", f"--out={tmp_path}", "--study=two", "--trials=8", *SMALL]
+    command += [f"family={tmp_path / 'tiny.yaml'}", "search.cpus_per_engine=2"]
+    search = start(*command, "search.engine.tensor_parallel_size=2")
+    try:
+        deadline = time.monotonic() + 300
+        while len(trials(tmp_path / "two")) < 3:
+            assert search.poll() is None and time.monotonic() < deadline, search.communicate()[0]
+            time.sleep(0.2)
+        one, other = workers(search)
+        one.kill()
+        finish(search, 400)
+    finally:
+        search.kill()
+    found = trials(tmp_path / "two")
+    assert len({(t["key"], t["split"]) for t in found}) == len(found)
+    assert sum(t["origin"] == "search" for t in found) == 8
+    assert all(t["state"] != "failed" for t in found), [t["reason"] for t in found]
+    assert sum(t["attempts"] == 2 for t in found) == 1
+    assert not other.is_running()
