@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 import time
 import zipfile
@@ -22,6 +23,7 @@ from search import config
 from search.errors import ConfigError
 from search.run import parser
 from search.watch import placement
+from tests.cluster.nodes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCHER = [ROOT / "ray_cluster.yaml", ROOT / "cluster" / "on_prem.yaml"]
@@ -106,26 +108,28 @@ def test_mlflow_on_the_head_starts_behind_a_password_that_the_driver_knows(
     """The files' own commands, in the shell that Ray runs them in; mlflow's stands in."""
     program = tmp_path / "layer-swap-search" / ".venv" / "bin" / "mlflow"
     program.parent.mkdir(parents=True)
-    program.write_text(
-        '#!/bin/sh\necho "$MLFLOW_AUTH_ADMIN_PASSWORD $*" > ~/part; mv ~/part ~/said\n'
-    )
+    echo = 'echo "$$ $MLFLOW_AUTH_ADMIN_PASSWORD $*" > ~/part; mv ~/part ~/said'
+    program.write_text(f"#!/bin/sh\n{echo}\nexec sleep 60\n")  # a server stays
     program.chmod(0o755)
     head, said = read(file), tmp_path / "said"
     own = [c for c in head["head_setup_commands"] if "password" in c]
     own += [c for c in head["head_start_ray_commands"] if "mlflow server" in c]
     assert len(own) == 3
-    home = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    home, port = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}, free_port()
     for command in own:
-        shell = ["bash", "--login", "-c", "-i", f"true && {command}"]
-        subprocess.run(shell, check=True, env=home, timeout=60, start_new_session=True)
+        own_port = command.replace(":5000/", f":{port}/").replace("port 5000", f"port {port}")
+        shell = ["bash", "--login", "-c", "-i", f"true && {own_port}"]
+        how = {"capture_output": True, "start_new_session": True, "timeout": 30}
+        subprocess.run(shell, check=True, env=home, **how)  # it does not wait for the server
     deadline = time.monotonic() + 30
     while not said.exists():
         assert time.monotonic() < deadline, (tmp_path / "mlflow.log").read_text()
         time.sleep(0.05)
     password = (tmp_path / "mlflow-password").read_text().strip()
     words = said.read_text().split()
+    os.kill(int(words.pop(0)), signal.SIGKILL)
     assert words[:2] == [password, "server"] and len(password) > 20
-    assert "--app-name basic-auth --host 127.0.0.1 --port 5000" in " ".join(words)
+    assert f"--app-name basic-auth --host 127.0.0.1 --port {port}" in " ".join(words)
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
