@@ -20,7 +20,7 @@ Range = tuple[Count, Count]
 
 
 def _without_password(given: str) -> str:
-    if re.search(r"://[^\s]*@", given.partition("#")[0].partition("?")[0]):
+    if re.search(r"://([^/\s]*|[^/\s:@]*:(?!\d+/)[^\s]*)@", given):  # a password may hold a /
         raise ValueError(
             "leave name and password out of the address, which is written into records and logs; "
             "the store's package takes them from the environment"

@@ -10,7 +10,8 @@ import re
 HIDDEN = "***"
 
 _NAMED = re.compile(
-    r"(?i)((?:\b[\w.-]*(?:passw|pwd|token|secret|credential|signature|(?:api|access)_?-?key)[\w.-]*)"
+    r"(?i)(\b[\w.-]*(?:passw|pwd|secret|credential|signature|(?:api|access)_?-?key)[\w.-]*"
+    r"|\b[\w.-]*(?<!bos_)(?<!eos_)(?<!pad_)(?<!unk_)token"  # and not max_tokens, tokenizer
     r"|(?<=[?&])(?:key|sig|auth|pass))=[^&\s'\",;)]+"
 )
 
@@ -21,7 +22,7 @@ def masked(text: str) -> str:
     A password that is hidden already stays beside its user's name.
     """
     password = r"(?!\d+(?:/|$))(?!\*{3}@)[^\s@,;'\")]*"  # not a port; there may be a / in it
-    text = re.sub(rf"//[^/\s:@]*:{password}@", f"//{HIDDEN}@", text)
+    text = re.sub(rf"//(?!\[)[^/\s:@]*:{password}@", f"//{HIDDEN}@", text)
     return hide_named(re.sub(r"//(?![^/\s:@]*:\*{3}@)[^/\s]*@", f"//{HIDDEN}@", text))
 
 

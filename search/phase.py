@@ -113,6 +113,12 @@ class Proposal:
         # told again where only the answer was lost
         _patiently(lambda: self.study.tell(self.trial, values, state, skip_if_finished=True))
 
+    def drop(self) -> None:
+        """It is not tried; raises as `tell` does."""
+        _patiently(
+            lambda: self.study.tell(self.trial, state=TrialState.FAIL, skip_if_finished=True)
+        )
+
 
 def in_order(record: Record) -> list[float]:
     """A scored trial's objectives as Optuna has them."""

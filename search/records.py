@@ -16,7 +16,6 @@ of Ray, Optuna, MLflow or of what the scores mean.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import tempfile
 import zlib
 from dataclasses import replace
@@ -210,12 +209,16 @@ class Records:
         return {record.key: record for record in self.trials if record.split == split}
 
     def settled(self, split: Split) -> dict[str, Record]:
-        """The same without those that are tried again: failed with all others at the very end.
+        """The same without those that are tried again: they failed with others in a row.
 
-        That many failures in a row ended the last search, and its cause has been mended since.
+        That many failures in a row end a search, or cost a node; the cause may have been mended.
         """
-        tail = list(itertools.takewhile(lambda r: r.state == "failed", reversed(self.trials)))
-        again = {(r.key, r.split) for r in tail} if len(tail) >= FAILURES else set()
+        again, row = set[tuple[str, str]](), list[tuple[str, str]]()
+        for record in self.trials:
+            name = record.key, record.split
+            again.discard(name)
+            row = [*row, name] if record.state == "failed" else []
+            again |= set(row) if len(row) >= FAILURES else set()
         return {k: r for k, r in self.ended(split).items() if (k, split) not in again}
 
     def items(self, record: Record) -> list[dict[str, Any]]:

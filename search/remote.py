@@ -16,7 +16,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -158,10 +158,13 @@ class Remote:
             OSError: the store stayed away; a later call goes on where this one stopped, and tries
                 once only.
         """
+        self._patiently(lambda: self._send(trials))
+
+    def _patiently(self, call: Callable[[], None]) -> None:
         end, pause = time.time() + self._patience, FIRST_PAUSE
         while True:
             try:
-                self._send(trials)
+                call()
             except OSError as error:
                 if time.time() + pause > end or ENDING.is_set():
                     self._patience = 0.0
@@ -175,7 +178,7 @@ class Remote:
 
     def _send(self, trials: Sequence[Record]) -> None:
         """Try once; whether another has taken over meanwhile is looked at before every write."""
-        self.publish()
+        self._publish()
         for record in trials[self._sent :]:
             file = self._folder / record.items
             if record.items and file.exists():
@@ -198,8 +201,11 @@ class Remote:
 
         Raises:
             StudyError: another driver has taken the study over.
-            OSError: the store is away; it is asked once.
+            OSError: the store stayed away.
         """
+        self._patiently(self._publish)
+
+    def _publish(self) -> None:
         self._check()
         for file in sorted(self._folder.iterdir()):
             if _is_shown(file.name) and self._shown.get(file.name) != _state(file):

@@ -302,11 +302,11 @@ class StudySearcher(Searcher):
     def _next(self) -> Running | None:
         while self._phases:
             phase = self._phases[0]
-            if self._proposed[phase.origin] < phase.trials or phase.owes_baseline():
-                found = self._propose(phase)
-                if found is not None:
-                    self._proposed[found.origin] += 1
-                    return found
+            left = self._proposed[phase.origin] < phase.trials
+            found = self._propose(phase) if left else self._owed(phase)
+            if found is not None:
+                self._proposed[found.origin] += 1
+                return found
             self._phases.pop(0)
         if self._queue is None and (self._running or self._lost):
             return None  # the choice needs every search trial's end
@@ -318,6 +318,19 @@ class StudySearcher(Searcher):
         recipe = self._queue.pop(0)
         return Running(recipe, key(recipe, self._n_layers), "final", "held_out", None)
 
+    def _owed(self, phase: Phase) -> Running | None:
+        """A baseline that has no end yet, as after a crash; it costs nothing of the budget."""
+        while phase.owes_baseline():
+            proposal = phase.propose()
+            if proposal.key in self._seen:
+                self._answer(proposal)
+            elif proposal.origin == "baseline":
+                self._seen.add(proposal.key)
+                return _running(proposal)
+            else:
+                proposal.drop()  # the next driver proposes it first again
+        return None
+
     def _propose(self, phase: Phase) -> Running | None:
         """Ask Optuna until it names a recipe that was never asked for; None if all were."""
         for repeats in itertools.count(1):
@@ -325,21 +338,24 @@ class StudySearcher(Searcher):
             name = proposal.key
             if name not in self._seen:
                 self._seen.add(name)
-                recipe = from_dict(json.loads(proposal.recipe))
-                return Running(recipe, name, proposal.origin, "search", proposal)
+                return _running(proposal)
             for listener in self._listeners:
                 listener.repeated()
-            ended = self._ended.get(name)
-            if ended is not None:
-                proposal.tell(ended)
-            else:
-                self._held.setdefault(name, []).append(proposal)
+            self._answer(proposal)
             if repeats % REPEATS == 0:
                 point = phase.space.unseen(seed=repeats + len(self._records.trials))
                 if point is None:
                     return None
                 phase.first(point)
         return None
+
+    def _answer(self, proposal: Proposal) -> None:
+        """Tell a repeated proposal its end, now or when it comes."""
+        ended = self._ended.get(proposal.key)
+        if ended is not None:
+            proposal.tell(ended)
+        else:
+            self._held.setdefault(proposal.key, []).append(proposal)
 
     def _record(self, running: Running, outcome: Outcome) -> Record:
         fields = {k: v for k, v in outcome.__dict__.items() if k != "items"}
@@ -357,3 +373,8 @@ class StudySearcher(Searcher):
         if record.split == "search":
             self._ended[record.key] = record
         return record
+
+
+def _running(proposal: Proposal) -> Running:
+    recipe = from_dict(json.loads(proposal.recipe))
+    return Running(recipe, proposal.key, proposal.origin, "search", proposal)

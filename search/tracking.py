@@ -17,6 +17,7 @@ import logging
 import os
 import ssl
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -102,6 +103,14 @@ class End:
     status: RunStatus
 
 
+_PARENT = "mlflow.parentRunId"
+
+
+def _completeness(run: Any) -> tuple[bool, int]:
+    """Whether a trial's run has ended, and the number of its record."""
+    return run.info.status != "RUNNING", int(run.data.tags["number"])
+
+
 class View:
     """One study in MLflow, for one thread; every call may be repeated after an error."""
 
@@ -137,18 +146,21 @@ class View:
         """
         self._experiment = self._find_experiment()
         self._parent, self._children = "", {}
-        parent = None
-        for run in _runs_of(self._client, self._experiment, self._study.id):
-            tags = run.data.tags
-            if "mlflow.parentRunId" not in tags:
-                if parent is not None:
-                    self._client.delete_run(run.info.run_id)
-                parent = parent or run
-            else:
-                ended = run.info.status != "RUNNING"
-                child = Child(run.info.run_id, int(tags["number"]), ended)
-                if self._children.setdefault(tags["trial"], child) is not child:
-                    self._client.delete_run(run.info.run_id)  # its answer came too late
+        runs = list(_runs_of(self._client, self._experiment, self._study.id))
+        above = Counter(run.data.tags.get(_PARENT) for run in runs)
+        parents = [run for run in runs if _PARENT not in run.data.tags]
+        parent = max(parents, key=lambda run: above[run.info.run_id], default=None)
+        twins = [run for run in parents if run is not parent and not above[run.info.run_id]]
+        best: dict[str, Any] = {}
+        for run in sorted((run for run in runs if _PARENT in run.data.tags), key=_completeness):
+            trial = run.data.tags["trial"]
+            twins += [best[trial]] if trial in best else []
+            best[trial] = run
+        for run in twins:
+            self._client.delete_run(run.info.run_id)
+        for trial, run in best.items():
+            ended, number = _completeness(run)
+            self._children[trial] = Child(run.info.run_id, number, ended)
         study = self._study
         tags = {
             **study.tags,
@@ -208,7 +220,7 @@ class View:
         tags["recipe"] = json.dumps(to_dict(record.recipe))
         tags["items"] = str(self._study.folder / record.items) if record.items else ""
         tags |= {"study": self._study.name, "study_id": self._study.id, "trial": trial}
-        return {k: v for k, v in tags.items() if v} | {"mlflow.parentRunId": self._parent}
+        return {k: v for k, v in tags.items() if v} | {_PARENT: self._parent}
 
     def _write(
         self,

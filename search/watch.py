@@ -143,8 +143,9 @@ class Watch(tune.Callback, tune.Stopper):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune hands a trial to an actor; it answers where it is before it starts to work."""
         actor = trial.temporary_state.ray_actor
+        node = actor.node.remote()
         fetch = actor.fetch.remote() if self._fetches else None
-        self._working[trial.trial_id] = Working(actor, actor.node.remote(), fetch)
+        self._working[trial.trial_id] = Working(actor, node, fetch)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune would keep every trial with its answers until the end of the study."""

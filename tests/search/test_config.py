@@ -98,3 +98,15 @@ def test_bad_family(tmp_path: Path, text: str, message: str) -> None:
     file.write_text(text)
     with pytest.raises(ConfigError, match=message):
         load([f"family={file}"], LANG)
+
+
+@pytest.mark.parametrize("place", ["s3://key:sec/ret@bucket/te", "https://hf_abc@host/te"])
+def test_an_address_with_a_password_is_refused_and_not_shown(place: str) -> None:
+    with pytest.raises(ConfigError, match="leave name and password out of the address") as caught:
+        load([f"family.base={place}"], {"lang": "te"})
+    assert "ret@" not in str(caught.value) and "hf_abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["s3://bucket/a@b", "org/name@rev", "https://host:80/x@main"])
+def test_an_address_may_hold_an_at(place: str) -> None:
+    assert load([f"family.base={place}"], {"lang": "te"}).family.base == place

@@ -458,6 +458,19 @@ def test_what_ended_the_search_is_tried_again(tmp_path: Path) -> None:
     assert again.settled("search") == again.ended("search")
 
 
+def test_what_ended_the_search_is_tried_again_after_one_more_crash(tmp_path: Path) -> None:
+    fixed = (Single("base"), Single("task/0"), Single("lang/0"))
+    first = Bench(tmp_path / "s", trials=4, baselines=fixed)
+    first.run(lambda recipe: Outcome("failed", "no expert"))
+    first.records.close()
+    second = Bench(tmp_path / "s", trials=4, baselines=fixed)
+    name, recipe, _ = second.ask() or pytest.fail("nothing proposed")
+    second.searcher.on_trial_complete(name, {"outcome": outcome()})
+    second.records.close()
+    third = Bench(tmp_path / "s", trials=4, baselines=fixed)
+    assert set(third.records.settled("search")) == {key(recipe, L)}
+
+
 def test_a_full_disk_stops_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Optuna's log as well as the records; what ended before is there when it goes on."""
     bench = Bench(tmp_path / "s", trials=4)
