@@ -227,7 +227,7 @@ def load(overrides: Sequence[str] = (), flags: Mapping[str, Any] | None = None) 
                 OmegaConf.update(merged, key, flag)
         data = OmegaConf.to_container(merged, resolve=True)
     except (OmegaConfBaseException, YAMLError) as error:
-        raise ConfigError(f"an override cannot be applied: {masked(str(error))}") from None
+        raise ConfigError(f"an override cannot be applied: {error}") from None
     return validate(data)
 
 

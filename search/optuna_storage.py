@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from search.errors import ConfigError, StudyError
-from search.masking import masked
 from search.secrets import with_password, without_password
 
 JOURNAL = "optuna.journal"
@@ -52,9 +51,9 @@ def _database(url: str) -> Any:
             f"pip install '{package}', or leave search.storage out (a file in the study's folder)"
         ) from None
     except (ArgumentError, ValueError) as error:
-        raise ConfigError(f"search.storage = {shown}: {masked(str(error))}") from None
+        raise ConfigError(f"search.storage = {shown}: {error}") from None
     except (SQLAlchemyError, RuntimeError, OSError) as error:
-        cause = masked(str(error)).partition("\n")[0]
+        cause = str(error).partition("\n")[0]
         raise StudyError(
             f"Optuna's storage {shown} cannot be used: {cause}; start or mend it, then --resume "
             "the study"

@@ -17,7 +17,6 @@ from optuna.trial import TrialState
 
 from search.ending import ENDING
 from search.errors import StudyError
-from search.masking import masked
 from search.record import Origin, Record
 from search.space import BASELINE
 from search.trainable import METRICS
@@ -135,7 +134,7 @@ def _patiently(call: Callable[[], T]) -> T:
             if time.monotonic() > deadline or ENDING.is_set():
                 cause = error.__cause__ or error
                 raise StudyError(
-                    f"Optuna's storage is away: {masked(str(cause)).partition(chr(10))[0]}; start "
+                    f"Optuna's storage is away: {str(cause).partition(chr(10))[0]}; start "
                     "or mend it, then --resume the study"
                 ) from None
             ENDING.wait(PAUSE_SECONDS)

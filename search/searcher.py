@@ -22,7 +22,6 @@ from ray.tune.search import Searcher
 
 from objectives.types import Split
 from search.errors import StudyError
-from search.masking import masked
 from search.phase import Phase, Proposal
 from search.recipe import AnyRecipe, from_dict, key, label, to_dict
 from search.record import Origin, Record
@@ -296,7 +295,7 @@ class StudySearcher(Searcher):
                 f"{place}"
             )
         _log.error("the search stops by a fault of its own", exc_info=error)
-        what = masked(f"{type(error).__name__}: {error}")
+        what = f"{type(error).__name__}: {error}"
         return StudyError(f"the search stopped by a fault of its own: {what}; --resume {place}")
 
     def _next(self) -> Running | None:

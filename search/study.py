@@ -21,7 +21,6 @@ from ray import tune
 from search.ending import ENDING
 from search.errors import ConfigError, StudyError
 from search.family import is_remote
-from search.masking import masked
 from search.optuna_study import phase
 from search.recipe import AnyRecipe
 from search.records import Records
@@ -127,8 +126,7 @@ def _fit(schedule: Schedule, job: Job, searcher: StudySearcher, watch: Watch, sc
         ).fit()
     except Exception as error:  # of Tune or Ray; ours are in the searcher's and the watch's fault
         if not (searcher.fault or watch.fault or watch.stopping):
-            what = masked(str(error))  # of a database, with its address
-            raise StudyError(f"Ray Tune stopped: {what}; --resume the study") from error
+            raise StudyError(f"Ray Tune stopped: {error}; --resume the study") from error
 
 
 @contextmanager

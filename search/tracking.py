@@ -291,7 +291,7 @@ def read_study(uri: str, run_id: str) -> list[SentRun]:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if not answers(uri, ANSWER_SECONDS):
-        raise StudyError(f"MLflow at {masked(uri)} does not answer")
+        raise StudyError(f"MLflow at {uri} does not answer")
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
@@ -302,11 +302,11 @@ def read_study(uri: str, run_id: str) -> list[SentRun]:
         asked = client.get_run(run_id)
         study = asked.data.tags.get("study_id")
         if study is None:
-            raise StudyError(f"run {run_id} at {masked(uri)} is no run of a study of ours")
+            raise StudyError(f"run {run_id} at {uri} is no run of a study of ours")
         others = list(_runs_of(client, asked.info.experiment_id, study))
     except MlflowException as error:
         cause = short(masked(str(error)).partition("\n")[0], 150)
-        raise StudyError(f"run {run_id} cannot be read from {masked(uri)}: {cause}") from None
+        raise StudyError(f"run {run_id} cannot be read from {uri}: {cause}") from None
     runs = [asked, *(run for run in others if run.info.run_id != run_id)]
     return [
         SentRun(r.info.run_id, r.info.run_name, r.data.tags, r.data.params, r.data.metrics)
