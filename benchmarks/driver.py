@@ -19,14 +19,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from objectives.targets import TARGETS
 from objectives.types import Score
-from search.optuna_study import phase
-from search.records import Records, StudyHead
-from search.retries import Left
-from search.schedule import Schedule
-from search.searcher import StudySearcher
-from search.space import Space, make_space
-from search.trainable import METRICS, Outcome
+from search.proposing.optuna_study import phase
+from search.records.reader import Records, StudyHead
+from search.space.swap import Space, make_space
+from search.study.retries import Left
+from search.study.schedule import Schedule
+from search.tuning.searcher import StudySearcher
+from search.tuning.trainable import Outcome
 
 TRIAL_SECONDS = 10.0
 STEPS = (100, 300, 1000, 2000, 5000, 10_000, 20_000)
@@ -161,7 +162,10 @@ def resident() -> float:
 
 
 def _outcome(rng: random.Random) -> Outcome:
-    found = {name: rng.random() for name in (*METRICS, "in_language", "lpr", "wpr", "coverage")}
+    found = {
+        name: rng.random()
+        for name in (*(t.score for t in TARGETS), "in_language", "lpr", "wpr", "coverage")
+    }
     scores = {name: Score(v, 0.9 * v, 1.0, 150, 150) for name, v in found.items()}
     return Outcome("scored", scores=scores, host="node:1", items=b"")
 

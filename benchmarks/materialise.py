@@ -29,11 +29,11 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from search import config
-from search.family import FittedFamily, fit
-from search.mergekit_yaml import mergekit_yaml
-from search.plan import plan
-from search.recipe import AnyRecipe, Recipe, Single, Soup, Ties
+from search.checkpoints.family import FittedFamily, fit
+from search.config import compose
+from search.export.mergekit_yaml import mergekit_yaml
+from search.merging.plan import plan
+from search.merging.recipe import AnyRecipe, Recipe, Single, Soup, Ties
 
 SHAPES: dict[str, dict[str, int]] = {
     "500m": dict(
@@ -72,7 +72,7 @@ def recipes(n_layers: int) -> dict[str, Sequence[AnyRecipe]]:
 
 def write_family(folder: Path, shapes: str) -> None:
     """Random checkpoints, one file for each layer."""
-    chosen = config.load([], {"lang": "te"}).family
+    chosen = compose.load([], {"lang": "te"}).family
     settings = LlamaConfig(**SHAPES[shapes], max_position_embeddings=2048, dtype="bfloat16")
     with torch.device("meta"):
         names = AutoModelForCausalLM.from_config(settings).state_dict()
@@ -104,7 +104,7 @@ def write_family(folder: Path, shapes: str) -> None:
 
 def measure(folder: Path, direct: bool, expert_gpu_gib: float, pinned_gib: float) -> dict[str, Any]:
     """Start an engine and time it; in a process of its own."""
-    from search.engine import Engine, EngineOptions, Materialised
+    from search.engine.live import Engine, EngineOptions, Materialised
 
     paths = {source: folder / source.replace("/", "-") for source in SOURCES}
     family = fit(paths, check_finite=False)

@@ -21,12 +21,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from search import config
-from search.export_folder import write_export
-from search.family import Family, FittedFamily, fit
-from search.mergekit_yaml import mergekit_yaml
-from search.plan import Plan, plan
-from search.recipe import AnyRecipe, Recipe, Single, Slerp, Soup, TaskArithmetic, Ties
+from search.checkpoints.family import Family, FittedFamily, fit
+from search.config import compose
+from search.export.mergekit_yaml import mergekit_yaml
+from search.export.writer import write_export
+from search.merging.plan import Plan, plan
+from search.merging.recipe import AnyRecipe, Recipe, Single, Slerp, Soup, TaskArithmetic, Ties
 
 VERSION = "0.1.5"
 DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
@@ -162,7 +162,7 @@ def _ulp(sources: list[torch.Tensor]) -> torch.Tensor:
 
 def _family(dtype: str, folder: Path) -> FittedFamily:
     """The demo family, or copies with noise in another dtype."""
-    sources = Family(**config.load([], {"lang": "te"}).family.model_dump()).sources("te")
+    sources = Family(**compose.load([], {"lang": "te"}).family.model_dump()).sources("te")
     folder.mkdir()
     for number, (source, path) in enumerate(sources.items()):
         random = torch.Generator().manual_seed(number)

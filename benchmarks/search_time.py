@@ -63,7 +63,7 @@ def main() -> list[str]:
 
 def driver(out: str) -> int:
     """The search itself; samples of its CPU clock go to the last line of standard error."""
-    from search.run import main as search_main
+    from search.run.__main__ import main as search_main
 
     clock: list[tuple[float, float]] = []
 

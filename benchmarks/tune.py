@@ -20,15 +20,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.driver import bench_schedule, bench_space, resident
+from objectives.targets import TARGETS
 from objectives.types import Completion, Decoding, Evaluation, Request, Score, Split
-from search.engine import EngineOptions, Materialised
-from search.family import FittedFamily
-from search.head import StudyHead
-from search.plan import Plan
-from search.record import Origin, Record
-from search.records import Records
-from search.study import run_study
-from search.trainable import METRICS, Job
+from search.checkpoints.family import FittedFamily
+from search.engine.live import EngineOptions, Materialised
+from search.merging.plan import Plan
+from search.records.head import StudyHead
+from search.records.reader import Records
+from search.records.record import Origin, Record
+from search.tuning.trainable import Job
+from search.tuning.tune import run_study
 from tests.sparse import LLAMA_8B, write_sparse
 
 STEPS = 5
@@ -71,7 +72,10 @@ class Dice:
         self, split: Split, completions: Sequence[Completion], decoding: Decoding | None = None
     ) -> Evaluation:
         """Chance."""
-        values = {name: random.random() for name in (*METRICS, "in_language", "lpr", "coverage")}
+        values = {
+            name: random.random()
+            for name in (*(t.score for t in TARGETS), "in_language", "lpr", "coverage")
+        }
         scores = {name: Score(v, 0.9 * v, 1.0, 150, 150) for name, v in values.items()}
         return Evaluation(scores, (), None)
 

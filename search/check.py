@@ -16,8 +16,8 @@ from search.errors import SearchError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from search.checkpoint import Checkpoint
-    from search.family import Examined
+    from search.checkpoints.checkpoint import Checkpoint
+    from search.checkpoints.family import Examined
 
 EXAMPLES = """examples:
   python -m search.check                                  the embedded demo family
@@ -61,11 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from search import config
-    from search.family import Family, examine
+    from search.checkpoints.family import Family, examine
+    from search.config import compose
 
     lang = arguments.lang
-    chosen = config.load(arguments.overrides, {"lang": lang or "en"}).family
+    chosen = compose.load(arguments.overrides, {"lang": lang or "en"}).family
     family = Family(**chosen.model_dump())
     sources = family.sources(lang) if lang else family.all_sources()
     found = examine(sources, allow_bin=family.allow_bin)
@@ -107,7 +107,7 @@ def _table(title: str, found: Examined) -> Table:
 
 
 def _cells(checkpoint: Checkpoint, base: Checkpoint | None, faults: Sequence[str]) -> list[str]:
-    from search.compatibility import OTHER_TOKENIZER
+    from search.checkpoints.compatibility import OTHER_TOKENIZER
 
     shape, tokenizer = "", ""
     if base is not None and checkpoint is not base:

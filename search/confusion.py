@@ -22,11 +22,11 @@ from objectives.errors import ObjectiveError
 from objectives.langid import LanguageIdentifier
 from objectives.languages import language
 from objectives.tokens import split_line
-from search import config
+from search.config import compose
 from search.errors import SearchError, StudyError
-from search.place import Place, locate
-from search.record import Record
-from search.records import Records
+from search.records.place import Place, locate
+from search.records.reader import Records
+from search.records.record import Record
 
 WIDTH = 130
 """Columns where the terminal's width is not known."""
@@ -86,7 +86,7 @@ def read_trials(study: Place, key: str | None = None) -> list[TracedTrial]:
     if not chosen and key is not None:
         known = ", ".join(sorted({record.key for record in records.trials})[:5]) or "none yet"
         raise StudyError(f"{study} has no trial {key}; it has {known} and so on (trials.jsonl)")
-    judge = _judge(config.validate(records.head().config))
+    judge = _judge(compose.validate(records.head().config))
     found = [(record, traced(records.items(record), judge)) for record in chosen]
     trials = [TracedTrial(r, responses, points(responses)) for r, responses in found if responses]
     if not trials:
@@ -150,7 +150,7 @@ def described(record: Record, response: TracedResponse, *, colour: bool) -> Text
     return Text.assemble((head, "bold" if colour else ""), before, marked, after)
 
 
-def _judge(wanted: config.Config) -> ConfusionJudge:
+def _judge(wanted: compose.Config) -> ConfusionJudge:
     """The judge of the study's own objective."""
     lid = LanguageIdentifier(wanted.objective.lid)
     lid.check()

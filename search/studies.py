@@ -14,11 +14,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from search import choose, remote
 from search.errors import SearchError
-from search.place import Place, locate
-from search.record import Record
-from search.records import Records
+from search.records import remote
+from search.records.place import Place, locate
+from search.records.reader import Records
+from search.records.record import Record
+from search.results import choose
 
 COLUMNS = ("study", "family", "lang", "state", "trials", "accuracy", "LCPR", "last change", "best")
 

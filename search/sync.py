@@ -10,13 +10,13 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 
-from search import choose
 from search.errors import SearchError
 from search.masking import masked
-from search.outbox import Tracker, address
-from search.place import locate
-from search.records import Records
-from search.runs import experiment_name
+from search.records.place import locate
+from search.records.reader import Records
+from search.results import choose
+from search.tracking.outbox import Tracker, address
+from search.tracking.runs import experiment_name
 
 ARTIFACTS = ("report.md", "report.tsv", "pareto.png", "landscape.png", "study.yaml")
 """Files of a study's folder that its parent run shows, where they exist."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from search.family import Family
+from search.checkpoints.family import Family
 
 
 @pytest.fixture(scope="session")
@@ -29,9 +29,9 @@ def tiny_qwen2(tmp_path_factory: pytest.TempPathFactory) -> Family:
 @pytest.fixture(scope="session")
 def demo_family() -> Family:
     """The shipped family."""
-    from search import config
+    from search.config import compose
 
-    return Family(**config.load([], {"lang": "te"}).family.model_dump())
+    return Family(**compose.load([], {"lang": "te"}).family.model_dump())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from objectives.types import Request, Sampling
-from search.recipe import AnyRecipe, to_dict
+from search.merging.recipe import AnyRecipe, to_dict
 from tests.e2e.commands import ROOT
 
 
@@ -91,10 +91,10 @@ def answer(job: dict[str, Any]) -> list[dict[str, Any]]:
     """Build the engine that a job asks for and let it answer after each recipe."""
     from vllm import SamplingParams
 
-    from search.engine import Engine, EngineOptions, NonFinite
-    from search.family import fit
-    from search.plan import plan
-    from search.recipe import from_dict
+    from search.checkpoints.family import fit
+    from search.engine.live import Engine, EngineOptions, NonFinite
+    from search.merging.plan import plan
+    from search.merging.recipe import from_dict
 
     family = fit({k: Path(v) for k, v in job["sources"].items()}, check_finite=False)
     options = EngineOptions(

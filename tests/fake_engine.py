@@ -1,8 +1,8 @@
 """An engine without a model: real in all that a trial can see of one, and ready in no time.
 
 Its completions are a pure function of the plan and the request; `tests/search/engine_contract.py`
-holds it and `search.engine.Engine` to one contract. Faults are injected through a folder that all
-processes of a run share, see `Faults`.
+holds it and `search.engine.live.Engine` to one contract. Faults are injected through a folder that
+all processes of a run share, see `Faults`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import Any
 import psutil
 
 from objectives.types import Completion, Request
-from search.engine import EngineOptions, Materialised, NonFinite
+from search.checkpoints.family import FittedFamily
+from search.engine.live import EngineOptions, Materialised, NonFinite
 from search.errors import EngineDeadError, EngineStartError, MaterialiseError
-from search.family import FittedFamily
-from search.plan import Plan, layer_of, plan
-from search.recipe import Single
+from search.merging.plan import Plan, layer_of, plan
+from search.merging.recipe import Single
 
 
 @dataclass(frozen=True)

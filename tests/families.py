@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from search.family import Family
+from search.checkpoints.family import Family
 
 _SIZES = dict(
     vocab_size=258,

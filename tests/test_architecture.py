@@ -11,38 +11,30 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FENCES = {
-    "ray": {
-        "search/study.py",
-        "search/searcher.py",
-        "search/trainable.py",
-        "search/waiting.py",
-        "search/watch.py",
-    },
+    "ray": {f"search/tuning/{n}.py" for n in ("tune", "searcher", "trainable", "waiting", "watch")},
     "optuna": {
-        "search/optuna_study.py",
-        "search/journal.py",
-        "search/optuna_storage.py",
-        "search/phase.py",
-        "search/sampler.py",
+        f"search/proposing/{name}.py"
+        for name in ("optuna_study", "journal", "storage", "phase", "sampler")
     },
-    "mlflow": {"search/tracking.py"},
-    "vllm": {"search/engine.py", "search/layout.py"},
+    "mlflow": {"search/tracking/view.py"},
+    "vllm": {"search/engine/live.py", "search/engine/layout.py"},
 }
 PURE = {
     f"search/{name}.py"
     for name in (
-        "kinds",
-        "canonical",
-        "recipe",
-        "plan",
-        "mergekit_yaml",
-        "choose",
-        "space",
-        "pairs",
-        "spellings",
-        "proposal",
-        "rivals",
-        "retries",
+        "merging/kinds",
+        "merging/canonical",
+        "merging/recipe",
+        "merging/plan",
+        "export/mergekit_yaml",
+        "results/choose",
+        "space/swap",
+        "space/pairs",
+        "space/spellings",
+        "space/proposal",
+        "space/rivals",
+        "study/retries",
+        "study/schedule",
     )
 }
 HEAVY = {"torch", "ray", "optuna", "vllm", "mlflow", "transformers", "matplotlib"}
@@ -62,7 +54,7 @@ def imports(file: Path) -> set[str]:
 SOURCES = {
     str(file.relative_to(ROOT)): imports(file)
     for package in ("search", "objectives", "demo")
-    for file in sorted((ROOT / package).glob("*.py"))
+    for file in sorted((ROOT / package).rglob("*.py"))
 }
 
 
@@ -106,10 +98,10 @@ def test_arrows_point_one_way() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        "search.run",
+        "search.run.__main__",
         "search.check",
-        "search.inspect",
-        "search.export",
+        "search.inspect.__main__",
+        "search.export.__main__",
         "search.confusion",
         "search.sync",
         "search.studies",

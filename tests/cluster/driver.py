@@ -12,12 +12,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import search.assemble
+import search.run.job
 from objectives.types import Completion, Request
-from search.engine import EngineOptions, NonFinite
-from search.family import FittedFamily
-from search.run import main
-from search.trainable import Job
+from search.checkpoints.family import FittedFamily
+from search.engine.live import EngineOptions, NonFinite
+from search.run.__main__ import main
+from search.tuning.trainable import Job
 from tests.fake_engine import FakeEngine
 
 
@@ -40,5 +40,5 @@ if __name__ == "__main__":
     from tests.cluster import driver  # its classes as the engines' processes import them
 
     engine = functools.partial(driver.WaitingEngine, folder=Path(sys.argv[1]))
-    search.assemble.Job = functools.partial(Job, engine=engine)  # type: ignore[misc, assignment]
+    search.run.job.Job = functools.partial(Job, engine=engine)  # type: ignore[misc, assignment]
     sys.exit(main(sys.argv[2:]))

@@ -19,10 +19,10 @@ from mlflow.utils.credentials import MlflowCreds, read_mlflow_creds
 from ray._private.runtime_env.packaging import create_package, get_uri_for_directory
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from search import config
+from search.config import compose
 from search.errors import ConfigError
-from search.run import parser
-from search.watch import placement
+from search.run.__main__ import parser
+from search.tuning.watch import placement
 from tests.cluster.nodes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -201,7 +201,7 @@ def test_paths_in_a_jobs_folder_do_not_change_with_its_content(
         places = "base: models/base\ntask: [models/math]\nlanguage: {te: [models/te, /elsewhere]}\n"
         (folder / "my.yaml").write_text(f"name: my\n{places}")
         monkeypatch.chdir(folder)
-        found.append(config.load(["family=my.yaml"], {"lang": "te"}))
+        found.append(compose.load(["family=my.yaml"], {"lang": "te"}))
     assert found[0] == found[1]
     assert found[0].family.language["te"] == ("models/te", "/elsewhere")
 
@@ -209,7 +209,7 @@ def test_paths_in_a_jobs_folder_do_not_change_with_its_content(
 def test_an_engine_gets_all_its_gpus() -> None:
     too_few = ["search=gpu", "search.engine.tensor_parallel_size=2"]
     with pytest.raises(ConfigError, match=r"gpus_per_engine 1 is less than .*per_engine=2"):
-        config.load(too_few, {"lang": "te"})
-    enough = config.load([*too_few, "search.gpus_per_engine=2"], {"lang": "te"}).search
+        compose.load(too_few, {"lang": "te"})
+    enough = compose.load([*too_few, "search.gpus_per_engine=2"], {"lang": "te"}).search
     wanted = placement(4, enough.gpus_per_engine, ())
     assert wanted.bundles == [{"CPU": 4, "GPU": 2}] and wanted.strategy == "STRICT_PACK"  # one node

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from search.export_folder import write_export
-from search.family import fit
-from search.plan import plan
-from search.recipe import AnyRecipe, Recipe, Single, Slerp, Soup, Ties
+from search.checkpoints.family import fit
+from search.export.writer import write_export
+from search.merging.plan import plan
+from search.merging.recipe import AnyRecipe, Recipe, Single, Slerp, Soup, Ties
 from tests.e2e.test_fresh_engine import TOLERANCE, difference, random_recipe
 from tests.engine_process import finish, make_job, start
 from tests.families import make_family

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from search.family import Family
-from search.recipe import DareLinear, Recipe, Single, Slerp, Soup, TaskArithmetic, Ties
+from search.checkpoints.family import Family
+from search.merging.recipe import DareLinear, Recipe, Single, Slerp, Soup, TaskArithmetic, Ties
 from tests.engine_process import finish, make_job, start
 
 PAIR = ("task/0", "lang/0")

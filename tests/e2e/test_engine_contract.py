@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from search.family import Family
+from search.checkpoints.family import Family
 from tests.engine_process import run_code
 
 CODE = """
 import sys
 from pathlib import Path
-from search.engine import Engine, EngineOptions
-from search.family import fit
+from search.engine.live import Engine, EngineOptions
+from search.checkpoints.family import fit
 from tests.search.engine_contract import CONTRACT
 
 if __name__ == "__main__":

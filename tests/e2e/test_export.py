@@ -15,14 +15,14 @@ import csv, sys
 from pathlib import Path
 from objectives.types import ItemResult, Request, Score
 from search import config
-from search.engine import Engine
-from search.family import Family, fit
-from search.plan import plan
-from search.recipe import Recipe, Single, key, label
-from search.items import pack_items
-from search.record import Record
-from search.records import Records, StudyHead
-from search.verify_export import engine_options, mgsm_sampling
+from search.engine.live import Engine
+from search.checkpoints.family import Family, fit
+from search.merging.plan import plan
+from search.merging.recipe import Recipe, Single, key, label
+from search.records.items import pack_items
+from search.records.record import Record
+from search.records.reader import Records, StudyHead
+from search.export.verify import engine_options, mgsm_sampling
 
 chosen = config.load(sys.argv[2:], {"lang": "te"})
 mgsm = chosen.objective.mgsm

@@ -15,9 +15,9 @@ import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 
-from search.bucket import Bucket
-from search.place import Url, locate
-from search.records import Records
+from search.records.bucket import Bucket
+from search.records.place import Url, locate
+from search.records.reader import Records
 from tests.e2e.commands import ROOT, SMALL, environment, run, trials
 from tests.search.s3_server import S3
 

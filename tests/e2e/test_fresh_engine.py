@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 import ray
 
-from search import config
-from search.export_folder import write_export
-from search.family import Family, fit
-from search.plan import plan
-from search.recipe import AnyRecipe, Recipe, Single, clip
+from search.checkpoints.family import Family, fit
+from search.config import compose
+from search.export.writer import write_export
+from search.merging.plan import plan
+from search.merging.recipe import AnyRecipe, Recipe, Single, clip
 from tests.engine_process import answer, finish, make_job, start
 from tests.families import overflow
 
@@ -72,7 +72,7 @@ def cases(
     rng = random.Random(3)
     letters = ["".join(chr(rng.randrange(97, 123)) for _ in range(n)) for n in (300, 270, 40)]
     qwen2 = tiny_qwen2.sources("te") | {"lang/2": tiny_qwen2.language["xx"][0]}
-    file = config.load([], {"lang": "te"}).objective.mgsm.data_dir / "mgsm_te.tsv"
+    file = compose.load([], {"lang": "te"}).objective.mgsm.data_dir / "mgsm_te.tsv"
     questions = [line.split("\t")[0] for line in file.read_text("utf-8").splitlines()]
     long = ["Q: " + " ".join(questions[i : i + 5]) + " A:" for i in (0, 5)]
     demo = {k: v for k, v in demo_family.sources("te").items() if k not in ("task/2", "lang/2")}

@@ -21,7 +21,7 @@ import torch
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from search.family import Family
+from search.checkpoints.family import Family
 from tests.families import overflow
 
 TOLERANCE = 1e-3
@@ -38,10 +38,10 @@ import json, sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from objectives.types import Message, Request, Sampling
-from search.engine import Engine, EngineOptions, NonFinite
-from search.family import fit
-from search.plan import plan
-from search.recipe import Single
+from search.engine.live import Engine, EngineOptions, NonFinite
+from search.checkpoints.family import fit
+from search.merging.plan import plan
+from search.merging.recipe import Single
 
 folder, nan, text, chat, tokens = json.loads(sys.argv[1])
 family = fit({"base": Path(folder), "lang/0": Path(nan)}, check_finite=False)

@@ -8,16 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from search.family import Family
+from search.checkpoints.family import Family
 
 SCRIPT = """
 import json, sys
 from objectives.types import Request, Sampling
-from search.direct import DirectWriter
-from search.engine import Engine, EngineOptions
-from search.recipe import Recipe, Single
-from search.trainable import Job, TrialRunner
-from tests.search.test_trainable import Echo
+from search.engine.writer import DirectWriter
+from search.engine.live import Engine, EngineOptions
+from search.merging.recipe import Recipe, Single
+from search.tuning.trainable import Job, TrialRunner
+from tests.search.tuning.test_trainable import Echo
 
 write, calls = DirectWriter._write, [0]
 

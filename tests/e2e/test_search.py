@@ -112,7 +112,7 @@ def test_table_and_records(output: str, out: Path) -> None:
 
 
 def test_search_and_held_out_items_never_overlap(output: str, out: Path) -> None:
-    from search.records import Records
+    from search.records.reader import Records
 
     records = Records.open(out / "first")
     ids: dict[str, set[str]] = {"search": set(), "held_out": set()}

@@ -11,7 +11,7 @@ import psutil
 import pytest
 import yaml
 
-from search.family import Family
+from search.checkpoints.family import Family
 from tests import engine_process
 from tests.e2e.commands import SMALL, finish, start, trials
 from tests.e2e.test_direct import RECIPES
@@ -21,9 +21,9 @@ KILLED = """
 import sys
 import psutil
 from objectives.types import Request, Sampling
-from search.engine import Engine, EngineOptions
+from search.engine.live import Engine, EngineOptions
 from search.errors import EngineDeadError
-from search.family import fit
+from search.checkpoints.family import fit
 
 if __name__ == "__main__":
     family = fit(dict(pair.split("=", 1) for pair in sys.argv[1:]), check_finite=False)

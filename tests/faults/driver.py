@@ -10,14 +10,14 @@ import json
 import sys
 from pathlib import Path
 
-import search.assemble
-from search.run import main
-from search.trainable import Job
+import search.run.job
+from search.run.__main__ import main
+from search.tuning.trainable import Job
 from tests.fake_engine import FakeEngine, Faults
 
 if __name__ == "__main__":
     given = json.loads(sys.argv[1])
     faults = Faults(Path(given.pop("folder")), **given)
     engine = functools.partial(FakeEngine, faults=faults)
-    search.assemble.Job = functools.partial(Job, engine=engine)  # type: ignore[misc, assignment]
+    search.run.job.Job = functools.partial(Job, engine=engine)  # type: ignore[misc, assignment]
     sys.exit(main(sys.argv[2:]))

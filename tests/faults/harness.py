@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from search.runs import default_uri
+from search.tracking.runs import default_uri
 from tests.cluster.nodes import TOKEN, Nodes, processes
 from tests.e2e.commands import ROOT, environment
 from tests.mlflow_server import MlflowServer

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from search.retries import FAILURES
+from search.study.retries import FAILURES
 from tests.cluster.nodes import processes
 from tests.faults.harness import Search
 

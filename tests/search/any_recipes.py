@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from search.recipe import (
+from search.merging.recipe import (
     AnyRecipe,
     DareLinear,
     Recipe,

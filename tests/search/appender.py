@@ -9,11 +9,11 @@ import sys
 import uuid
 
 from objectives.types import ItemResult
-from search.items import pack_items
-from search.place import locate
-from search.recipe import Recipe
-from search.record import Record
-from search.records import Records
+from search.merging.recipe import Recipe
+from search.records.items import pack_items
+from search.records.place import locate
+from search.records.reader import Records
+from search.records.record import Record
 
 ITEM = ItemResult("mgsm", "mgsm_te:1", "ప్రశ్న", "a\u2028b\nc", 3, "stop", {"correct": True})
 

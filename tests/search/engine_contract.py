@@ -1,4 +1,4 @@
-"""What every engine must do: `search.engine.Engine`, and the fake one that tests use instead.
+"""What every engine must do: `search.engine.live.Engine`, and the fake one that tests use instead.
 
 Each function takes an engine that has just been built on a family with two task and two language
 experts, and leaves it usable.
@@ -11,12 +11,12 @@ from collections.abc import Callable
 import pytest
 
 from objectives.types import Request, Sampling
-from search.engine import Materialised, NonFinite
+from search.checkpoints.family import FittedFamily
+from search.engine.live import Materialised, NonFinite
 from search.errors import EngineDeadError, MaterialiseError
-from search.family import FittedFamily
-from search.plan import Plan, plan
-from search.recipe import AnyRecipe, Recipe, Single
-from search.trainable import LiveEngine
+from search.merging.plan import Plan, plan
+from search.merging.recipe import AnyRecipe, Recipe, Single
+from search.tuning.trainable import LiveEngine
 
 A, B = Recipe(0, 0, 1, 1, 0, 0), Recipe(1, 1, 2, 1, 1, 0)
 REQUESTS = [Request(f"Q: {n} and {n + 3} make what? A:", Sampling(12)) for n in range(5)]

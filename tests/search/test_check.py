@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from search import check
-from search.family import Family
-from tests.search.test_lora import Q, pair, write_adapter
+from search.checkpoints.family import Family
+from tests.search.checkpoints.sources.test_lora import Q, pair, write_adapter
 from tests.sparse import LLAMA_8B, write_sparse
 
 Run = tuple[int, str, str]

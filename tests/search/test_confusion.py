@@ -13,13 +13,13 @@ import pytest
 from rich.console import Console
 
 from objectives.types import ItemResult, Message, Step
-from search import config
+from search.config import compose
 from search.confusion import main, read_trials, show
 from search.errors import StudyError
-from search.items import pack_items
-from search.recipe import AnyRecipe, Recipe, Single, label
-from search.record import Record
-from search.records import Records, StudyHead
+from search.merging.recipe import AnyRecipe, Recipe, Single, label
+from search.records.items import pack_items
+from search.records.reader import Records, StudyHead
+from search.records.record import Record
 
 TELUGU = "ఈ రోజు ఉదయం మేము పాత ఉద్యానవనంలో చాలా సేపు నడిచాము"
 ENGLISH = "This morning we walked for a long time in the old park"
@@ -47,7 +47,7 @@ def add(records: Records, key: str, recipe: AnyRecipe, items: list[ItemResult]) 
 @pytest.fixture
 def study(tmp_path: Path) -> Iterator[Path]:
     """Three trials: one that switches twice, one that does not, one without a trace; held open."""
-    head = StudyHead("s", config.load([], {"lang": "te"}).model_dump(mode="json"))
+    head = StudyHead("s", compose.load([], {"lang": "te"}).model_dump(mode="json"))
     records = Records.create(tmp_path / "s", head)
     switching = [
         item("p1", f"{TELUGU} walked", at=2.0),

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from search import studies
-from search.records import Records, StudyHead
-from tests.search.test_tracking import L, trial
+from search.records.reader import Records, StudyHead
+from tests.search.tracking.test_view import L, trial
 
 CONFIG = {
     "lang": "te",

@@ -1,0 +1,119 @@
+"""Weights that are made once and kept: LoRA merges and pickled checkpoints, as safetensors.
+
+A folder of the user's cache holds one ordinary checkpoint for each content hash. It appears under
+its name only when it is complete, so a half-written one never looks finished; a lock makes a second
+process wait and use what the first one wrote. Any folder there may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from filelock import FileLock
+from platformdirs import user_cache_path
+from rich.console import Console
+from rich.progress import track
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from search.checkpoints.checkpoint import ORIGIN, Checkpoint
+from search.errors import CheckpointError
+
+SHARD_BYTES = 1024**3  # what is in memory at once
+_FORMAT = "1"  # raise it when the same inputs give other weights
+_LEFT_OUT = (".safetensors", ".bin", ".pt", ".pth", ".index.json", ".py")
+
+
+def root() -> Path:
+    """The project's folder in the user's cache: in $XDG_CACHE_HOME, or ~/.cache."""
+    return user_cache_path("layer-swap-search")
+
+
+def digest(*parts: Path | str) -> str:
+    """SHA-256 of files' bytes and of texts, in their order."""
+    total = hashlib.sha256(_FORMAT.encode())
+    for part in parts:
+        if isinstance(part, Path):
+            with part.open("rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
+        else:
+            total.update(hashlib.sha256(part.encode()).digest())
+    return total.hexdigest()
+
+
+def identity(files: Iterable[Path]) -> str:
+    """What tells large files from others without reading them: path, size and time of change.
+
+    In the hub's cache a file's real path is the hash of its content.
+    """
+    real = sorted({file.resolve() for file in files})
+    return json.dumps([(str(f), (state := f.stat()).st_size, state.st_mtime_ns) for f in real])
+
+
+def store(checkpoint: Checkpoint) -> Checkpoint:
+    """A derived checkpoint as an ordinary one, from the cache or written to it now.
+
+    Raises:
+        CheckpointError: the cache cannot be written or lacks room.
+    """
+    derived = checkpoint.derived
+    if derived is None:
+        return checkpoint
+    try:
+        final = root() / f"{checkpoint.label.replace('/', '--')}-{derived.key()[:20]}"
+        root().mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{final}.lock"):
+            if not final.exists():
+                part = final.with_name(f"{final.name}.part")
+                shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+                _write(checkpoint, part)
+                os.replace(part, final)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{checkpoint.label} cannot be kept in {root()}: {error}; name another folder in "
+            "XDG_CACHE_HOME"
+        ) from None
+    return Checkpoint.open(final)
+
+
+def _write(checkpoint: Checkpoint, folder: Path) -> None:
+    derived = checkpoint.derived
+    assert derived is not None
+    free = shutil.disk_usage(folder.parent).free
+    if free < checkpoint.bytes:
+        raise OSError(f"{checkpoint.bytes / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
+    folder.mkdir()
+    for file in derived.files.iterdir():
+        if file.is_file() and not file.name.endswith(_LEFT_OUT):
+            shutil.copyfile(file, folder / file.name)
+    shards = list(_shards(checkpoint))
+    where: dict[str, str] = {}
+    label = f"making {checkpoint.label} once"
+    for number, names in enumerate(track(shards, label, console=Console(stderr=True)), 1):
+        file = folder / f"model-{number:05}-of-{len(shards):05}.safetensors"
+        tensors = {name: derived.get(name).contiguous() for name in names}
+        save_file(tensors, file, metadata={"format": "pt"})
+        with file.open("rb") as written:
+            os.fsync(written.fileno())
+        where |= dict.fromkeys(names, file.name)
+    metadata = {"total_size": checkpoint.bytes, ORIGIN: derived.origin}
+    index = {"metadata": metadata, "weight_map": where}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2))
+
+
+def _shards(checkpoint: Checkpoint) -> Iterator[list[str]]:
+    names: list[str] = []
+    size = 0
+    for name, info in checkpoint.tensors.items():
+        if names and size + info.bytes > SHARD_BYTES:
+            yield names
+            names, size = [], 0
+        names.append(name)
+        size += info.bytes
+    if names:
+        yield names

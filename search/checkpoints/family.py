@@ -1,0 +1,273 @@
+"""A family of checkpoints: base, task experts, language experts, references; do they fit together?
+
+Owns the check that runs before any engine is built: `examine` looks at headers only and finds all
+faults at once; `fit` then downloads what is missing, merges LoRA adapters and looks for NaN. Knows
+nothing of recipes or engines.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from search.checkpoints.cache import store
+from search.checkpoints.checkpoint import Checkpoint, revision_of
+from search.checkpoints.compatibility import faults_of_base, mismatches, vocabulary
+from search.checkpoints.sources import hub, url
+from search.checkpoints.sources.lora import is_adapter, open_adapter
+from search.checkpoints.sources.pickled import is_pickled, open_pickled
+from search.errors import CheckpointError, ConfigError, ExpertMismatchError, HubError
+from search.merging.plan import layer_of
+
+Location = str | Path
+"""A folder of a model or of a LoRA adapter, `org/name@revision` on the Hugging Face hub, or a URL
+that fsspec reads."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Where the checkpoints of a family lie.
+
+    Attributes:
+        name: name of the family, used in MLflow and in the study's name.
+        base: the base model.
+        task: the task experts.
+        language: language code -> its experts.
+        references: name -> further checkpoints that are only scored.
+        allow_bin: read pickled weights (pytorch_model*.bin) where there are no safetensors.
+    """
+
+    name: str
+    base: Location
+    task: tuple[Location, ...]
+    language: Mapping[str, tuple[Location, ...]]
+    references: Mapping[str, Location]
+    allow_bin: bool = False
+
+    def sources(self, lang: str) -> dict[str, Location]:
+        """Source name -> location, for one target language.
+
+        Raises:
+            ConfigError: the family has no expert for the language.
+        """
+        if lang not in self.language:
+            raise ConfigError(
+                f"--lang {lang}: family {self.name} has no expert for it; it has "
+                f"{', '.join(sorted(self.language)) or 'none'}"
+            )
+        return self._named({"lang": self.language[lang]})
+
+    def all_sources(self) -> dict[str, Location]:
+        """Source name -> location, for all languages: their experts are `<code>/<i>`."""
+        return self._named(self.language)
+
+    def _named(self, language: Mapping[str, tuple[Location, ...]]) -> dict[str, Location]:
+        found = {"base": self.base}
+        for group, places in {"task": self.task, **language}.items():
+            found |= {f"{group}/{i}": place for i, place in enumerate(places)}
+        return found | {f"reference/{name}": place for name, place in self.references.items()}
+
+
+@dataclass(frozen=True)
+class FittedFamily:
+    """Checkpoints that are known to fit together.
+
+    Attributes:
+        sources: source name -> opened checkpoint; each is a folder of plain safetensors, but for
+            those that `fit` was told not to fetch.
+        n_layers: number of layers L.
+        names: tensor names, in the order of the layers.
+        locations: source name -> where `fit` finds just these weights again, on any machine: an
+            absolute folder, `org/name@commit`, `URL#key`.
+    """
+
+    sources: Mapping[str, Checkpoint]
+    n_layers: int
+    names: tuple[str, ...]
+    locations: Mapping[str, str]
+
+    @property
+    def base(self) -> Checkpoint:
+        """The base model's checkpoint."""
+        return self.sources["base"]
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """Source name -> absolute folder."""
+        return {name: str(c.path.resolve()) for name, c in self.sources.items()}
+
+    @property
+    def revisions(self) -> dict[str, str]:
+        """Source name -> `org/name@commit`, or what was merged; plain folders have none."""
+        return {name: c.revision for name, c in self.sources.items() if c.revision}
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What the headers of a family's checkpoints say; `fit` goes on from here.
+
+    Attributes:
+        locations: source name -> location, as asked for.
+        allow_bin: whether pickled weights may be read.
+        online: whether the hub answered; True where it was not needed.
+        opened: source name -> checkpoint, base first: its headers, perhaps without the weights.
+        unopened: source name -> why it cannot be opened.
+        misfits: source name -> why it does not fit the base; for `base`, why it cannot be searched.
+    """
+
+    locations: Mapping[str, Location]
+    allow_bin: bool
+    online: bool
+    opened: dict[str, Checkpoint] = field(default_factory=dict)
+    unopened: dict[str, CheckpointError] = field(default_factory=dict)
+    misfits: dict[str, list[str]] = field(default_factory=dict)
+
+    def raise_faults(self) -> None:
+        """Raise everything that was found, as one error.
+
+        Raises:
+            CheckpointError: one or more checkpoints cannot be opened.
+            ExpertMismatchError: all can, and one or more do not fit.
+        """
+        if (error := self.error()) is not None:
+            raise error
+
+    def error(self) -> CheckpointError | None:
+        """Everything that was found, as one error; None if the family fits."""
+        parts = []
+        if self.unopened:
+            faults = [f"{name}: {error}" for name, error in self.unopened.items()]
+            parts.append(_list("checkpoints that cannot be opened", faults))
+        if any(isinstance(e, HubError) and e.unreachable for e in self.unopened.values()):
+            parts.append(hub.WAYS_OUT)
+        if "base" in self.misfits:
+            faults = [f"{self.locations['base']} {fault}" for fault in self.misfits["base"]]
+            parts.append(_list("reasons why this base cannot be searched", faults))
+        misfits = {name: faults for name, faults in self.misfits.items() if name != "base"}
+        if misfits:
+            faults = [f"{n} ({self.locations[n]}) {fault}" for n in misfits for fault in misfits[n]]
+            parts.append(_list("experts that do not fit the base", faults))
+        kind = CheckpointError if self.unopened else ExpertMismatchError
+        return kind("\n".join(parts)) if parts else None
+
+    def fit(self, *, check_finite: bool = True, fetch: bool = True) -> FittedFamily:
+        """Have all weights at hand; see the function `fit`.
+
+        Args:
+            check_finite: read every weight that is at hand, and refuse NaN and infinity.
+            fetch: False leaves what lies elsewhere there, as only engines on other machines need
+                it; of those, headers are known.
+        """
+        self.raise_faults()
+        ready: dict[str, Checkpoint] = {}
+        here: dict[str, Checkpoint] = {}
+        pinned: dict[str, str] = {}
+        for name, seen in self.opened.items():
+            location, far = self.locations[name], is_remote(self.locations[name])
+            # What was examined, wherever a branch is now.
+            place = revision_of(seen.path) if far else Path(location).expanduser().absolute()
+            pinned[name] = str(place)
+            if not fetch and (far or (seen.derived is not None and "base" not in here)):
+                ready[name] = seen
+                continue
+            opened = self._open(pinned[name], ready.get("base"), weights=True)
+            ready[name] = here[name] = store(opened)
+        if check_finite:
+            _refuse_non_finite(here)
+        base = ready["base"]
+        order = sorted(base.tensors, key=lambda n: (-1 if (x := layer_of(n)) is None else x, n))
+        sources = {name: ready[name] for name in self.locations}
+        return FittedFamily(sources, base.n_layers, tuple(order), pinned)
+
+    def _open(self, location: Location, base: Checkpoint | None, *, weights: bool) -> Checkpoint:
+        folder = Path(location).expanduser()
+        if hub.is_id(location):
+            how = {"online": self.online, "weights": weights, "allow_bin": self.allow_bin}
+            folder = hub.fetch(str(location), **how)
+            if not weights and not is_adapter(folder) and not hub.has_weights(folder):
+                return Checkpoint.of(folder, hub.headers(folder, online=self.online))
+        elif url.is_url(location):
+            address = str(location)
+            folder = url.fetch(address, weights=weights, allow_bin=self.allow_bin)
+            if not weights and not is_adapter(folder) and not any(folder.glob("*.safetensors")):
+                return Checkpoint.of(folder, url.headers(address))
+        if is_adapter(folder):
+            return open_adapter(folder, base)
+        if self.allow_bin and is_pickled(folder):
+            return open_pickled(folder)
+        return Checkpoint.open(folder)
+
+
+def is_remote(location: Location) -> bool:
+    """Whether a place is the hub's or a URL, to be fetched by each machine that needs it."""
+    return hub.is_id(location) or url.is_url(location)
+
+
+def fit(
+    sources: Mapping[str, Location], *, check_finite: bool = True, allow_bin: bool = False
+) -> FittedFamily:
+    """Check that every checkpoint fits the base, by headers; then have all weights at hand.
+
+    Models of the hub and at URLs are downloaded, LoRA adapters merged and pickled weights
+    converted, once.
+
+    Args:
+        sources: source name -> location; must hold `base`.
+        check_finite: read every weight once and refuse NaN and infinity (about 1 GB/s).
+        allow_bin: read pickled weights where there are no safetensors.
+
+    Raises:
+        CheckpointError: one or more checkpoints cannot be opened or hold NaN; all are named.
+        ExpertMismatchError: one or more do not fit the base; all mismatches are named.
+    """
+    return examine(sources, allow_bin=allow_bin).fit(check_finite=check_finite)
+
+
+def examine(sources: Mapping[str, Location], *, allow_bin: bool = False) -> Examined:
+    """Open the headers of every checkpoint and find all that does not fit; raises nothing.
+
+    Of a model of the hub that is not cached, small files and headers are read; with `allow_bin` it
+    is downloaded, because pickled weights have no header.
+
+    Args:
+        sources: source name -> location; must hold `base`.
+        allow_bin: read pickled weights where there are no safetensors.
+    """
+    online = hub.reachable() if any(map(hub.is_id, sources.values())) else True
+    found = Examined(sources, allow_bin, online)
+    parse = functools.lru_cache(2)(vocabulary)  # most experts have the base's file: parsed once
+    for name in sorted(sources, key=lambda name: name != "base"):
+        base = found.opened.get("base")
+        try:
+            checkpoint = found._open(sources[name], base, weights=allow_bin)
+            if name == "base":
+                faults = faults_of_base(checkpoint)
+            else:
+                faults = mismatches(base, checkpoint, parse) if base else []
+        except ExpertMismatchError as error:
+            found.misfits[name] = [str(error)]
+            continue
+        except CheckpointError as error:
+            found.unopened[name] = error
+            continue
+        found.opened[name] = checkpoint
+        if faults:
+            found.misfits[name] = faults
+    return found
+
+
+def _refuse_non_finite(sources: Mapping[str, Checkpoint]) -> None:
+    faults = []
+    for name, checkpoint in sources.items():
+        bad = list(checkpoint.non_finite())
+        if bad:
+            more = f" and {len(bad) - 1} more tensors" if len(bad) > 1 else ""
+            faults.append(f"{name} ({checkpoint.path}) has NaN or infinity in {bad[0]}{more}")
+    if faults:
+        raise CheckpointError(_list("weights that are not finite", faults))
+
+
+def _list(what: str, faults: Sequence[str]) -> str:
+    return f"{len(faults)} {what}:\n  " + "\n  ".join(faults)

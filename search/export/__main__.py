@@ -1,0 +1,310 @@
+"""Hand out a merge as a Hugging Face checkpoint: a study's winner, any trial, or any recipe.
+
+Command line only: finds what is meant, checks everything before weights are read, writes, and on
+request has a fresh engine answer from the export. `--help` stays fast because the parts are
+imported when they are needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.errors import ConfigError, EngineError, RecipeError, SearchError, StudyError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from search.checkpoints.family import Family, Location
+    from search.export.model_card import Merge, Part
+    from search.export.selection import Study
+    from search.export.verify import Question
+    from search.merging.plan import Plan
+    from search.merging.recipe import AnyRecipe
+    from search.records.record import Record
+    from search.results.choose import Choice
+
+EXAMPLES = """examples:
+  python -m search.export --study runs/demo-te --out merged             the recommended recipe
+  python -m search.export --study runs/demo-te --trial 1f09 --out merged --verify
+  python -m search.export --run RUN_ID --tracking-uri http://mlflow:5000 --out merged
+  python -m search.export --family my.yaml --lang te --out merged \\
+      --recipe 'pair=0,1 b=3 u=1 t_b=1 t_u=1 w_lang=.5'
+  python -m search.export --family merged/family.yaml --lang te \\
+      --recipe merged/recipe.json --out again                           an export once more
+
+exit status: 0 it is written (and answers as recorded), 1 --verify found other answers,
+2 nothing was written
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="python -m search.export",
+        description="Write a merged model as a Hugging Face checkpoint.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = p.add_mutually_exclusive_group(required=True)
+    what.add_argument("--study", help="a study's folder, <out>/<study>, or s3://... and such")
+    what.add_argument("--run", metavar="RUN_ID", help="an MLflow run: a trial's, or a study's")
+    what.add_argument("--family", help="a family by name or YAML file; with --lang and --recipe")
+    p.add_argument("--trial", metavar="KEY", help="the trial whose key begins so")
+    p.add_argument(
+        "--recommended", action="store_true", help="the study's recommended recipe (the default)"
+    )
+    p.add_argument("--tracking-uri", help="of --run (MLFLOW_TRACKING_URI, or runs/mlflow.db)")
+    p.add_argument("--lang", help="language code of the language experts of --family")
+    p.add_argument("--recipe", help="of --family: 'pair=0,1 b=3 u=1 ...', or a recipe.json")
+    p.add_argument("--out", type=Path, required=True, help="folder to make")
+    p.add_argument("--force", action="store_true", help="replace an earlier export")
+    p.add_argument(
+        "--verify",
+        type=int,
+        nargs="?",
+        const=20,
+        metavar="N",
+        help="have a fresh engine answer N (20) of the trial's items and compare",
+    )
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Export.
+
+    Returns:
+        0; 1 when the export answers otherwise than recorded or no engine starts on it; 2 for bad
+        input, when nothing was written; 130 after Ctrl-C.
+    """
+    arguments = parser().parse_args(argv)
+    try:
+        return _main(arguments)
+    except SearchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1 if isinstance(error, EngineError) else 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A recipe of a family, and the study that scored it, if one did."""
+
+    family: Family
+    lang: str
+    recipe: AnyRecipe
+    study: Study | None = None
+    choice: Choice | None = None
+    trial: Record | None = None
+
+    @property
+    def key(self) -> str:
+        return self.trial.key if self.trial else ""
+
+
+def _main(arguments: argparse.Namespace) -> int:
+    _check(arguments)
+    from rich.console import Console
+
+    from search.checkpoints.family import examine
+    from search.export.notes import bytes_to_hash, notes, parts_of, used
+    from search.export.writer import check_target, write_export
+    from search.merging.plan import plan
+
+    console = Console()
+    wanted = _wanted(arguments)
+    asked = _questions(wanted, arguments.verify) if arguments.verify else []
+    locations, allow_bin = wanted.family.sources(wanted.lang), wanted.family.allow_bin
+    base = examine({"base": locations["base"]}, allow_bin=allow_bin)
+    base.raise_faults()
+    names, n_layers = base.opened["base"].tensors, base.opened["base"].n_layers
+    _refuse_misfit(wanted.recipe, locations, n_layers)
+    merged = plan(wanted.recipe, names, n_layers)
+    needed = {"base"} | used(merged)
+    examined = examine({n: at for n, at in locations.items() if n in needed}, allow_bin=allow_bin)
+    examined.raise_faults()
+    target = {"out": arguments.out, "force": arguments.force}
+    check_target(merged, examined.opened, examined.opened["base"], **target)
+    family = examined.fit(check_finite=False)  # what is written is looked at instead
+    merged = plan(wanted.recipe, family.names, n_layers)
+    with _progress(console) as progress:
+        hashing = progress.add_task("hashing", total=bytes_to_hash(family, merged))
+        writing = progress.add_task(f"writing {arguments.out}", total=family.base.bytes)
+        parts = parts_of(family, merged, lambda size: progress.advance(hashing, size))
+        merge = _merge(wanted, merged, n_layers, parts, arguments.out.absolute().name)
+        write_export(
+            merged,
+            family.sources,
+            family.base,
+            notes=notes(merge, wanted.family, family),
+            advance=lambda size: progress.advance(writing, size),
+            **target,
+        )
+    _say(console, f"written: {arguments.out}, {family.base.bytes / 1e9:.2f} GB of weights")
+    _say(console, f"load it, serve it: {arguments.out}/README.md")
+    return _verify(wanted, asked, arguments.out, console) if asked else 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    faults = []
+    if arguments.family is not None:
+        faults += [
+            f"--family needs {flag}"
+            for flag, value in (("--lang", arguments.lang), ("--recipe", arguments.recipe))
+            if value is None
+        ]
+        faults += [
+            f"{flag} is of a study's trials: use --study or --run, not --family"
+            for flag in ("--trial", "--recommended", "--verify")
+            if getattr(arguments, flag[2:])
+        ]
+    else:
+        faults += [
+            f"{flag} belongs to --family; a study's trial has its own"
+            for flag, value in (("--lang", arguments.lang), ("--recipe", arguments.recipe))
+            if value is not None
+        ]
+    if arguments.trial is not None and arguments.recommended:
+        faults.append("--trial and --recommended exclude each other: give one")
+    if arguments.verify is not None and arguments.verify < 1:
+        faults.append(f"--verify {arguments.verify}: at least one item is needed")
+    if faults:
+        raise ConfigError("\n  ".join([f"{len(faults)} faults on the command line:", *faults]))
+
+
+def _wanted(arguments: argparse.Namespace) -> _Wanted:
+    import os
+
+    from search.checkpoints.family import Family, examine
+    from search.config import compose
+    from search.export import selection
+    from search.records.place import locate
+    from search.results import choose
+    from search.tracking.runs import default_uri
+
+    if arguments.family is not None:
+        recipe = selection.read_recipe(arguments.recipe)
+        chosen = compose.load([f"family={arguments.family}"], {"lang": arguments.lang})
+        return _Wanted(Family(**chosen.family.model_dump()), chosen.lang, recipe)
+    key = arguments.trial
+    if arguments.study is not None:
+        study = selection.open_study(locate(arguments.study))
+    else:
+        uri = arguments.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+        study, own = selection.open_run(uri or default_uri(Path("runs")), arguments.run)
+        key = own if key is None and not arguments.recommended else key
+    trial = None if key is None else selection.find_trial(study, key)
+    base = examine({"base": study.family.base}, allow_bin=study.family.allow_bin)
+    base.raise_faults()
+    choice = choose.recommend(study.trials, base.opened["base"].n_layers, study.tolerance)
+    if trial is None and choice is None:
+        raise StudyError(
+            f"study {study.name} has no recommended recipe, because it has scored no layer swap "
+            "yet; name another trial with --trial KEY"
+        )
+    if trial is None:
+        assert choice is not None
+        trial = choice.record
+    return _Wanted(study.family, study.lang, trial.recipe, study, choice, trial)
+
+
+def _refuse_misfit(recipe: AnyRecipe, locations: Mapping[str, Location], n_layers: int) -> None:
+    """Raise everything about a recipe that does not fit the family, as one error."""
+    from search.export.selection import experts_of
+    from search.merging.recipe import validate
+
+    faults = [
+        f"there is no {source}: the family has {', '.join(locations)}"
+        for source in experts_of(recipe)
+        if source not in locations
+    ]
+    try:
+        validate(recipe, n_layers)
+    except RecipeError as error:
+        faults.append(str(error))
+    except TypeError as error:
+        faults.append(f"{recipe}: {error}")
+    if faults:
+        raise RecipeError("the recipe does not fit the model:\n  " + "\n  ".join(faults))
+
+
+def _merge(wanted: _Wanted, merged: Plan, n_layers: int, parts: Sequence[Part], name: str) -> Merge:
+    """What the model card tells."""
+    from search.export import selection
+    from search.export.model_card import Merge
+    from search.results import choose
+
+    study, choice, trial = wanted.study, wanted.choice, wanted.trial
+    recommended = choice is not None and choice.record.key == wanted.key
+    return Merge(
+        name=name,
+        family=wanted.family.name,
+        lang=wanted.lang,
+        recipe=wanted.recipe,
+        n_layers=n_layers,
+        plan=merged,
+        parts=parts,
+        study=study.name if study else "",
+        reason=choice.reason if choice and recommended else "",
+        searched=len(choose.scored(study.trials)) if study else 0,
+        search=trial if trial and trial.split == "search" else None,
+        held_out=selection.held_out(study, wanted.key) if study else None,
+    )
+
+
+def _questions(wanted: _Wanted, count: int) -> list[Question]:
+    from search.export import selection
+    from search.export.verify import questions
+
+    study, trial = wanted.study, wanted.trial
+    assert study is not None and trial is not None
+    if study.records is None:
+        raise StudyError(
+            f"--verify needs the answers in the folder of study {study.name}, which is not where "
+            "its runs say: name it with --study"
+        )
+    for record in (trial, selection.held_out(study, trial.key)):
+        if record and (asked := questions(study.records.items(record), count)):
+            return asked
+    raise StudyError(f"--verify: trial {trial.key} ({trial.state}) has no answers on record")
+
+
+def _verify(wanted: _Wanted, asked: Sequence[Question], out: Path, console: Console) -> int:
+    from search.export.verify import differences, engine_options, mgsm_sampling
+
+    assert wanted.study is not None and wanted.study.config is not None
+    settings = wanted.study.config
+    _say(console, f"verifying: a fresh engine answers {len(asked)} items of {wanted.key}")
+    found = differences(out, asked, engine_options(settings), mgsm_sampling(settings))
+    for line in found:
+        _say(console, line)
+    _say(console, f"verified: {len(asked) - len(found)} of {len(asked)} answers equal the trial's")
+    if found:
+        _say(
+            console,
+            "one may part where two tokens are nearly as likely: sums depend on threads and batch",
+        )
+    return 1 if found else 0
+
+
+def _progress(console: Console) -> Progress:
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), Remaining()
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

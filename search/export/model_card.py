@@ -1,0 +1,266 @@
+"""The README.md of an exported merge: what it is made of, how good it is, how to make and load it.
+
+Owns the card's text and what is read of other checkpoints' cards (their licence). Knows nothing of
+studies' folders, weights or engines.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from objectives.types import Score
+from search.merging.plan import Mix, Plan, layer_of
+from search.merging.recipe import AnyRecipe, label, to_dict
+from search.records.record import Record
+
+NOT_STATED = "not stated"
+_SCORES = {
+    "accuracy": "MGSM accuracy",
+    "in_language": "answers in the language",
+    "lcpr": "LCPR",
+    "lpr": "LPR",
+    "wpr": "WPR",
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A checkpoint that the merge is made of.
+
+    Attributes:
+        source: its name in the family, such as `task/0`.
+        model: its id on the Hugging Face hub, or the name of its folder.
+        revision: which weights these are, as far as known; empty for a plain folder.
+        licence: as its own card states it.
+        files: file with weights -> SHA-256 of its bytes; empty where no weights are taken from it.
+    """
+
+    source: str
+    model: str
+    revision: str
+    licence: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Merge:
+    """All that a card says.
+
+    Attributes:
+        name: of the exported folder.
+        family, lang, recipe, n_layers: what was merged, into how many layers.
+        plan: how every tensor is made.
+        parts: the checkpoints, base first.
+        study: name of the study that scored it; empty if none did.
+        reason: why the study recommends it; empty if it does not.
+        searched: number of recipes that the study scored on search items.
+        search: its trial on search items.
+        held_out: its trial on held-out items.
+    """
+
+    name: str
+    family: str
+    lang: str
+    recipe: AnyRecipe
+    n_layers: int
+    plan: Plan
+    parts: Sequence[Part]
+    study: str = ""
+    reason: str = ""
+    searched: int = 0
+    search: Record | None = None
+    held_out: Record | None = None
+
+
+def model_card(merge: Merge) -> str:
+    """The card as Markdown with YAML front matter."""
+    title = f"{merge.family}: {label(merge.recipe, merge.lang, merge.n_layers)}"
+    intro = (
+        f"A merge of {len(merge.parts)} checkpoints of one architecture, made without training. "
+        "Where layers are swapped (Layer Swapping, arXiv 2410.01335), the bottom and upper ones "
+        "come from a language expert and the middle from a task expert."
+    )
+    sections = {
+        "Recipe": _recipe(merge),
+        "Checkpoints": _checkpoints(merge),
+        "Scores": _scores(merge),
+        "Use": _use(merge),
+        "Make it again": _again(merge),
+        "Licence": _licence(merge),
+    }
+    body = "\n\n".join(f"## {head}\n\n{text}" for head, text in sections.items())
+    return f"---\n{_front(merge)}---\n\n# {title}\n\n{intro}\n\n{body}\n"
+
+
+def licence_of(folder: Path) -> str:
+    """The licence that a checkpoint's README.md states in its front matter."""
+    try:
+        head = (folder / "README.md").read_text(encoding="utf-8").split("---\n", 2)[1]
+        stated = yaml.safe_load(head)
+    except (OSError, UnicodeDecodeError, IndexError, yaml.YAMLError):
+        return NOT_STATED
+    if not isinstance(stated, dict) or not stated.get("license"):
+        return NOT_STATED
+    found = stated["license"]
+    words = ", ".join(map(str, found)) if isinstance(found, list) else str(found)
+    name = stated.get("license_name")
+    return f"{words} ({name})" if name else words
+
+
+def _front(merge: Merge) -> str:
+    models = list(dict.fromkeys(part.model for part in merge.parts))
+    licences = {part.licence for part in merge.parts}
+    front: dict[str, Any] = {
+        "base_model": models,
+        "base_model_relation": "merge",
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "language": [merge.lang],
+        "tags": ["merge", "layer-swap"],
+    }
+    if len(licences) == 1 and NOT_STATED not in licences:
+        front["license"] = licences.pop().partition(" (")[0]
+    return yaml.safe_dump(front, sort_keys=False, allow_unicode=True)
+
+
+def _recipe(merge: Merge) -> str:
+    numbers = {k: v for k, v in to_dict(merge.recipe).items() if k != "decoding"}
+    rows = [[str(name), str(value)] for name, value in numbers.items()]
+    text = _table(["", "value"], rows)
+    text += "\n\n" + _table(["layers", "made of"], _layers(merge))
+    decoding = to_dict(merge.recipe).get("decoding")
+    if decoding:
+        told = ", ".join(f"{name} {value}" for name, value in decoding.items())
+        text += f"\n\nLCPR was measured with {told}, which is no part of the weights."
+    return text
+
+
+def _layers(merge: Merge) -> list[list[str]]:
+    """Runs of layers that are made alike, bottom first, then what has no layer number."""
+    made: dict[int, Mix] = {}
+    outside: dict[Mix, list[str]] = {}
+    for name, mix in merge.plan.items():
+        layer = layer_of(name)
+        if layer is None:
+            outside.setdefault(mix, []).append(f"`{name}`")
+        else:
+            made[layer] = mix
+    rows = []
+    for mix, run in itertools.groupby(sorted(made), key=lambda layer: made[layer]):
+        numbers = list(run)
+        span = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+        rows.append([span, _words(mix)])
+    return rows + [[", ".join(names), _words(mix)] for mix, names in outside.items()]
+
+
+def _words(mix: Mix) -> str:
+    terms = " + ".join(f"{term.coefficient:.3g} {term.source}" for term in mix.terms)
+    if mix.method == "linear":
+        return mix.terms[0].source if mix.terms[0].coefficient == 1.0 else terms
+    if mix.method == "slerp":
+        return f"slerp of {terms}"
+    settings = {
+        "task_arithmetic": "",
+        "ties": f" (density {mix.density:g}, scale {mix.scale:g})",
+        "dare_linear": f" (density {mix.density:g}, seed {mix.seed})",
+    }
+    return f"base and {mix.method}{settings[mix.method]} of {terms}"
+
+
+def _checkpoints(merge: Merge) -> str:
+    rows = [
+        [part.source, f"`{part.model}`", part.revision, part.licence, _hashes(part)]
+        for part in merge.parts
+    ]
+    columns = ["source", "model", "revision", "licence", "weights (SHA-256 of each file)"]
+    first = (
+        "Configuration, generation configuration and tokenizer are the base's. `task` is an "
+        f"expert of the task, `lang` of the language `{merge.lang}`."
+    )
+    return f"{first}\n\n{_table(columns, rows)}"
+
+
+def _hashes(part: Part) -> str:
+    if not part.files:
+        return "no weights are taken from it"
+    return "<br>".join(f"`{file}` {digest}" for file, digest in part.files.items())
+
+
+def _scores(merge: Merge) -> str:
+    trials = {"search items": merge.search, "held-out items": merge.held_out}
+    known = {split: record for split, record in trials.items() if record and record.scores}
+    if not known:
+        return "None is on record."
+    rows = [
+        [words, *(_score(record.scores.get(name)) for record in known.values())]
+        for name, words in _SCORES.items()
+        if any(name in record.scores for record in known.values())
+    ]
+    text = [f"From study `{merge.study}`, with 95% intervals and number of items."]
+    text += [merge.reason] if merge.reason else []
+    text += [_table(["", *known], rows)]
+    text += [
+        f"{record.split.replace('_', '-')} items: {record.state}, {record.reason}"
+        for record in known.values()
+        if record.state != "scored"
+    ]
+    if merge.searched > 1:
+        text.append(
+            f"Search scores are optimistic: {merge.searched} recipes were scored on those items. "
+            "Only held-out scores are to be quoted."
+        )
+    return "\n\n".join(text)
+
+
+def _score(score: Score | None) -> str:
+    if score is None or score.value is None or score.low is None or score.high is None:
+        return "not defined"
+    ends = f"{100 * score.low:.1f} to {100 * score.high:.1f}"
+    return f"{100 * score.value:.1f}% ({ends}; {score.n_scored})"
+
+
+def _use(merge: Merge) -> str:
+    return f"""From the folder that holds `{merge.name}`, with transformers:
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("./{merge.name}")
+model = AutoModelForCausalLM.from_pretrained("./{merge.name}", dtype="auto")
+tokens = tokenizer.encode("2 + 3 =", return_tensors="pt")
+print(tokenizer.decode(model.generate(tokens, max_new_tokens=32)[0]))
+```
+
+Or behind an OpenAI-compatible server, with vLLM:
+
+```
+python -m vllm.entrypoints.openai.api_server --model ./{merge.name} --host 127.0.0.1
+```"""
+
+
+def _again(merge: Merge) -> str:
+    return f"""Where the checkpoints lie at the places that `family.yaml` names:
+
+```
+python -m search.export --family {merge.name}/family.yaml --lang {merge.lang} \\
+    --recipe {merge.name}/recipe.json --out again
+mergekit-yaml {merge.name}/mergekit.yaml again    # mergekit 0.1.5: the same merge
+```"""
+
+
+def _licence(merge: Merge) -> str:
+    stated = "; ".join(f"`{part.model}`: {part.licence}" for part in merge.parts)
+    return f"As the checkpoints' own cards state: {stated}. A merge is subject to all of them."
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in x) + " |" for x in lines
+    )

@@ -1,0 +1,150 @@
+"""The text files of an export: model card, recipe.json, mergekit.yaml and family.yaml.
+
+Owns what is told of the checkpoints: names, revisions, SHA-256 of the files that weights are taken
+from. Whole files are hashed, because two experts of one base have the same header; in the Hugging
+Face hub's cache a file's name is its hash already, and nothing is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from search.checkpoints.checkpoint import Checkpoint, revision_of
+from search.checkpoints.family import Family, FittedFamily, Location, is_remote
+from search.checkpoints.sources.url import is_url
+from search.errors import CheckpointError
+from search.export.mergekit_yaml import mergekit_yaml
+from search.export.model_card import Merge, Part, licence_of, model_card
+from search.merging.plan import Plan
+from search.merging.recipe import key, label, to_dict
+
+_READ = 16 * 1024**2  # bytes hashed at a time
+_BLOB = re.compile(r"[0-9a-f]{64}").fullmatch
+
+
+def bytes_to_hash(family: FittedFamily, merged: Plan) -> int:
+    """How much `parts_of` will read, in bytes."""
+    files = (file for source in used(merged) for file in _files(family.sources[source]))
+    return sum(file.stat().st_size for file in files if not _known(file))
+
+
+def parts_of(
+    family: FittedFamily, merged: Plan, advance: Callable[[int], None] = lambda size: None
+) -> list[Part]:
+    """The checkpoints of a merge, base first; those that weights are taken from are hashed.
+
+    Args:
+        family: base and the sources of the plan.
+        merged: the plan.
+        advance: told of every piece that was hashed, in bytes.
+
+    Raises:
+        CheckpointError: a file cannot be read.
+    """
+    parts = []
+    for source, checkpoint in family.sources.items():
+        files = _files(checkpoint) if source in used(merged) else []
+        hub = revision_of(checkpoint.path).partition("@")[0]
+        parts.append(
+            Part(
+                source,
+                hub or checkpoint.path.resolve().name,
+                checkpoint.revision,
+                licence_of(checkpoint.path),
+                {file.name: _known(file) or _digest(file, advance) for file in files},
+            )
+        )
+    return parts
+
+
+def used(merged: Plan) -> set[str]:
+    """The sources that weights are taken from."""
+    return {source for mix in merged.values() for source in mix.sources}
+
+
+def notes(merge: Merge, family: Family, fitted: FittedFamily) -> dict[str, str]:
+    """File name -> text.
+
+    Args:
+        merge: what was merged.
+        family: the whole family, whose experts the recipe numbers.
+        fitted: those of its checkpoints that the merge needs.
+    """
+    recipe, n_layers = merge.recipe, merge.n_layers
+    said = {
+        "recipe": to_dict(recipe),
+        "key": key(recipe, n_layers),
+        "label": label(recipe, merge.lang, n_layers),
+        "family": merge.family,
+        "lang": merge.lang,
+        "study": merge.study,
+        "checkpoints": [asdict(part) for part in merge.parts],
+    }
+    models = {n: _model(c.path) for n, c in fitted.sources.items()}
+    dtype = next(iter(fitted.base.tensors.values())).dtype
+    places = _family_yaml(family, merge.lang, fitted.sources)
+    return {
+        "README.md": model_card(merge),
+        "recipe.json": json.dumps(said, indent=2, ensure_ascii=False) + "\n",
+        "mergekit.yaml": mergekit_yaml(recipe, models, fitted.names, n_layers, dtype),
+        "family.yaml": yaml.safe_dump(places, sort_keys=False, allow_unicode=True),
+    }
+
+
+def _model(folder: Path) -> str:
+    """What mergekit calls a model: an id of the hub, or a folder."""
+    revision = revision_of(folder)
+    return revision if revision and not is_url(revision) else str(folder.resolve())
+
+
+def _family_yaml(family: Family, lang: str, opened: Mapping[str, Checkpoint]) -> dict[str, Any]:
+    """The family for one language as a YAML says it; branches of the hub become commits."""
+
+    def place(source: str, location: Location) -> str:
+        if not is_remote(location):
+            return str(Path(location).expanduser().resolve())
+        checkpoint = opened.get(source)
+        return (revision_of(checkpoint.path) if checkpoint else "") or str(location)
+
+    found = {source: place(source, at) for source, at in family.sources(lang).items()}
+    data = {
+        "name": family.name,
+        "base": found["base"],
+        "task": [at for source, at in found.items() if source.startswith("task/")],
+        "language": {lang: [at for source, at in found.items() if source.startswith("lang/")]},
+    }
+    references = {s.partition("/")[2]: p for s, p in found.items() if s.startswith("reference/")}
+    data |= {"references": references} if references else {}
+    return data | ({"allow_bin": True} if family.allow_bin else {})
+
+
+def _files(checkpoint: Checkpoint) -> list[Path]:
+    return [
+        checkpoint.path / name for name in sorted({t.file for t in checkpoint.tensors.values()})
+    ]
+
+
+def _known(file: Path) -> str:
+    """The hash that the hub's cache names its files by, else empty."""
+    real = file.resolve()
+    return real.name if real.parent.name == "blobs" and _BLOB(real.name) else ""
+
+
+def _digest(file: Path, advance: Callable[[int], None]) -> str:
+    total = hashlib.sha256()
+    try:
+        with file.open("rb") as opened:
+            while data := opened.read(_READ):
+                total.update(data)
+                advance(len(data))
+    except OSError as error:
+        raise CheckpointError(f"{file} cannot be read: {error}") from None
+    return total.hexdigest()

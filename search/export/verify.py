@@ -1,0 +1,130 @@
+"""Does an exported checkpoint answer as its trial did? A fresh vLLM engine on it is asked again.
+
+Owns the comparison of greedy answers: a trial's MGSM items, whose prompts and answers are on
+record. The engine lives in a process of its own (`python -m search.verify_export`, job as JSON on
+standard input), because vLLM keeps state for a whole process.
+
+Greedy decoding takes the likeliest token. How sums of products are rounded depends on which
+requests run together, on GPUs above all: where two tokens are nearly as likely, an answer may
+differ in a model that is the same. A few such answers are no fault; most of them are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from objectives.languages import language
+from objectives.mgsm_prompts import stop_strings
+from objectives.types import Message, Prompt, Request, Sampling
+from search.config.compose import Config
+from search.engine.live import EngineOptions
+from search.errors import EngineError
+
+
+@dataclass(frozen=True)
+class Question:
+    """A recorded answer: which item, its prompt, and what the trial's engine wrote."""
+
+    id: str
+    prompt: Prompt
+    answer: str
+
+
+def engine_options(config: Config) -> EngineOptions:
+    """How a study's engines were built."""
+    return EngineOptions(**config.search.engine.model_dump(), seed=config.search.seed)
+
+
+def mgsm_sampling(config: Config) -> Sampling:
+    """How a study's MGSM items were decoded."""
+    mgsm = config.objective.mgsm
+    stop = stop_strings(language(config.lang), mgsm.template) if mgsm.stop is None else mgsm.stop
+    return Sampling(max_tokens=mgsm.max_tokens, stop=stop)
+
+
+def questions(items: Sequence[Mapping[str, Any]], count: int) -> list[Question]:
+    """The first greedy answers among a trial's items (`Records.items`)."""
+    greedy = [item for item in items if item["objective"] == "mgsm"]
+    return [Question(item["id"], item["prompt"], item["completion"]) for item in greedy[:count]]
+
+
+def differences(
+    folder: Path, asked: Sequence[Question], options: EngineOptions, sampling: Sampling
+) -> list[str]:
+    """What a fresh engine answers otherwise than recorded: one line for each such item.
+
+    Args:
+        folder: the exported checkpoint.
+        asked: what to ask.
+        options: of the trial's engine.
+        sampling: of the trial's MGSM requests.
+
+    Raises:
+        EngineError: the engine did not start or died.
+    """
+    job = {
+        "folder": str(folder),
+        "options": asdict(options),
+        "sampling": asdict(sampling),
+        "prompts": [_plain(question.prompt) for question in asked],
+    }
+    found = _run(job)
+    return [
+        f"{question.id}: {_difference(question.answer, answer)}"
+        for question, answer in zip(asked, found, strict=True)
+        if answer != question.answer
+    ]
+
+
+def _plain(prompt: Prompt) -> Any:
+    return prompt if isinstance(prompt, str) else [asdict(message) for message in prompt]
+
+
+def _difference(recorded: str, found: str) -> str:
+    same = len(os.path.commonprefix([recorded, found]))
+    shown = [repr(text[same : same + 30]) for text in (recorded, found)]
+    return f"from character {same} on {shown[0]} is on record, the export says {shown[1]}"
+
+
+def _run(job: Mapping[str, Any]) -> list[str]:
+    """Answer in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "search.export.verify"],
+        input=json.dumps(job),
+        capture_output=True,
+        text=True,
+        env={"VLLM_LOGGING_LEVEL": "ERROR", **os.environ},
+    )
+    if done.returncode:
+        raise EngineError(f"no engine could answer from the export:\n{done.stderr[-2000:]}")
+    answers: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return answers
+
+
+def _answer(job: Mapping[str, Any]) -> list[str]:
+    from search.checkpoints.family import fit
+    from search.engine.live import Engine, NonFinite
+
+    sampling = {**job["sampling"], "stop": tuple(job["sampling"]["stop"])}
+    family = fit({"base": Path(job["folder"])}, check_finite=False)
+    engine = Engine(family, EngineOptions(**job["options"]))
+    prompts: list[Prompt] = [
+        prompt if isinstance(prompt, str) else tuple(Message(**message) for message in prompt)
+        for prompt in job["prompts"]
+    ]
+    answers = engine.generate([Request(prompt, Sampling(**sampling)) for prompt in prompts])
+    engine.close()
+    if isinstance(answers, NonFinite):
+        raise EngineError(answers.reason)
+    return [answer.text for answer in answers]
+
+
+if __name__ == "__main__":
+    print(json.dumps(_answer(json.load(sys.stdin))))

@@ -1,0 +1,94 @@
+"""The head of a study: what study.yaml holds beside the trials.
+
+Owns its fields and its YAML. Where the file is kept is `search.records.reader`'s.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import yaml
+
+from search.errors import StudyError
+from search.values import differences
+
+STUDY_SCHEMA = 2
+"""Of study.yaml; the first had no hashes of family and data."""
+
+
+@dataclass(frozen=True)
+class StudyHead:
+    """What study.yaml holds: the study's name, its whole configuration, and what ran it.
+
+    Attributes:
+        name: the study's name in Optuna and MLflow.
+        config: `search.config.compose.Config` as plain values, without passwords.
+        versions: package -> version.
+        schema: of this file.
+        id: tells this study from all others, in a database and in MLflow.
+        layers: number of layers L of the family's models; 0 before they were opened.
+        family: source name -> its fingerprint (`search.run.fingerprint`); empty before the same.
+        data: objective, or file that decides scores, -> hash of its content.
+        imported: the study whose best recipes were proposed first, and these.
+        extensions: budgets that were added later: `when`, `trials`, `budget`.
+        finished: when the final table was complete, in UTC; empty before.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    versions: Mapping[str, str] = field(default_factory=dict)
+    schema: int = STUDY_SCHEMA
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    layers: int = 0
+    family: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
+    imported: Mapping[str, Any] = field(default_factory=dict)
+    extensions: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    finished: str = ""
+
+    def to_yaml(self) -> bytes:
+        """The text of study.yaml."""
+        return yaml.safe_dump(asdict(self), sort_keys=False, allow_unicode=True).encode()
+
+    @classmethod
+    def from_yaml(cls, data: bytes, where: str) -> StudyHead:
+        """The inverse of `to_yaml`.
+
+        Args:
+            data: the text.
+            where: the file's name for errors.
+
+        Raises:
+            StudyError: it is not the head of a study of this schema.
+        """
+        try:
+            values = yaml.safe_load(data)
+            schema = values.get("schema")
+            if schema == STUDY_SCHEMA:
+                return cls(**values)
+        except (yaml.YAMLError, UnicodeError, TypeError, AttributeError) as error:
+            raise StudyError(f"{where} cannot be used: {error}") from None
+        if isinstance(schema, int) and schema > STUDY_SCHEMA:
+            raise StudyError(
+                f"{where} is of schema {schema}, and this version knows {STUDY_SCHEMA}: a newer "
+                "version wrote it; update this one"
+            )
+        raise StudyError(
+            f"{where} is of schema {schema}, not {STUDY_SCHEMA}: an older version wrote it, "
+            "without the hashes that tell whether models and data are still the same. Begin a new "
+            "study"
+        )
+
+
+def taken(there: StudyHead, here: StudyHead, place: str) -> str:
+    """Why a study cannot be made where another is, and what to do."""
+    differ = [text for _, text in differences(there.config, here.config)]
+    if not differ:
+        return f"{place} holds this study already: go on with --resume {place}"
+    return (
+        f"study {here.name} exists with another configuration: {', '.join(differ[:5])}; "
+        f"name another with --study, or go on with --resume {place}"
+    )

@@ -1,0 +1,151 @@
+"""A lease on a study in an object store: what a lock is to a folder.
+
+The holder is whoever made the highest number under `lease/`, and no two can make the same one. It
+says every 30 s that it is alive; when it has been silent for three minutes, the next driver makes
+the next number. A driver that was only asleep finds that number and stops. What no lease can do is
+to stop it before it looks: that a record is never replaced is seen to by `Bucket.put_new`.
+The clocks of drivers on different machines should agree to within a minute.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from typing import Any
+
+from search.errors import StudyError
+from search.records.bucket import Bucket
+
+SILENCE_SECONDS = 180.0
+"""A holder silent for so long has lost its claim."""
+RENEW_SECONDS = 30.0
+
+
+class Lease:
+    """One working copy's claim on a study; it is the copy's own lock that tells its processes.
+
+    A driver that died with its working copy intact is succeeded by the next one on that copy at
+    once, as the copy's lock shows that it is dead.
+    """
+
+    def __init__(self, bucket: Bucket, copy: str) -> None:
+        """Prepare.
+
+        Args:
+            bucket: the study's objects.
+            copy: id of the working copy; no other has it.
+        """
+        self._bucket, self._copy = bucket, copy
+        self._number, self._renewed = 0, 0.0
+        self._lost = ""
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="lease", daemon=True)
+
+    def take(self) -> None:
+        """Become the holder, and stay it until `release`.
+
+        Raises:
+            StudyError: another driver holds it.
+            OSError: the store is away.
+        """
+        newest, state = _newest(self._bucket)
+        left = _left(state)
+        if left > 0 and state.get("copy") != self._copy:
+            raise StudyError(
+                f"{self._bucket.url} is in use by another running search ({_holder(state)}); if "
+                f"that one is dead, try again in {left:.0f} s"
+            )
+        self._number = newest + 1
+        if not self._bucket.put_new(self._name(), self._state()):
+            raise StudyError(f"{self._bucket.url} has just been taken by another search")
+        self._renewed = time.time()
+        old = [f"lease/{n}" for n in self._bucket.names("lease") if n < f"{self._number:06}.json"]
+        self._bucket.remove(old)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Make sure that this driver still is the holder; the store is asked once where need be.
+
+        Raises:
+            StudyError: another has taken over.
+            OSError: it was silent too long, and the store is away.
+        """
+        if not self._lost and time.time() - self._renewed > SILENCE_SECONDS:
+            self._renew(Bucket(self._bucket.url, 0.0))  # it was asleep, or the store away
+        if self._lost:
+            raise StudyError(
+                f"{self._bucket.url} has been taken over by another search ({self._lost}), as this "
+                "one was silent too long; this one stops"
+            )
+
+    def release(self, *, remove: bool = False) -> None:
+        """Let another driver take the study at once; `remove` for a study that is gone.
+
+        Raises:
+            OSError: the store is away; others have to wait until the lease runs out.
+        """
+        self._done.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        if self._number and not self._lost:
+            if remove:
+                self._bucket.remove([self._name()])
+            else:
+                self._bucket.put(self._name(), self._state(released=True))
+
+    def _work(self) -> None:
+        while not self._done.wait(RENEW_SECONDS) and not self._lost:
+            try:
+                self._renew(self._bucket)
+            except OSError:
+                continue  # `check` tries again before the next record
+
+    def _renew(self, bucket: Bucket) -> None:
+        newest, state = _newest(bucket)
+        if newest > self._number:
+            self._lost = _holder(state)
+            return
+        bucket.put(self._name(), self._state())
+        self._renewed = time.time()
+
+    def _name(self) -> str:
+        return f"lease/{self._number:06}.json"
+
+    def _state(self, *, released: bool = False) -> bytes:
+        who = {"copy": self._copy, "host": socket.gethostname(), "pid": os.getpid()}
+        return json.dumps({**who, "time": time.time(), "released": released}).encode()
+
+
+def is_held(bucket: Bucket) -> bool:
+    """Whether a driver holds a study, as far as the store knows.
+
+    Raises:
+        OSError: the store is away.
+    """
+    return _left(_newest(bucket)[1]) > 0
+
+
+def _newest(bucket: Bucket) -> tuple[int, dict[str, Any]]:
+    """The highest number, and what its maker said last."""
+    names = [n for n in bucket.names("lease") if n.removesuffix(".json").isdecimal()]
+    if not names:
+        return 0, {}
+    try:
+        state = json.loads(bucket.get(f"lease/{names[-1]}") or b"{}")
+    except ValueError:
+        state = {}
+    return int(names[-1].removesuffix(".json")), state if isinstance(state, dict) else {}
+
+
+def _left(state: dict[str, Any]) -> float:
+    """Seconds for which a claim still holds."""
+    said = state.get("time")
+    silent = time.time() - (said if isinstance(said, int | float) else 0.0)
+    return 0.0 if state.get("released") else SILENCE_SECONDS - silent
+
+
+def _holder(state: dict[str, Any]) -> str:
+    return f"process {state.get('pid')} on {state.get('host')}"

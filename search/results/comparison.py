@@ -1,0 +1,317 @@
+"""What held-out items say of the recommended recipe and of what it must beat.
+
+Owns the comparison: which lines the final table has, the paired differences between them, and what
+must be said below. Reads records and their items and nothing else, so a comparison can be made
+again at any time and is always the same. Does not choose (`search.results.choose`), does not print
+(`search.results.tables`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from objectives.languages import LANGUAGES
+from objectives.rates import Outcome
+from objectives.stats import PairedDifference, paired_accuracy, paired_lcpr
+from objectives.types import Score, Split
+from search.errors import StudyError
+from search.merging.recipe import Recipe, Single, key
+from search.records.reader import Records
+from search.records.record import Record
+from search.results.choose import DEFAULT, RECOMMENDED, SOUP, Choice, Row, pareto, scored
+
+Items = Sequence[Mapping[str, Any]]
+"""Per-item answers of one trial, as `Records.items` gives them."""
+
+SEARCH_ROWS = 10
+"""Search trials that a table without held-out scores adds to the baselines."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One recipe of the table.
+
+    Attributes:
+        role: what brought it into the table; several roles are joined by ", ".
+        record: its trial.
+        to_soup: difference of accuracy to the best soup on the same items; None for the soup itself
+            and where there is nothing to compare.
+        to_expert: the same to the best expert.
+        lcpr_to_soup: difference of LCPR to the best soup, as above.
+        lcpr_to_expert: the same to the best expert.
+    """
+
+    role: str
+    record: Record
+    to_soup: PairedDifference | None
+    to_expert: PairedDifference | None
+    lcpr_to_soup: PairedDifference | None
+    lcpr_to_expert: PairedDifference | None
+
+    def score(self, name: str) -> Score:
+        """A score, without a value where it is missing."""
+        return self.record.scores.get(name) or Score(None, None, None, 0, 0)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A table and what must be said below it.
+
+    Attributes:
+        title: family, language, and which items the scores are from.
+        lang: language code.
+        split: the items the table stands on.
+        lines: the rows.
+        notes: one statement each.
+        front: the Pareto front on the search items.
+    """
+
+    title: str
+    lang: str
+    split: Split
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...]
+    front: tuple[Record, ...]
+
+
+def build(
+    records: Records,
+    rows: Sequence[Row],
+    choice: Choice | None,
+    *,
+    family: str,
+    lang: str,
+    n_layers: int,
+) -> Report:
+    """Make the report of a study, finished or not.
+
+    Without any held-out trial the table shows search scores, best first, and says so.
+
+    Args:
+        records: the study.
+        rows: from `choose.final_rows`.
+        choice: from `choose.recommend`.
+        family: name of the family.
+        lang: language code.
+        n_layers: the model's number of layers L.
+    """
+    roles = {key(recipe, n_layers): role for role, recipe in rows}
+    ended = records.ended("held_out")
+    split: Split = "held_out" if roles.keys() & ended.keys() else "search"
+    ended = {k: r for k, r in records.ended(split).items() if r.value("accuracy") is not None}
+    chosen = [ended[k] for k in roles if k in ended]
+    if split == "search":
+        others = sorted(scored(ended.values()), key=_best_first)
+        chosen += [r for r in others if r.key not in roles][:SEARCH_ROWS]
+        chosen.sort(key=_best_first)
+    items, lost = _items(records, chosen)
+    lines = _compare(chosen, roles, items, lang)
+    where = "held-out items" if split == "held_out" else "SEARCH items (optimistic)"
+    notes = [
+        *_choice_notes(lines, choice, records, split),
+        *_confusion_note(lines, items, lang),
+        *_coverage_note(lines),
+        *_language_note(lang),
+        *_default_note(lines, items),
+        *_comparison_note(lines),
+        *_missing(roles, chosen, records, split),
+        *lost,
+    ]
+    front = tuple(pareto(records.trials))
+    return Report(f"{family} / {lang}: {where}", lang, split, lines, tuple(notes), front)
+
+
+def _items(records: Records, chosen: Sequence[Record]) -> tuple[Mapping[str, Items], Sequence[str]]:
+    """The answers of each trial, none where they cannot be read; a note for each of those."""
+    found: dict[str, Items] = {}
+    lost = []
+    for record in chosen:
+        try:
+            found[record.key] = records.items(record)
+        except StudyError as error:
+            found[record.key] = []
+            lost.append(f"{record.label} is not compared item by item: {error}")
+    return found, lost
+
+
+def _compare(
+    chosen: Sequence[Record], roles: Mapping[str, str], items: Mapping[str, Items], lang: str
+) -> tuple[Line, ...]:
+    soups = [r.key for r in chosen if SOUP in roles.get(r.key, "").split(", ")]
+    experts = [r.key for r in sorted(chosen, key=_best_first) if _is_expert(r)]
+
+    def paired(record: Record, others: Sequence[str]) -> list[PairedDifference | None]:
+        if not others or others[0] == record.key:
+            return [None, None]
+        both = items[record.key], items[others[0]]
+        return [accuracy_difference(*both), lcpr_difference(*both, lang)]
+
+    found = []
+    for record in chosen:
+        (soup, soup_lcpr), (expert, expert_lcpr) = paired(record, soups), paired(record, experts)
+        role = roles.get(record.key, "search trial")
+        found.append(Line(role, record, soup, expert, soup_lcpr, expert_lcpr))
+    return tuple(found)
+
+
+def accuracy_difference(a: Items, b: Items) -> PairedDifference | None:
+    """Accuracy of a minus that of b on the items that both have; None where there are none."""
+    one, other = _verdicts(a, "mgsm"), _verdicts(b, "mgsm")
+    both = [name for name in one if name in other]
+    if not both:
+        return None
+    right = [[bool(side[name]["correct"]) for name in both] for side in (one, other)]
+    return paired_accuracy(right[0], right[1])
+
+
+def lcpr_difference(a: Items, b: Items, lang: str) -> PairedDifference | None:
+    """LCPR of a minus that of b on the prompts that both have; None where there are none."""
+    one, other = _verdicts(a, "lcpr"), _verdicts(b, "lcpr")
+    both = [name for name in one if name in other]
+    if not both:
+        return None
+    ended = [[Outcome[side[name]["outcome"]] for name in both] for side in (one, other)]
+    sources = [one[name]["source"] for name in both]
+    return paired_lcpr(ended[0], ended[1], sources, LANGUAGES[lang].wpr_applies)
+
+
+def _verdicts(items: Items, objective: str) -> dict[str, Mapping[str, Any]]:
+    return {item["id"]: item["verdict"] for item in items if item["objective"] == objective}
+
+
+def _best_first(record: Record) -> tuple[float, float, str]:
+    return -(record.value("accuracy") or 0.0), -(record.value("lcpr") or 0.0), record.key
+
+
+def _is_expert(record: Record) -> bool:
+    recipe = record.recipe
+    return isinstance(recipe, Single) and recipe.source.startswith(("task/", "lang/"))
+
+
+def _with_role(lines: Sequence[Line], role: str) -> Line | None:
+    return next((line for line in lines if role in line.role.split(", ")), None)
+
+
+def _choice_notes(
+    lines: Sequence[Line], choice: Choice | None, records: Records, split: Split
+) -> list[str]:
+    ended = records.ended("search").values()
+    states = [record.state for record in ended]
+    lost = [f"{n} {s}" for s in ("infeasible", "failed") if (n := states.count(s))]
+    compared = f"{states.count('scored')} recipes" + (
+        f" ({', '.join(lost)} besides)" if lost else ""
+    )
+    if choice is None:
+        return [f"The search compared {compared}; no swap was scored, so none is recommended."]
+    score = choice.record.scores["accuracy"]
+    luck = (
+        f"The search compared {compared} on {score.n_scored} items. The highest of so many scores "
+        f"is partly luck: {percent(score.value)}% of the recommended recipe is optimistic"
+    )
+    final = _with_role(lines, RECOMMENDED)
+    if split == "search":
+        luck += "; no held-out score exists yet."
+    elif final is None:
+        luck += "; its held-out score is missing."
+    else:
+        luck += f", held out it has {percent(final.score('accuracy').value)}%."
+    return [f"Recommended: {choice.record.label}. {choice.reason}", luck]
+
+
+def _confusion_note(lines: Sequence[Line], items: Mapping[str, Items], lang: str) -> list[str]:
+    best = _with_role(lines, RECOMMENDED)
+    if best is None or not isinstance(best.record.recipe, Recipe):
+        return []
+    source = best.record.recipe.lang_source
+    expert = next((x.record for x in lines if x.record.recipe == Single(source)), None)
+    if expert is None:
+        return []
+    paired = lcpr_difference(items[best.record.key], items[expert.key], lang)
+    if paired is None:
+        return []
+    return [
+        f"LCPR of the recommended recipe against its language expert: {signed(paired.difference)} "
+        f"points ({signed(paired.low)} to {signed(paired.high)}, {p_value(paired)}, paired "
+        "bootstrap)."
+    ]
+
+
+def _coverage_note(lines: Sequence[Line]) -> list[str]:
+    found = [share for line in lines if (share := line.score("coverage").value) is not None]
+    if not found:
+        return []
+    return [
+        f"Coverage, the share of responses that LCPR could judge: {percent(min(found))}% to "
+        f"{percent(max(found))}% over the rows; report.tsv has each."
+    ]
+
+
+def _language_note(lang: str) -> list[str]:
+    known = LANGUAGES.get(lang)
+    if known is None or known.wpr_applies:
+        return []
+    return [
+        f"{known.name} is written in Latin script, where word-level confusion is not defined: "
+        "LCPR here is the line-level pass rate (LPR)."
+    ]
+
+
+def _default_note(lines: Sequence[Line], items: Mapping[str, Items]) -> list[str]:
+    best, default = _with_role(lines, RECOMMENDED), _with_role(lines, DEFAULT)
+    if best is None or default is None:
+        return []
+    if best is default:
+        return ["The recommended recipe is the paper's default recipe, scaled to this model."]
+    ours, theirs = best.score("accuracy"), default.score("accuracy")
+    if ours.low is None or theirs.value is None or theirs.value < ours.low:
+        return []
+    paired = accuracy_difference(items[best.record.key], items[default.record.key])
+    gain = f" ({signed(paired.difference)} points, {p_value(paired)})" if paired else ""
+    return [
+        f"The default recipe comes close: its {percent(theirs.value)}% is not below the "
+        f"recommended recipe's interval{gain}."
+    ]
+
+
+def _comparison_note(lines: Sequence[Line]) -> list[str]:
+    experts = sorted((x.record for x in lines if _is_expert(x.record)), key=_best_first)
+    if not experts:
+        return []
+    return [
+        f"Best expert on these items: {experts[0].label}. Differences are paired, in points of "
+        "accuracy. Intervals are 95% (Wilson; bootstrap for LCPR and differences), p is McNemar's "
+        "exact one, not corrected for the number of rows."
+    ]
+
+
+def _missing(
+    roles: Mapping[str, str], chosen: Sequence[Record], records: Records, split: Split
+) -> list[str]:
+    shown, ended = {record.key for record in chosen}, records.ended(split)
+    notes = [
+        f"{roles[r.key]} ({r.label}) is infeasible: {r.reason}"
+        for r in chosen
+        if r.state == "infeasible" and r.key in roles
+    ]
+    for name, role in roles.items():
+        if name not in shown:
+            why = f"{ended[name].state}: {ended[name].reason}" if name in ended else "not scored"
+            notes.append(f"Not in the table: {role}, {why}.")
+    return notes
+
+
+def percent(share: float | None) -> str:
+    """A share in percent with one decimal."""
+    return "–" if share is None else f"{100 * share:.1f}"
+
+
+def signed(share: float) -> str:
+    """A difference in points with its sign."""
+    return f"{100 * share:+.1f}"
+
+
+def p_value(paired: PairedDifference) -> str:
+    """A p-value as text."""
+    return "p<0.001" if paired.p_value < 0.001 else f"p={paired.p_value:.3f}"

@@ -1,0 +1,238 @@
+"""The two pictures of a study: accuracy against LCPR, and search accuracy over (b, u).
+
+Owns how they look. Drawn from the trials on search items; draws without a display. Knows nothing of
+what is recommended or why: the choice is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from numpy import linspace
+
+from search.merging.recipe import AnyRecipe, Recipe, Single, canonical, key
+from search.records.record import Record
+from search.results.choose import Choice, best_soup, is_soup, pareto, scored
+
+_MARKERS = {  # kind of recipe -> marker, colour, size in points squared
+    "swap": ("o", "#9aa5b1", 26),
+    "soup": ("D", "#2f9e63", 44),
+    "math expert": ("^", "#d9730d", 62),
+    "language expert": ("v", "#7b4fb5", 62),
+    "base": ("s", "#444444", 50),
+    "reference": ("P", "#8d6e63", 62),
+    "default recipe": ("h", "#1971c2", 80),
+    "recommended": ("*", "#e03131", 230),
+}
+_OFFSETS = [(x, y) for r in (9, 16, 26) for x, y in ((r, 0), (0, r), (0, -r), (-r, 0))]
+_OFFSETS += [(x, y) for r in (9, 18) for x, y in ((r, r), (r, -r), (-r, r), (-r, -r))]
+
+
+def draw(
+    records: Sequence[Record],
+    choice: Choice | None,
+    default: Recipe,
+    folder: Path,
+    *,
+    family: str,
+    lang: str,
+    n_layers: int,
+) -> list[Path]:
+    """Write pareto.png and landscape.png.
+
+    Args:
+        records: trials of the study; those scored on search items are drawn.
+        choice: the recommended recipe, which gets the star.
+        default: the paper's default recipe, scaled to this model.
+        folder: where to.
+        family: name of the family, for the titles.
+        lang: language code, for the titles.
+        n_layers: the model's number of layers L.
+
+    Returns:
+        The files written: none if no trial was scored, no landscape if no swap was.
+    """
+    trials = scored(records)
+    title = f"{family} / {lang}"
+    chosen = choice.record.key if choice else ""
+    files = []
+    if any(r.value("lcpr") is not None for r in trials):
+        kinds = {r.key: _kind(r, chosen, key(default, n_layers), n_layers) for r in trials}
+        soup = best_soup(trials, n_layers)
+        names = {r.key: _name(r, kinds[r.key], soup) for r in trials}
+        files.append(_pareto(trials, kinds, names, title, folder / "pareto.png"))
+    best = _best_of_cells(trials, n_layers)
+    if best:
+        cell = _cell(choice.record.recipe, n_layers) if choice else None
+        files.append(_landscape(best, cell, title, folder / "landscape.png"))
+    return files
+
+
+def _kind(record: Record, chosen: str, default: str, n_layers: int) -> str:
+    if record.key == chosen:
+        return "recommended"
+    if record.key == default:
+        return "default recipe"
+    if isinstance(record.recipe, Single):
+        kind = record.recipe.source.partition("/")[0]
+        return {"task": "math expert", "lang": "language expert"}.get(kind, kind)
+    return "soup" if is_soup(record.recipe, n_layers) else "swap"
+
+
+def _name(record: Record, kind: str, soup: Record | None) -> str:
+    """What stands beside a point: baselines only; the legend names the two recipes that matter."""
+    if kind == "soup":
+        return "best soup" if soup and soup.key == record.key else ""
+    if isinstance(record.recipe, Single) and kind != "recommended":
+        return record.label.rpartition(" ")[2]
+    return ""
+
+
+def _legend(kind: str, group: Sequence[Record]) -> str:
+    if kind in ("recommended", "default recipe"):
+        return f"{kind}: {group[0].label.partition(' ')[2]}"
+    return f"{kind} ({len(group)})" if kind in ("swap", "soup") else kind
+
+
+def _pareto(
+    trials: Sequence[Record],
+    kinds: Mapping[str, str],
+    names: Mapping[str, str],
+    title: str,
+    file: Path,
+) -> Path:
+    figure, axes = _figure(8.6, 6.0)
+    points = {r.key: p for r in trials if (p := _point(r)) is not None}
+    front = [points[r.key] for r in pareto(trials)]
+    (line,) = axes.step(*zip(*front, strict=True), where="post", color="#e8a0a0", zorder=1)
+    line.set_label("Pareto front")
+    for kind, (marker, colour, size) in _MARKERS.items():
+        group = [r for r in trials if kinds[r.key] == kind and r.key in points]
+        if group:
+            x, y = zip(*(points[r.key] for r in group), strict=True)
+            style = {"edgecolors": "white", "linewidths": 0.7, "zorder": 3}
+            axes.scatter(x, y, size, colour, marker=marker, label=_legend(kind, group), **style)
+    axes.set_xlabel("accuracy on search items (%)")
+    axes.set_ylabel("LCPR on search items (%)")
+    axes.set_title(f"{title}: accuracy against language confusion, {len(points)} recipes")
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.margins(0.09)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)
+    figure.canvas.draw()  # settles the layout: labels are placed in pixels
+    steps = [(x, y) for (x0, y), (x1, _) in pairwise(front) for x in linspace(x0, x1, 25)]
+    _place_labels(figure, axes, points, names, [*points.values(), *steps])
+    return _save(figure, file)
+
+
+def _place_labels(
+    figure: Any,
+    axes: Any,
+    points: Mapping[str, tuple[float, float]],
+    names: Mapping[str, str],
+    drawn: Sequence[tuple[float, float]],
+) -> None:
+    """Put each name at the place around its point that hides least of other names and `drawn`."""
+    renderer = figure.canvas.get_renderer()
+    frame = axes.get_window_extent(renderer)
+    pixels = [axes.transData.transform(point) for point in drawn]
+    taken: list[Any] = []
+    for k in sorted((k for k in points if names.get(k)), key=lambda k: (-len(names[k]), k)):
+        best: tuple[float, Any, Any] | None = None
+        for place, (dx, dy) in enumerate(_OFFSETS):
+            text = axes.annotate(
+                names[k],
+                points[k],
+                (dx, dy),
+                textcoords="offset points",
+                ha="left" if dx > 0 else "right" if dx < 0 else "center",
+                va="bottom" if dy > 0 else "top" if dy < 0 else "center",
+                fontsize=8,
+                zorder=4,
+            )
+            box = text.get_window_extent(renderer)
+            hidden = sum(box.padded(4).contains(*pixel) for pixel in pixels)
+            crossed = sum(box.padded(2).overlaps(other) for other in taken)
+            outside = not (frame.containsx(box.x0) and frame.containsx(box.x1))
+            outside |= not (frame.containsy(box.y0) and frame.containsy(box.y1))
+            cost = 100 * crossed + 100 * outside + hidden + place / 100
+            if best is None or cost < best[0]:
+                if best:
+                    best[1].remove()
+                best = (cost, text, box)
+            else:
+                text.remove()
+        if best:
+            taken.append(best[2])
+
+
+def _cell(recipe: AnyRecipe, n_layers: int) -> tuple[int, int] | None:
+    """(b, u); None for whole language experts, soups and all that is not a swap."""
+    form = canonical(recipe, n_layers)
+    if not isinstance(form, Recipe) or n_layers in (form.b, form.t_b):
+        return None
+    return form.b, form.u
+
+
+def _best_of_cells(trials: Sequence[Record], n_layers: int) -> dict[tuple[int, int], float]:
+    """(b, u) -> best accuracy of its swaps, in percent."""
+    best: dict[tuple[int, int], float] = {}
+    for record in trials:
+        cell, share = _cell(record.recipe, n_layers), record.value("accuracy")
+        if cell is not None and share is not None:
+            best[cell] = max(best.get(cell, 0.0), 100 * share)
+    return best
+
+
+def _landscape(
+    best: Mapping[tuple[int, int], float], chosen: tuple[int, int] | None, title: str, file: Path
+) -> Path:
+    from matplotlib.patches import Rectangle
+
+    bottom, upper = (range(max(cell[i] for cell in best) + 1) for i in (0, 1))
+    grid = [[best.get((b, u), float("nan")) for b in bottom] for u in upper]
+    sides = [min(0.62 * len(side), 14.0) for side in (bottom, upper)]
+    figure, axes = _figure(max(6.4, sides[0] + 2.4), max(3.6, sides[1] + 1.6))
+    image = axes.imshow(grid, origin="lower", cmap="viridis", aspect="auto")
+    axes.set_facecolor("#f1f1f1")
+    middle = (min(best.values()) + max(best.values())) / 2
+    font = 9 if max(len(bottom), len(upper)) <= 14 else 7
+    for (b, u), percent in best.items():
+        colour = "black" if percent > middle else "white"
+        axes.text(b, u, f"{percent:.1f}", ha="center", va="center", color=colour, fontsize=font)
+    heading = f"{title}: best search accuracy (%) for each (b, u)\nover all pairs and transitions"
+    if chosen is not None and chosen in best:
+        corner = (chosen[0] - 0.48, chosen[1] - 0.48)
+        axes.add_patch(
+            Rectangle(corner, 0.96, 0.96, fill=False, edgecolor="#e03131", linewidth=2.5)
+        )
+        heading += "; red frame: the recommended recipe's"
+    axes.set_xticks(bottom)
+    axes.set_yticks(upper)
+    axes.set_xlabel("b: bottom layers from the language expert")
+    axes.set_ylabel("u: upper layers from the language expert")
+    axes.set_title(heading, fontsize=10)
+    figure.colorbar(image, label="accuracy on search items (%)")
+    return _save(figure, file)
+
+
+def _point(record: Record) -> tuple[float, float] | None:
+    accuracy, lcpr = record.value("accuracy"), record.value("lcpr")
+    return None if accuracy is None or lcpr is None else (100 * accuracy, 100 * lcpr)
+
+
+def _figure(width: float, height: float) -> tuple[Any, Any]:
+    """A figure on the Agg canvas, without pyplot's global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots()
+
+
+def _save(figure: Any, file: Path) -> Path:
+    figure.savefig(file, metadata={"Software": None})  # the same bytes for the same trials
+    return file

@@ -1,0 +1,146 @@
+"""The final table in the terminal, as Markdown and as TSV.
+
+Owns how a comparison looks; what is in it is `search.results.comparison`'s.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from objectives.stats import PairedDifference
+from objectives.types import Score
+from search.records.record import Record
+from search.results.choose import RECOMMENDED
+from search.results.comparison import Line, Report, p_value, percent, signed
+
+WIDTH = 120
+"""Columns of the table where the terminal's width is not known."""
+WIDE = 104
+"""Columns that intervals of the differences need."""
+
+
+def table(report: Report, width: int = WIDTH) -> Table:
+    """The table for a terminal; second lines hold intervals, or p-values where it is narrow."""
+    shown = Table(box=SIMPLE_HEAD, title=report.title, title_justify="left", pad_edge=False)
+    shown.collapse_padding = True
+    shown.add_column("\nrecipe", overflow="fold")
+    measured = f"accuracy\n%/LCPR\n%/in {report.lang}\n%/vs best\nsoup/vs best\nexpert/\nitems"
+    for name in measured.split("/"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for line in report.lines:
+        paired = [_parts(line.to_soup), _parts(line.to_expert)]
+        if width >= WIDE:
+            differences = [f"{number} {p}\n{interval}" for number, interval, p in paired]
+        else:
+            differences = [f"{number}\n{p}" for number, _, p in paired]
+        cells = [
+            f"{_role(line)}\n  {line.record.label}",
+            *("\n".join(_parts(line.score(name))[:2]) for name in ("accuracy", "lcpr")),
+            percent(line.score("in_language").value),
+            *differences,
+            str(line.score("accuracy").n_scored),
+        ]
+        style = "bold" if RECOMMENDED in line.role else ""
+        shown.add_row(*map(Text, cells), style=style)
+    return shown
+
+
+def show(report: Report, console: Console) -> None:
+    """Print the report; without a terminal, as plain text of a fixed width."""
+    if not console.is_terminal:
+        console = Console(file=console.file, force_terminal=False, width=WIDTH)
+    console.print(table(report, console.width))
+    for note in report.notes:
+        console.print(Text(f"- {note}"))
+    console.print("Pareto front on the search items (accuracy %, LCPR %):")
+    for record in report.front:
+        console.print(Text(f"  {_front(record)}"))
+
+
+def markdown(report: Report) -> str:
+    """The report as Markdown."""
+    head = ["role", "recipe", "accuracy %", "LCPR %", "coverage %", f"in {report.lang} %"]
+    head += ["vs best soup", "vs best expert", "items"]
+    body = [
+        [
+            _role(line),
+            line.record.label,
+            _one_line(line.score("accuracy")),
+            _one_line(line.score("lcpr")),
+            percent(line.score("coverage").value),
+            percent(line.score("in_language").value),
+            _one_line(line.to_soup),
+            _one_line(line.to_expert),
+            str(line.score("accuracy").n_scored),
+        ]
+        for line in report.lines
+    ]
+    rule = ["---", "---", *["---:"] * 7]
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, rule, *body)]
+    text = [f"# {report.title}", "", *("| " + " | ".join(row) + " |" for row in cells), ""]
+    text += [*(f"- {note}" for note in report.notes), ""]
+    text += ["## Pareto front on the search items (accuracy %, LCPR %)", ""]
+    text += [f"- {_front(record).strip()}" for record in report.front]
+    return "\n".join(text) + "\n"
+
+
+def tsv(report: Report) -> str:
+    """The table with one value in each column, in percent; empty where there is none."""
+    rows: list[dict[str, str]] = []
+    for line in report.lines:
+        row = {"role": line.role, "label": line.record.label, "key": line.record.key}
+        row |= {"split": report.split, "state": line.record.state}
+        for name in ("accuracy", "lcpr", "coverage", "in_language"):
+            score = line.score(name)
+            row |= {name: _plain(score.value), f"{name}_low": _plain(score.low)}
+            row |= {f"{name}_high": _plain(score.high), f"{name}_n": str(score.n_scored)}
+        for name in ("to_soup", "to_expert", "lcpr_to_soup", "lcpr_to_expert"):
+            paired: PairedDifference | None = getattr(line, name)
+            row |= {name: _plain(paired.difference if paired else None)}
+            row |= {f"{name}_low": _plain(paired.low if paired else None)}
+            row |= {f"{name}_high": _plain(paired.high if paired else None)}
+            row[f"{name}_p"] = f"{paired.p_value:.2g}" if paired else ""
+        rows.append(row)
+    names = list(rows[0]) if rows else ["role"]
+    return "".join("\t".join(r) + "\n" for r in (names, *([*row.values()] for row in rows)))
+
+
+def write(report: Report, folder: Path) -> list[Path]:
+    """Write report.md and report.tsv into a folder."""
+    files = {folder / "report.md": markdown(report), folder / "report.tsv": tsv(report)}
+    for file, text in files.items():
+        file.write_text(text, "utf-8")
+    return list(files)
+
+
+def _role(line: Line) -> str:
+    return line.role + (" (infeasible)" if line.record.state == "infeasible" else "")
+
+
+def _front(record: Record) -> str:
+    scores = [percent(record.value(name)) for name in ("accuracy", "lcpr")]
+    return f"{scores[0]:>5} {scores[1]:>5}  {record.label}"
+
+
+def _plain(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f}"
+
+
+def _parts(value: Score | PairedDifference | None) -> tuple[str, str, str]:
+    """A number, its interval and its p-value, as far as it has them."""
+    if isinstance(value, PairedDifference):
+        interval = f"{signed(value.low)} to {signed(value.high)}"
+        return signed(value.difference), interval, p_value(value)
+    if value is None or value.value is None or value.low is None or value.high is None:
+        return "–", "", ""
+    return percent(value.value), f"{percent(value.low)}–{percent(value.high)}", ""
+
+
+def _one_line(value: Score | PairedDifference | None) -> str:
+    number, interval, p = _parts(value)
+    return number + (f" ({interval})" if interval else "") + (f" {p}" if p else "")

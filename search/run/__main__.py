@@ -1,0 +1,198 @@
+"""The main job: search the best layer swap of a family for one language.
+
+Command line only: parses, checks everything that can be wrong before an engine starts, puts the
+parts together, prints. `--help` stays fast because the parts are imported when they are needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search.errors import SearchError
+
+if TYPE_CHECKING:
+    from search.run.opening import Opened
+    from search.run.prepare import Prepared
+
+EXAMPLES = """examples:
+  python -m search.run --lang te                              the embedded demo family
+  python -m search.run --lang sw --trials 80 search.seed=1    override any key of conf/
+  python -m search.run --lang te family=my.yaml objective=mgsm_lcb search=gpu \\
+      --mgsm-dir data/mgsm --lcb-dir data/lcb/test_sets       your experts, the published data
+  python -m search.run --resume runs/demo-te-20260101-120000  go on after Ctrl-C or a crash
+  python -m search.run --lang te --resume auto                go on with its study, or begin one
+  python -m search.run --extend runs/demo-te-20260101-120000 --trials 40    40 trials more
+  python -m search.run --lang sw --import runs/demo-te-20260101-120000      its best recipes first
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="python -m search.run",
+        description="Search the best layer-swap merge of a family of experts for one language.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("--lang", help="language code of the target language, such as te")
+    p.add_argument("--trials", type=int, help="distinct recipes to score (search.trials)")
+    p.add_argument("--out", default="runs", help="folder of studies (runs), or s3://... and such")
+    p.add_argument("--study", help="name of the study (made from family, language and time)")
+    p.add_argument(
+        "--resume",
+        metavar="STUDY",
+        help="go on with this study's folder; auto: with the study of this very command, if any",
+    )
+    p.add_argument("--extend", metavar="STUDY", help="go on with --trials more")
+    p.add_argument(
+        "--import", dest="source", metavar="STUDY", help="propose this study's best recipes first"
+    )
+    p.add_argument("--tracking-uri", help="MLflow (MLFLOW_TRACKING_URI, else <out>/mlflow.db)")
+    p.add_argument("--mgsm-dir", type=Path, help="folder of MGSM files (objective.mgsm.data_dir)")
+    p.add_argument("--lcb-dir", type=Path, help="folder of LCB prompts (objective.lcpr.data_dir)")
+    p.add_argument("--lid", type=Path, help="fastText model that tells languages (objective.lid)")
+    p.add_argument(
+        "--chat",
+        action="store_true",
+        default=None,
+        help="prompts by the model's chat template (objective.chat)",
+    )
+    p.add_argument("overrides", nargs="*", metavar="key=value", help="groups and keys of conf/")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the job.
+
+    Returns:
+        0 when it came to its end, 1 when the study stopped with a fault, 2 for bad input, 130 after
+        Ctrl-C or SIGTERM.
+    """
+    arguments = parser().parse_intermixed_args(argv)
+    try:
+        with _sigterm_as_ctrl_c():
+            return _main(arguments)
+    except KeyboardInterrupt:  # before the study's trials or after them: those have a handler
+        print("stopped", file=sys.stderr)
+        return 130
+
+
+def _main(arguments: argparse.Namespace) -> int:
+    from objectives.errors import ObjectiveError
+    from search.run.progress import SearchConsole
+
+    console = SearchConsole(stderr=False)
+    try:
+        prepared = _prepare(arguments)
+    except (SearchError, ObjectiveError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    try:
+        with _ray_on_loopback(prepared.config.search.address):
+            from search.run.job import run
+
+            finished = run(prepared, console)
+    except SearchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    finally:
+        prepared.records.close()
+    return 0 if finished else 130
+
+
+def _prepare(arguments: argparse.Namespace) -> Prepared:
+    from search.run.opening import settle
+    from search.run.prepare import prepare
+    from search.tracking.outbox import address
+
+    opened = _open(arguments)
+    try:
+        records = opened.records
+        uri = address(records.folder, arguments.tracking_uri)
+        return settle(opened, prepare(opened.config, opened.head.name, records, uri))
+    except BaseException:
+        opened.drop()
+        raise
+
+
+@contextlib.contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _ray_on_loopback(address: str | None) -> Iterator[None]:
+    """Ray of this machine alone listens for it alone; Ray looks when it is imported."""
+    name = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # on Linux as well
+    ours = not (address or os.environ.get("RAY_ADDRESS") or name in os.environ)
+    if ours:
+        os.environ[name] = "0"
+    try:
+        yield
+    finally:
+        if ours:
+            del os.environ[name]
+
+
+def _open(arguments: argparse.Namespace) -> Opened:
+    from search.config import compose
+    from search.errors import ConfigError
+    from search.records.place import locate
+    from search.run import opening
+
+    known = arguments.extend or (arguments.resume if arguments.resume != "auto" else None)
+    if known:
+        flag = "--extend" if arguments.extend else "--resume"
+        trials = ["trials"] if flag == "--resume" else ["resume"]
+        names = ("lang", *trials, "study", "source", "mgsm_dir", "lcb_dir", "lid", "chat")
+        given = [f"--{n}".replace("source", "import") for n in names if getattr(arguments, n)]
+        if given:
+            raise ConfigError(
+                f"{flag} takes the whole configuration from {known}/study.yaml; leave out "
+                f"{', '.join(given).replace('_', '-')}"
+            )
+        if flag == "--extend" and (arguments.trials or 0) < 1:
+            raise ConfigError("--extend needs --trials N, how many trials are added (1 or more)")
+        return opening.resume(locate(known), arguments.overrides, arguments.trials or 0)
+    if not arguments.lang:
+        raise ConfigError("--lang is missing: name the target language, such as --lang te")
+    flags: dict[str, Any] = {
+        "lang": arguments.lang,
+        "search.trials": arguments.trials,
+        "objective.mgsm.data_dir": _text(arguments.mgsm_dir),
+        "objective.lcpr.data_dir": _text(arguments.lcb_dir),
+        "objective.lid": _text(arguments.lid),
+        "objective.chat": arguments.chat,
+    }
+    chosen = compose.load(arguments.overrides, flags)
+    out = locate(arguments.out)
+    source = locate(arguments.source) if arguments.source else None
+    if arguments.resume:
+        name = arguments.study or opening.own_name(chosen)
+        return opening.begin_or_resume(chosen, out, name, source)
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    name = arguments.study or f"{chosen.family.name}-{chosen.lang}-{stamp}"
+    return opening.begin(chosen, out, name, source)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

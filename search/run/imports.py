@@ -1,0 +1,120 @@
+"""A study's best recipes, as proposals for a study of another language or another family.
+
+Owns which recipes these are and how they are fitted to other models: layer counts scale with the
+number of layers, a pair of experts that is not searched becomes one that is. Scores are not taken
+over. Reads the old study's records only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from search.errors import StudyError
+from search.merging.recipe import Recipe, clip, key, label, to_dict
+from search.records.place import Place
+from search.records.reader import Records
+from search.records.record import Record
+from search.results import choose
+from search.space.swap import Space
+
+COUNT = 5
+
+
+def best(source: Place, space: Space) -> dict[str, Any]:
+    """The best recipes of a study, fitted to a space; a search may be running on the study.
+
+    Returns:
+        What study.yaml keeps: `study` and `id` it came from, `recipes` (at most `COUNT`, each with
+        the key and the name it had there, and the recipe here), `left_out`, the names of those that
+        lie outside of the space.
+
+    Raises:
+        StudyError: the study cannot be read, or none of its recipes can be proposed.
+    """
+    records = Records.read(source)
+    head = records.head()
+    recipes: dict[str, dict[str, Any]] = {}
+    left_out = []
+    for record in _ranked(records.trials, head.layers, float(head.config["search"]["tolerance"])):
+        assert isinstance(record.recipe, Recipe)
+        fitted = fit(record.recipe, head.layers, space)
+        if fitted is None:
+            left_out.append(record.label)
+            continue
+        entry = {
+            "from": record.key,
+            "label": label(fitted, space.lang, space.n_layers),
+            "recipe": to_dict(fitted),
+        }
+        recipes.setdefault(key(fitted, space.n_layers), entry)
+        if len(recipes) == COUNT:
+            break
+    if not recipes:
+        raise StudyError(
+            f"--import {source}: none of its {len(left_out)} scored layer swaps lies in this "
+            "study's search space; widen space, or leave --import out"
+        )
+    return {
+        "study": str(source),
+        "id": head.id,
+        "recipes": list(recipes.values()),
+        "left_out": left_out[:COUNT],
+    }
+
+
+def fit(recipe: Recipe, n_layers: int, space: Space) -> Recipe | None:
+    """A recipe as the space would propose it; None if it does not lie in the space.
+
+    Args:
+        recipe: of a model with `n_layers` layers.
+        n_layers: number of layers there; another than the space's scales all counts, and none that
+            was above 0 vanishes.
+        space: where it is to be proposed.
+    """
+    ratio = space.n_layers / n_layers
+
+    def scaled(count: int) -> int:
+        return max(1, round(count * ratio)) if count else 0
+
+    low, high, step = space.shares
+    share = low + step * round((min(max(recipe.share, low), high) - low) / step)
+    pair = (recipe.task, recipe.lang)
+    if pair not in space.pairs:
+        alike = [other for other in space.pairs if other[0] == recipe.task]
+        pair = (alike or space.pairs)[0]
+    b = scaled(recipe.b)
+    moved = Recipe(
+        *pair,
+        b=b,
+        u=min(scaled(recipe.u), space.n_layers - b),
+        t_b=scaled(recipe.t_b),
+        t_u=scaled(recipe.t_u),
+        w_task=1 - share,
+        w_lang=share,
+        non_layer=recipe.non_layer if recipe.non_layer in space.non_layer else space.non_layer[0],
+        decoding=recipe.decoding,
+        ramp=recipe.ramp if recipe.ramp in space.ramp else space.ramp[0],
+    )
+    moved = clip(moved, space.n_layers)
+    for candidate in (moved, replace(moved, decoding=None)):
+        if space.point(candidate) is not None:
+            return candidate
+    return None
+
+
+def _ranked(trials: Sequence[Record], n_layers: int, tolerance: float) -> Iterator[Record]:
+    """The recommended swap, the Pareto front's others, then what would be recommended next."""
+    given: set[str] = set()
+    first = choose.recommend(trials, n_layers, tolerance)
+    for record in [*([first.record] if first else []), *choose.pareto(trials)]:
+        swap = isinstance(record.recipe, Recipe) and not choose.is_soup(record.recipe, n_layers)
+        if swap and record.key not in given:
+            given.add(record.key)
+            yield record
+    rest = trials
+    while choice := choose.recommend(rest, n_layers, tolerance):
+        if choice.record.key not in given:
+            yield choice.record
+        rest = [record for record in rest if record.key != choice.record.key]

@@ -1,0 +1,211 @@
+"""Puts the parts of the main job together: run the study, send it to MLflow, report.
+
+Owns the order: the report is written whatever way the study ended. What can be wrong before that is
+`search.run.prepare`'s; the command line is `search.run`'s.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from search.config.compose import Config
+from search.engine.experts import describe
+from search.engine.live import EngineOptions
+from search.masking import masked
+from search.merging.recipe import AnyRecipe, Recipe, key
+from search.records.record import Record
+from search.results import choose, comparison, figures, tables
+from search.run.opening import finish
+from search.run.prepare import Prepared, versions
+from search.run.progress import ProgressDisplay
+from search.space.swap import baselines
+from search.study.schedule import Schedule
+from search.sync import ARTIFACTS, headline, recommended
+from search.tracking.outbox import Tracker
+from search.tracking.runs import default_uri, experiment_name, is_server
+from search.tuning.trainable import Job
+from search.tuning.tune import run_study
+
+
+def run(prepared: Prepared, console: Console) -> bool:
+    """Run the study and report.
+
+    Returns:
+        Whether it came to its end; False after Ctrl-C.
+
+    Raises:
+        SearchError: the study stopped with a fault; what was done has been reported.
+    """
+    config, records = prepared.config, prepared.records
+    for warning in prepared.warnings:
+        console.print(f"warning: {warning}", style="yellow", soft_wrap=True, markup=False)
+    sizes = {name: source.bytes for name, source in prepared.family.sources.items()}
+    engine = config.search.engine
+    tiers = describe(sizes, engine.expert_gpu_gib, engine.expert_pinned_gib)
+    console.print(tiers, soft_wrap=True, highlight=False, markup=False)
+    tracker = _start_tracker(prepared, console)
+    first = baselines(
+        prepared.space,
+        n_task=len(config.family.task),
+        n_lang=len(config.family.language[config.lang]),
+        soups=config.search.soups,
+    )
+    choice, rows = _final_rows(prepared)
+    n_final = len(rows) + (choice is None)  # the recommended recipe is not known yet
+    rivals = {method: trials for method, trials in config.search.baselines.items() if trials}
+    n_final += len(set(rivals) & set(choose.RIVALS)) - len(choose.best_rivals(records.trials))
+    total = len(first) + config.search.trials + sum(rivals.values()) + n_final
+    display = ProgressDisplay(console, total, len(records.trials))
+    finished = False
+    try:
+        finished = run_study(
+            Schedule(prepared.name, **_schedule(config)),
+            job=Job(
+                prepared.family.locations,
+                EngineOptions(**config.search.engine.model_dump(), seed=config.search.seed),
+                prepared.objectives,
+                allow_bin=config.family.allow_bin,
+                driver_folder=os.getcwd(),
+            ),
+            space=prepared.space,
+            records=records,
+            baselines=first,
+            final=lambda: [recipe for _, recipe in _final_rows(prepared)[1]],
+            listeners=[display, _Outbox(tracker)],
+        )
+        if finished:
+            finish(records)
+    finally:
+        display.close()
+        _report(prepared, tracker, console, finished)
+    return finished
+
+
+class _Outbox:
+    """Hands every record to the tracker."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+
+    def started(self, name: str, origin: str) -> None:
+        """Not of interest to MLflow."""
+
+    def ended(self, record: Record) -> None:
+        """Have it sent in the background."""
+        self._tracker.put(record)
+
+    def repeated(self) -> None:
+        """Not of interest to MLflow."""
+
+
+def _schedule(config: Config) -> dict[str, Any]:
+    fields = set(Schedule.__dataclass_fields__) & set(type(config.search).model_fields)
+    return {name: getattr(config.search, name) for name in fields}  # a dump hides passwords
+
+
+def _final_rows(prepared: Prepared) -> tuple[choose.Choice | None, list[tuple[str, AnyRecipe]]]:
+    """The choice by the search scores so far, and the recipes of the final table."""
+    trials, n_layers = prepared.records.trials, prepared.family.n_layers
+    choice = choose.recommend(trials, n_layers, prepared.config.search.tolerance)
+    default = _best_default(prepared)
+    return choice, choose.final_rows(trials, choice, default, prepared.family.sources, n_layers)
+
+
+def _best_default(prepared: Prepared) -> Recipe:
+    """The paper's default recipe of the pair that it suits best on the search items."""
+    space, ended = prepared.space, prepared.records.ended("search")
+    recipes = [space.default_recipe(pair) for pair in space.pairs]
+
+    def accuracy(recipe: Recipe) -> float:
+        record = ended.get(key(recipe, space.n_layers))
+        return (record.value("accuracy") if record else None) or 0.0
+
+    return max(recipes, key=accuracy)
+
+
+def _start_tracker(prepared: Prepared, console: Console) -> Tracker:
+    config, records = prepared.config, prepared.records
+    tags = {
+        "family": config.family.name,
+        "lang": config.lang,
+        "host": socket.gethostname(),
+        "git_commit": _commit(),
+        **{f"version.{name}": text for name, text in versions().items()},
+        **{f"split_hash.{o.name}": getattr(o, "split_hash", "") for o in prepared.objectives},
+    }
+    experiment = experiment_name(config.family.name, config.lang)
+    tracker = Tracker(prepared.uri, experiment, records.head(), tags, records.folder)
+    if not tracker.start():
+        console.print(
+            f"warning: MLflow at {masked(prepared.uri)} does not answer; the search goes on and "
+            "its runs are sent when it is back",
+            style="yellow",
+            soft_wrap=True,
+        )
+    for record in records.trials:  # of an earlier driver; what MLflow has is not sent again
+        tracker.put(record)
+    return tracker
+
+
+def _commit() -> str:
+    folder = Path(__file__).resolve().parent
+    try:
+        command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=5).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+def _report(prepared: Prepared, tracker: Tracker, console: Console, finished: bool) -> None:
+    config, records = prepared.config, prepared.records
+    if not records.trials:
+        tracker.finish(status="KILLED")
+        console.print(f"no trial has ended yet; start again with --resume {records.place}")
+        return
+    choice, rows = _final_rows(prepared)
+    n_layers = prepared.family.n_layers
+    names = {"family": config.family.name, "lang": config.lang}
+    found = comparison.build(records, rows, choice, n_layers=n_layers, **names)
+    try:
+        tables.write(found, records.folder)
+        figures.draw(
+            records.trials,
+            choice,
+            _best_default(prepared),
+            records.folder,
+            n_layers=n_layers,
+            **names,
+        )
+    except OSError as error:  # the disk is full; why the study stopped is to be seen all the same
+        console.print(f"warning: the report cannot be written: {error}", soft_wrap=True)
+    tables.show(found, console)
+    unsent = tracker.finish(
+        [records.folder / name for name in ARTIFACTS],
+        metrics=headline(records, choice),
+        tags=recommended(choice),
+        status="FINISHED" if finished else "KILLED",
+    )
+    _say_where(prepared, console, finished, unsent)
+
+
+def _say_where(prepared: Prepared, console: Console, finished: bool, unsent: int) -> None:
+    folder, place = prepared.records.folder, prepared.records.place
+    uri = masked(prepared.uri)
+    lines = [f"records: {folder}/trials.jsonl, per-item answers: {folder}/items, table: report.md"]
+    server = (
+        f" --tracking-uri {uri}" if prepared.uri != default_uri(folder.resolve().parent) else ""
+    )
+    if unsent:
+        lines.append(f"MLflow lacks {unsent} runs: python -m search.sync {place}{server}")
+    ui = uri if is_server(uri) else f"mlflow ui --backend-store-uri {uri}"
+    lines.append(f"compare the runs: {ui}")
+    if not finished:
+        lines.append(f"not finished; go on with: python -m search.run --resume {place}{server}")
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)

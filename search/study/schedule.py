@@ -1,0 +1,24 @@
+"""How a study runs: what its Optuna side and its Ray side both ask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a study runs; `search.config.compose.SearchConfig` says what each field means."""
+
+    name: str
+    trials: int
+    baselines: Mapping[str, int]
+    seed: int
+    sampler: str
+    startup_trials: int
+    engines: int | None
+    cpus_per_engine: float
+    gpus_per_engine: float
+    address: str | None
+    storage: str | None
+    trial_timeout: float | None = None

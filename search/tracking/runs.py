@@ -1,0 +1,68 @@
+"""How a study and its records look in MLflow: names, params, metrics.
+
+Pure: what `search.tracking.view` sends is made here. Knows nothing of servers and threads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from search.merging.recipe import Recipe, to_dict
+from search.records.record import Record
+from search.values import flatten, short
+
+VALUE_LENGTH = 5000
+"""Longest value: below MLflow's 6000 characters for params and 8000 for tags."""
+
+
+def is_server(uri: str) -> bool:
+    """Whether a tracking URI is the address of a server; others are databases and folders."""
+    return uri.startswith(("http://", "https://"))
+
+
+def experiment_name(family: str, lang: str) -> str:
+    """Name of the MLflow experiment of a family and a language."""
+    return f"layer-swap/{family}/{lang}"
+
+
+def default_uri(out: Path) -> str:
+    """The sqlite store under an output folder: absolute, whatever the working directory is."""
+    return f"sqlite:///{out.resolve() / 'mlflow.db'}"
+
+
+def metrics_of(record: Record) -> dict[str, float]:
+    """Scores in percent with ends of their intervals and counts; seconds; tokens; bytes written."""
+    found: dict[str, float] = {}
+    first = [name for name in ("accuracy", "lcpr") if name in record.scores]
+    for name in [*first, *(name for name in record.scores if name not in first)]:
+        score = record.scores[name]
+        for end, share in (("", score.value), ("_low", score.low), ("_high", score.high)):
+            if share is not None:
+                found[name + end] = round(100 * share, 6)
+        found[f"{name}_n"] = score.n_scored
+    found |= {f"{name}_s": seconds for name, seconds in record.seconds.items()}
+    generate = record.seconds.get("generate", 0.0)
+    if generate > 0:
+        found["tokens_per_s"] = record.tokens / generate
+    counts = ("tokens", "written", "layers", "attempts")
+    return found | {name: float(getattr(record, name)) for name in counts}
+
+
+def params_of(record: Record) -> dict[str, str]:
+    """The fields of the recipe."""
+    pair = {}
+    if isinstance(record.recipe, Recipe):
+        pair = {"pair": record.recipe.pair}
+    return params(to_dict(record.recipe) | pair)
+
+
+def params(data: Mapping[str, Any]) -> dict[str, str]:
+    """Nested mappings as names and values that MLflow accepts; long values are cut."""
+    return {
+        re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII): short(value, VALUE_LENGTH)
+        for name, value in flatten(data).items()
+        if value != {}
+    }

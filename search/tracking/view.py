@@ -1,0 +1,315 @@
+"""MLflow as a view of a study's records: the only file that imports MLflow.
+
+Owns how a study looks there: experiment `layer-swap/<family>/<lang>`, one parent run, one child run
+for each record. What is sent when is `search.tracking.outbox`'s. Nothing is read back but which
+runs exist, so the view can be rebuilt from the records at any time (`search.sync`); only who has no
+records reads runs (`read_study`). Knows nothing of what the scores mean, of Ray or of engines.
+
+A run is found again by its tags, never by memory: the parent by `study_id`, a child by `study_id`
+and `trial` (canonical key and split). The id is made once and kept in study.yaml, so that two
+studies of one name stay two.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import ssl
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit, urlunsplit
+from urllib.request import urlopen
+
+from search.errors import StudyError
+from search.masking import masked
+from search.merging.recipe import to_dict
+from search.records.record import Record
+from search.tracking.runs import VALUE_LENGTH, is_server, metrics_of, params, params_of
+from search.values import short
+
+ANSWER_SECONDS = 10.0
+"""How long `start` waits for a server, and `finish` for one that has stopped taking runs."""
+
+_PARAMS_PER_CALL = 100  # mlflow.utils.validation.MAX_PARAMS_TAGS_PER_BATCH
+ENVIRONMENT = {
+    # One try of 8 s: MLflow's own 7 tries block for 245 s, and a blind second POST makes twins.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "8",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+_NOTE = (
+    "Search for the best layer-swap recipe. Each child run is one recipe; scores are percentages. "
+    "Runs tagged `split = held_out` were scored on items the search has not seen: trust those. "
+    "report.md among the artifacts holds the final table."
+)
+RunStatus = Literal["FINISHED", "KILLED", "FAILED"]
+
+
+def answers(uri: str, seconds: float) -> bool:
+    """Whether the server of an http(s) address says anything sensible in time; True for others."""
+    try:
+        if not is_server(uri):
+            return True
+        parts = urlsplit(uri)
+        host = parts.netloc.rpartition("@")[2]
+        url = urlunsplit((parts.scheme, host, parts.path.rstrip("/") + "/health", "", ""))
+        with urlopen(url, timeout=seconds):
+            return True
+    except HTTPError as error:  # 401 or 404 come from a server; 502 and 503 from what is before it
+        return error.code < 500
+    except URLError as error:  # MLflow may have been told to accept this certificate
+        return isinstance(error.reason, ssl.SSLError)
+    except (OSError, HTTPException, ValueError):
+        return False
+
+
+@dataclass(frozen=True)
+class Study:
+    """What the parent run says."""
+
+    uri: str
+    experiment: str
+    name: str
+    id: str
+    params: Mapping[str, Any]
+    tags: Mapping[str, str]
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Child:
+    """A run that MLflow holds, of the record with this number."""
+
+    run_id: str
+    number: int
+    ended: bool
+
+
+@dataclass(frozen=True)
+class End:
+    """What completes the parent run."""
+
+    artifacts: tuple[Path, ...]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    status: RunStatus
+
+
+_PARENT = "mlflow.parentRunId"
+
+
+def _completeness(run: Any) -> tuple[bool, int]:
+    """Whether a trial's run has ended, and the number of its record."""
+    return run.info.status != "RUNNING", int(run.data.tags["number"])
+
+
+class View:
+    """One study in MLflow, for one thread; every call may be repeated after an error."""
+
+    def __init__(self, study: Study) -> None:
+        from mlflow import entities
+        from mlflow.tracking import MlflowClient
+
+        for name in ("alembic", "mlflow"):  # both announce each table of a new store
+            logging.getLogger(name).setLevel(logging.ERROR)
+        self._study = study
+        self._entities: Any = entities
+        self._client: Any = MlflowClient(tracking_uri=study.uri)
+        self._experiment = ""
+        self._parent = ""
+        self._children: dict[str, Child] = {}
+
+    def clear(self) -> bool:
+        """Delete a hundred of the study's runs; MLflow keeps them as deleted until `mlflow gc`.
+
+        Returns:
+            Whether there may be more.
+        """
+        self._experiment = self._find_experiment()
+        found = list(islice(_runs_of(self._client, self._experiment, self._study.id), 100))
+        for run in found:
+            self._client.delete_run(run.info.run_id)
+        return bool(found)
+
+    def open(self) -> None:
+        """Find or make the experiment and the parent run; list the children that exist.
+
+        A run whose making the server did after it was no longer waited for has a twin: one stays.
+        """
+        self._experiment = self._find_experiment()
+        self._parent, self._children = "", {}
+        runs = list(_runs_of(self._client, self._experiment, self._study.id))
+        above = Counter(run.data.tags.get(_PARENT) for run in runs)
+        parents = [run for run in runs if _PARENT not in run.data.tags]
+        parent = max(parents, key=lambda run: above[run.info.run_id], default=None)
+        twins = [run for run in parents if run is not parent and not above[run.info.run_id]]
+        best: dict[str, Any] = {}
+        for run in sorted((run for run in runs if _PARENT in run.data.tags), key=_completeness):
+            trial = run.data.tags["trial"]
+            twins += [best[trial]] if trial in best else []
+            best[trial] = run
+        for run in twins:
+            self._client.delete_run(run.info.run_id)
+        for trial, run in best.items():
+            ended, number = _completeness(run)
+            self._children[trial] = Child(run.info.run_id, number, ended)
+        study = self._study
+        tags = {
+            **study.tags,
+            "study": study.name,
+            "study_id": study.id,
+            "mlflow.note.content": _NOTE,
+        }
+        tags = {name: short(value, VALUE_LENGTH) for name, value in tags.items()}
+        if parent is None:
+            parent = self._client.create_run(self._experiment, tags=tags, run_name=study.name)
+        elif parent.info.status != "RUNNING":
+            self._client.update_run(parent.info.run_id, status="RUNNING")
+        self._parent = parent.info.run_id
+        configuration = params(study.params)
+        logged = parent.data.params  # MLflow refuses to change a param, as a resumed study may
+        tags |= {f"changed/{k}": v for k, v in configuration.items() if logged.get(k, v) != v}
+        new = iter([(k, v) for k, v in configuration.items() if k not in logged])
+        while chunk := dict(islice(new, _PARAMS_PER_CALL)):
+            self._write(self._parent, params=chunk)
+        self._write(self._parent, tags=tags)
+
+    def send(self, record: Record) -> None:
+        """Make a record's run, or complete one cut short; an older record changes nothing."""
+        trial = f"{record.key}.{record.split}"
+        have = self._children.get(trial)
+        if have and (record.number < have.number or (have.ended and record.number == have.number)):
+            return
+        tags = self._tags(record, trial)
+        params = params_of(record)
+        total = record.seconds.get("total", 0.0)
+        if have is None:
+            name = record.label + (" (held-out)" if record.split == "held_out" else "")
+            start = int(1000 * (record.ended - total))
+            run = self._client.create_run(self._experiment, start, tags, name)
+            have = Child(run.info.run_id, record.number, ended=False)
+            self._children[trial] = have
+        elif record.number > have.number:  # tried again after it had failed
+            params = {}
+            self._client.update_run(have.run_id, status="RUNNING")
+        milliseconds = int(1000 * record.ended)
+        self._write(have.run_id, metrics_of(record), params, tags, milliseconds)
+        status = "FAILED" if record.state == "failed" else "FINISHED"
+        self._client.set_terminated(have.run_id, status, milliseconds)
+        self._children[trial] = Child(have.run_id, record.number, ended=True)
+
+    def close(self, end: End) -> None:
+        """Complete the parent run."""
+        self._write(self._parent, end.metrics, tags=end.tags)
+        for file in end.artifacts:
+            if file.is_file():
+                self._client.log_artifact(self._parent, str(file))
+        self._client.set_terminated(self._parent, end.status)
+
+    def _tags(self, record: Record, trial: str) -> dict[str, str]:
+        names = ("number", "key", "split", "state", "origin", "reason", "host")
+        tags = {name: short(getattr(record, name), VALUE_LENGTH) for name in names}
+        tags["recipe"] = json.dumps(to_dict(record.recipe))
+        tags["items"] = str(self._study.folder / record.items) if record.items else ""
+        tags |= {"study": self._study.name, "study_id": self._study.id, "trial": trial}
+        return {k: v for k, v in tags.items() if v} | {_PARENT: self._parent}
+
+    def _write(
+        self,
+        run_id: str,
+        metrics: Mapping[str, float] | None = None,
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        milliseconds: int | None = None,
+    ) -> None:
+        # the record's own time makes a repeated metric the same row, not a second point
+        when = int(1000 * time.time()) if milliseconds is None else milliseconds
+        self._client.log_batch(
+            run_id,
+            [self._entities.Metric(k, v, when, 0) for k, v in (metrics or {}).items()],
+            [self._entities.Param(k, v) for k, v in (params or {}).items()],
+            [self._entities.RunTag(k, short(v, VALUE_LENGTH)) for k, v in (tags or {}).items()],
+        )
+
+    def _find_experiment(self) -> str:
+        found = self._client.get_experiment_by_name(self._study.experiment)
+        if found is not None:
+            if found.lifecycle_stage == "deleted":
+                self._client.restore_experiment(found.experiment_id)
+            return str(found.experiment_id)
+        location = None  # a server knows where its artifacts go; a database would take the cwd
+        if self._study.uri.startswith("sqlite:///"):
+            database = Path(self._study.uri.removeprefix("sqlite:///")).resolve()
+            location = (database.parent / "mlartifacts").as_uri()
+        return str(self._client.create_experiment(self._study.experiment, location))
+
+
+def _runs_of(client: Any, experiment: str, study_id: str) -> Iterator[Any]:
+    """All runs of a study, oldest first."""
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment],
+            f"tags.study_id = '{study_id}'",
+            order_by=["attributes.start_time ASC"],
+            page_token=token,
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+@dataclass(frozen=True)
+class SentRun:
+    """A run as MLflow holds it; names as in `search.tracking.runs`."""
+
+    id: str
+    name: str
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+
+def read_study(uri: str, run_id: str) -> list[SentRun]:
+    """A run of a study, and after it the study's other runs.
+
+    Raises:
+        StudyError: MLflow does not answer, has no such run, or it is no run of a study.
+    """
+    store = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///") and not store.is_file():  # MLflow would make one
+        raise StudyError(f"there is no MLflow store {store}: name yours with --tracking-uri")
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if not answers(uri, ANSWER_SECONDS):
+        raise StudyError(f"MLflow at {uri} does not answer")
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        client: Any = MlflowClient(tracking_uri=uri)
+        asked = client.get_run(run_id)
+        study = asked.data.tags.get("study_id")
+        if study is None:
+            raise StudyError(f"run {run_id} at {uri} is no run of a study of ours")
+        others = list(_runs_of(client, asked.info.experiment_id, study))
+    except MlflowException as error:
+        cause = short(masked(str(error)).partition("\n")[0], 150)
+        raise StudyError(f"run {run_id} cannot be read from {uri}: {cause}") from None
+    runs = [asked, *(run for run in others if run.info.run_id != run_id)]
+    return [
+        SentRun(r.info.run_id, r.info.run_name, r.data.tags, r.data.params, r.data.metrics)
+        for r in runs
+    ]

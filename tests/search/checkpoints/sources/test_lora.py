@@ -1,0 +1,351 @@
+"""LoRA adapters: the merge against the formula and PEFT, what is refused, the cache of merges."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from search.checkpoints import cache
+from search.checkpoints.checkpoint import Checkpoint
+from search.checkpoints.family import Family, FittedFamily, fit
+from search.errors import CheckpointError, ExpertMismatchError
+
+Tensors = dict[str, torch.Tensor]
+PREFIX = "base_model.model."
+Q = "model.layers.{}.self_attn.q_proj".format  # 64 x 64 in the tiny Llama
+DOWN = "model.layers.{}.mlp.down_proj".format  # 64 x 96
+EMBED, HEAD, NORM = "model.embed_tokens", "lm_head", "model.norm"
+CONFIG = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"]}
+
+
+def pair(module: str, out: int, columns: int, rank: int = 4, seed: int = 0) -> Tensors:
+    """LoRA's A and B of one linear layer, as PEFT names them."""
+    random = torch.Generator().manual_seed(seed)
+    return {
+        f"{PREFIX}{module}.lora_A.weight": torch.randn(rank, columns, generator=random) * 0.1,
+        f"{PREFIX}{module}.lora_B.weight": torch.randn(out, rank, generator=random) * 0.1,
+    }
+
+
+def write_adapter(folder: Path, tensors: Tensors, **config: Any) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "adapter_config.json").write_text(json.dumps(CONFIG | config))
+    save_file(tensors, folder / "adapter_model.safetensors")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "layer-swap-search"
+
+
+def merge(family: Family, adapter: Path) -> FittedFamily:
+    return fit({"base": family.base, "task/0": adapter})
+
+
+def formula(base: Checkpoint, module: str, tensors: Tensors, scale: float) -> torch.Tensor:
+    a, b = (tensors[f"{PREFIX}{module}.lora_{part}.weight"].double() for part in "AB")
+    return (base.read(f"{module}.weight").double() + scale * (b @ a)).to(torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    ("config", "rank", "scales"),
+    [
+        ({}, 4, (2.0, 2.0, 2.0)),
+        ({"lora_alpha": 3}, 4, (0.75,) * 3),
+        ({"use_rslora": True}, 4, (4.0,) * 3),
+        ({"rank_pattern": {"q_proj": 2}}, 2, (4.0,) * 3),
+        ({"alpha_pattern": {"down_proj": 4}}, 4, (2.0, 2.0, 1.0)),
+        ({"alpha_pattern": {r"layers\.1\..*": 4, "q_proj": 16}}, 4, (4.0, 1.0, 2.0)),
+        ({"alpha_pattern": {"^model.layers.0.self_attn.q_proj": 4}}, 4, (1.0, 2.0, 2.0)),
+        ({"init_lora_weights": "gaussian", "lora_dropout": 0.1}, 4, (2.0,) * 3),
+    ],
+)
+def test_merge_is_the_formula(
+    tiny_llama: Family, tmp_path: Path, config: dict[str, Any], rank: int, scales: tuple[float, ...]
+) -> None:
+    """W + alpha / r B A, in the base's dtype; all other tensors are the base's."""
+    modules = {Q(0): (64, 64), Q(1): (64, 64), DOWN(2): (64, 96)}
+    tensors: Tensors = {}
+    for seed, (module, shape) in enumerate(modules.items()):
+        tensors |= pair(module, *shape, rank, seed)
+    family = merge(tiny_llama, write_adapter(tmp_path / "lora", tensors, **config))
+    base, merged = family.base, family.sources["task/0"]
+    expected = {
+        f"{module}.weight": formula(base, module, tensors, scale)
+        for module, scale in zip(modules, scales, strict=True)
+    }
+    for name in family.names:
+        if name in expected:
+            assert not torch.equal(merged.read(name), base.read(name))
+            # float32 and float64 may round to neighbouring bf16 values, 2^-8 apart.
+            torch.testing.assert_close(merged.read(name), expected[name], rtol=2**-8, atol=1e-6)
+        else:
+            assert torch.equal(merged.read(name), base.read(name))
+
+
+def test_float32_arithmetic_rounded_once(tiny_llama: Family, tmp_path: Path) -> None:
+    """Adding a delta already rounded to bf16, as a merge in the base's dtype does, would differ."""
+    tensors = pair(Q(0), 64, 64)
+    family = merge(tiny_llama, write_adapter(tmp_path / "lora", tensors))
+    a, b = (tensors[f"{PREFIX}{Q(0)}.lora_{part}.weight"] for part in "AB")
+    weight = family.base.read(f"{Q(0)}.weight")
+    merged = family.sources["task/0"].read(f"{Q(0)}.weight")
+    assert torch.equal(merged, (weight.float() + 2.0 * (b @ a)).bfloat16())
+    assert not torch.equal(merged, weight + (2.0 * (b @ a)).bfloat16())
+
+
+def test_embeddings_and_weights_held_whole(tiny_llama: Family, tmp_path: Path) -> None:
+    base = Checkpoint.open(tiny_llama.base)
+    a, b = torch.randn(4, 258) * 0.1, torch.randn(64, 4) * 0.1
+    own = {
+        f"{PREFIX}{EMBED}.lora_embedding_A": a,
+        f"{PREFIX}{EMBED}.lora_embedding_B": b,
+        f"{PREFIX}{EMBED}.base_layer.weight": base.read(f"{EMBED}.weight").clone(),
+        f"{PREFIX}{HEAD}.weight": torch.randn(258, 64),  # modules_to_save
+        f"{PREFIX}{NORM}.weight": torch.randn(64),
+    }
+    adapter = write_adapter(tmp_path / "lora", own, modules_to_save=["lm_head", "norm"])
+    merged = merge(tiny_llama, adapter).sources["task/0"]
+    for module in (HEAD, NORM):
+        expected = own[f"{PREFIX}{module}.weight"].bfloat16()
+        assert torch.equal(merged.read(f"{module}.weight"), expected)
+    expected = (base.read(f"{EMBED}.weight").float() + 2.0 * (b @ a).T).bfloat16()
+    assert torch.equal(merged.read(f"{EMBED}.weight"), expected)
+
+
+def test_bias(tiny_qwen2: Family, tmp_path: Path) -> None:
+    bias = torch.randn(64)
+    tensors = pair(Q(0), 64, 64) | {f"{PREFIX}{Q(0)}.base_layer.bias": bias}
+    family = merge(tiny_qwen2, write_adapter(tmp_path / "lora", tensors, bias="lora_only"))
+    assert torch.equal(family.sources["task/0"].read(f"{Q(0)}.bias"), bias.bfloat16())
+
+
+def test_fan_in_fan_out(tiny_llama: Family, tmp_path: Path) -> None:
+    """GPT-2 stores (columns, rows); here a layer that happens to have the transposed shape."""
+    tensors = pair(DOWN(0), 96, 64)
+    adapter = write_adapter(tmp_path / "lora", tensors, fan_in_fan_out=True)
+    family = merge(tiny_llama, adapter)
+    a, b = (tensors[f"{PREFIX}{DOWN(0)}.lora_{part}.weight"] for part in "AB")
+    expected = (family.base.read(f"{DOWN(0)}.weight").float() + 2.0 * (b @ a).T).bfloat16()
+    assert torch.equal(family.sources["task/0"].read(f"{DOWN(0)}.weight"), expected)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            {"use_dora": True},
+            r"use_dora = True: .* more than base .* merge it with PEFT's merge_and",
+        ),
+        ({"peft_type": "IA3"}, r"peft_type = 'IA3'"),
+        ({"init_lora_weights": "pissa_niter_4"}, r"'pissa_niter_4', which changes the base"),
+        ({"lora_bias": True, "layer_replication": [[0, 1]]}, r"layer_replication = .*; lora_bias"),
+        ({"a_future_variant": {"x": 1}}, r"a_future_variant = \{'x': 1\}"),
+    ],
+)
+def test_refused_variants(
+    tiny_llama: Family, tmp_path: Path, config: dict[str, Any], message: str
+) -> None:
+    adapter = write_adapter(tmp_path / "lora", pair(Q(0), 64, 64), **config)
+    with pytest.raises(CheckpointError, match=message):
+        merge(tiny_llama, adapter)
+
+
+def _half(tensors: Tensors) -> Tensors:
+    return {name: tensor for name, tensor in tensors.items() if "lora_A" in name}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        (pair(Q(9), 64, 64), r"no model.layers.9.self_attn.q_proj.weight there"),
+        (pair(Q(0), 128, 64), r"q_proj.weight 128x64 \(base: 64x64\)"),
+        (_half(pair(Q(0), 64, 64)), r"A 4x64 and B missing are no pair"),
+        ({f"{PREFIX}{Q(0)}.lora_magnitude_vector": torch.ones(64)}, r"lora_magnitude_vector there"),
+        ({f"{PREFIX}{EMBED}.weight": torch.ones(300, 64)}, r"300x64 \(base: 258x64\)"),
+        ({}, r"holds no LoRA matrices"),
+    ],
+)
+def test_adapter_of_another_base(
+    tiny_llama: Family, tmp_path: Path, tensors: Tensors, message: str
+) -> None:
+    adapter = write_adapter(tmp_path / "lora", tensors, base_model_name_or_path="org/other")
+    message = rf"task/0 .*does not fit this base \(it was made for org/other\): .*{message}"
+    with pytest.raises(ExpertMismatchError, match=message):
+        merge(tiny_llama, adapter)
+
+
+def test_head_of_a_tied_base(tiny_qwen2: Family, tmp_path: Path) -> None:
+    adapter = write_adapter(tmp_path / "lora", pair(HEAD, 258, 64))
+    with pytest.raises(ExpertMismatchError, match=r"lm_head.weight is tied to the embeddings"):
+        merge(tiny_qwen2, adapter)
+
+
+def test_adapter_cannot_be_the_base(tmp_path: Path) -> None:
+    adapter = write_adapter(tmp_path / "lora", pair(Q(0), 64, 64))
+    with pytest.raises(CheckpointError, match=r"base: .*is a LoRA adapter, and there is no base"):
+        fit({"base": adapter})
+
+
+def test_truncated_adapter(tiny_llama: Family, tmp_path: Path) -> None:
+    adapter = write_adapter(tmp_path / "lora", pair(Q(0), 64, 64))
+    file = adapter / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:-10])
+    with pytest.raises(CheckpointError, match=r"adapter_model.safetensors is missing or truncated"):
+        merge(tiny_llama, adapter)
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Path:
+    return write_adapter(tmp_path / "lora", pair(Q(0), 64, 64))
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Folders that the cache writes from now on."""
+    seen: list[Path] = []
+    write = cache._write
+
+    def counted(checkpoint: Checkpoint, folder: Path) -> None:
+        seen.append(folder)
+        write(checkpoint, folder)
+
+    monkeypatch.setattr(cache, "_write", counted)
+    return seen
+
+
+def test_merged_once(
+    tiny_llama: Family, adapter: Path, writes: list[Path], cache_folder: Path
+) -> None:
+    first = merge(tiny_llama, adapter)
+    assert merge(tiny_llama, adapter).paths == first.paths
+    assert len(writes) == 1
+    merged = first.sources["task/0"]
+    assert merged.path.parent == cache_folder and merged.path.name.startswith("lora-")
+    assert merged.revision == first.revisions["task/0"] == "LoRA lora merged into base"
+    assert (merged.path / "tokenizer.json").is_file()
+
+
+def _other_weights(adapter: Path, base: Path) -> None:
+    write_adapter(adapter, pair(Q(0), 64, 64, seed=5))
+
+
+def _other_alpha(adapter: Path, base: Path) -> None:
+    write_adapter(adapter, pair(Q(0), 64, 64), lora_alpha=9)
+
+
+def _other_base(adapter: Path, base: Path) -> None:
+    tensors = load_file(base / "model.safetensors")
+    save_file({name: tensor * 2 for name, tensor in tensors.items()}, base / "model.safetensors")
+
+
+@pytest.mark.parametrize("change", [_other_weights, _other_alpha, _other_base])
+def test_merged_anew_when_something_changed(
+    tiny_llama: Family, adapter: Path, tmp_path: Path, change: Callable[[Path, Path], None]
+) -> None:
+    base = tmp_path / "own-base"
+    base.mkdir()
+    for file in Path(tiny_llama.base).iterdir():
+        (base / file.name).write_bytes(file.read_bytes())
+    os.utime(base / "model.safetensors", (1, 1))
+    sources = {"base": base, "task/0": adapter}
+    before = fit(sources).sources["task/0"]
+    change(adapter, base)
+    after = fit(sources).sources["task/0"]
+    assert after.path != before.path
+    assert not torch.equal(after.read(f"{Q(0)}.weight"), before.read(f"{Q(0)}.weight"))
+
+
+def test_a_killed_merge_is_made_again(
+    tiny_llama: Family, adapter: Path, cache_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after kill -9: nothing cleans up, and the rest is no checkpoint."""
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "SHARD_BYTES", 40_000)
+        saved: list[Path] = []
+
+        def dies(tensors: Tensors, file: Path, metadata: dict[str, str]) -> None:
+            if len(saved) == 2:
+                raise KeyboardInterrupt
+            saved.append(file)
+            save_file(tensors, file, metadata=metadata)
+
+        patch.setattr(cache, "save_file", dies)
+        with pytest.raises(KeyboardInterrupt):
+            merge(tiny_llama, adapter)
+    assert [f.suffix for f in cache_folder.iterdir() if f.is_dir()] == [".part"]
+    merged = merge(tiny_llama, adapter).sources["task/0"]
+    assert [f for f in cache_folder.iterdir() if f.is_dir()] == [merged.path]
+    assert set(merged.tensors) == set(Checkpoint.open(tiny_llama.base).tensors)
+
+
+def test_two_at_once(tiny_llama: Family, adapter: Path, writes: list[Path]) -> None:
+    families: list[FittedFamily] = []
+    threads = [
+        threading.Thread(target=lambda: families.append(merge(tiny_llama, adapter)))
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(families) == 3 and len(writes) == 1
+    assert len({family.paths["task/0"] for family in families}) == 1
+
+
+def test_no_room(
+    tiny_llama: Family, adapter: Path, cache_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(CheckpointError, match=r"0.0 GB are free; name another folder in XDG_CACHE"):
+        merge(tiny_llama, adapter)
+    assert not [f for f in cache_folder.iterdir() if f.is_dir()]
+
+
+def test_many_shards(tiny_llama: Family, adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "SHARD_BYTES", 40_000)
+    family = merge(tiny_llama, adapter)
+    merged = family.sources["task/0"]
+    total = sum(math.prod(info.shape) * 2 for info in family.base.tensors.values())
+    assert len(list(merged.path.glob("*.safetensors"))) > total // 40_000
+    assert merged.bytes == total
+    assert torch.equal(merged.read(f"{NORM}.weight"), family.base.read(f"{NORM}.weight"))
+
+
+def test_against_peft(tiny_llama: Family, tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft", reason="peft is not among the project's requirements")
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(3)
+    model = AutoModelForCausalLM.from_pretrained(tiny_llama.base, dtype=torch.float32)
+    config = peft.LoraConfig(
+        r=4,
+        lora_alpha=9,
+        use_rslora=True,
+        target_modules="all-linear",
+        rank_pattern={"q_proj": 2},
+        alpha_pattern={"layers.1.self_attn.o_proj": 5},
+        modules_to_save=["lm_head"],
+    )
+    adapted = peft.get_peft_model(model, config)
+    with torch.no_grad():
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    adapted.save_pretrained(tmp_path / "lora")
+    expected = adapted.merge_and_unload().state_dict()
+    family = merge(tiny_llama, tmp_path / "lora")
+    for name in family.names:
+        assert torch.equal(family.sources["task/0"].read(name), expected[name].bfloat16()), name

@@ -1,0 +1,62 @@
+"""What is refused by config.json alone: every kind of layer, tower and format that is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from search.checkpoints.architectures import RECURRENT, refusals
+
+LLAMA: dict[str, Any] = {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}
+NEW = {"architectures": ["NewForCausalLM"], "model_type": "llama"}
+
+
+def test_plain_decoder_is_not_refused() -> None:
+    kinds = {"layer_types": ["sliding_attention", "full_attention"]}
+    assert refusals(LLAMA) == refusals(LLAMA | kinds) == []
+
+
+@pytest.mark.parametrize("name", sorted(RECURRENT))
+def test_recurrent_architectures(name: str) -> None:
+    (fault,) = refusals({"architectures": [name], "model_type": "llama"})
+    assert fault.startswith(f"is {name}, which has recurrent layers (state space, linear")
+    assert "vLLM cannot rewrite their weights in place" in fault
+
+
+@pytest.mark.parametrize("entry", ["layer_types", "layers_block_type"])
+@pytest.mark.parametrize("kind", ["mamba", "mamba2", "linear_attention", "conv", "recurrent"])
+def test_recurrent_layers_of_a_model_that_is_not_listed(entry: str, kind: str) -> None:
+    (fault,) = refusals(NEW | {entry: ["full_attention", kind]})
+    assert "is NewForCausalLM, which has recurrent layers" in fault
+
+
+@pytest.mark.parametrize(
+    "entry", ["vision_config", "audio_config", "text_config", "encoder", "thinker_config"]
+)
+def test_other_towers(entry: str) -> None:
+    (fault,) = refusals(LLAMA | {entry: {}})
+    assert f"is not a text decoder alone ({entry} in config.json)" in fault
+
+
+def test_encoder_decoder() -> None:
+    (fault,) = refusals(LLAMA | {"is_encoder_decoder": True})
+    assert "is not a text decoder alone (is_encoder_decoder in config.json)" in fault
+    assert refusals(LLAMA | {"is_encoder_decoder": False}) == []
+
+
+def test_quantised() -> None:
+    (fault,) = refusals(LLAMA | {"quantization_config": {"quant_method": "gptq"}})
+    assert "is quantised" in fault and "give the bf16, fp16 or fp32 checkpoint" in fault
+
+
+def test_code_of_its_own() -> None:
+    code = {"auto_map": {"AutoConfig": "own.Config"}}
+    (fault,) = refusals({"architectures": ["OwnForCausalLM"], "model_type": "own"} | code)
+    assert "does not have model_type 'own' itself: code from a checkpoint is never run" in fault
+    assert refusals(LLAMA | code) == []
+
+
+def test_all_faults_at_once() -> None:
+    config = {"architectures": ["JambaForCausalLM"], "vision_config": {}, "quantization_config": {}}
+    assert len(refusals(config)) == 3

@@ -1,0 +1,39 @@
+"""The fake engine keeps the contract; tests/e2e/test_engine_contract.py holds vLLM to the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from search.checkpoints.family import Family, FittedFamily, fit
+from search.engine.live import EngineOptions, NonFinite
+from search.errors import EngineDeadError
+from search.tuning.trainable import LiveEngine
+from tests.fake_engine import FakeEngine, Faults
+from tests.search.engine_contract import CONTRACT, REQUESTS
+
+
+@pytest.fixture
+def family(tiny_llama: Family) -> FittedFamily:
+    return fit(tiny_llama.sources("te"), check_finite=False)
+
+
+@pytest.mark.parametrize("check", CONTRACT, ids=lambda check: check.__name__)
+def test_contract(check: Callable[[LiveEngine, FittedFamily], None], family: FittedFamily) -> None:
+    check(FakeEngine(family, EngineOptions()), family)
+
+
+def test_faults_happen_once(family: FittedFamily, tmp_path: Path) -> None:
+    engine = FakeEngine(family, EngineOptions(), Faults(tmp_path))
+    (tmp_path / "dead").touch()
+    with pytest.raises(EngineDeadError):
+        engine.generate(REQUESTS)
+    assert isinstance(engine.generate(REQUESTS), list)
+    assert isinstance(FakeEngine(family, EngineOptions(), Faults(tmp_path)), FakeEngine)
+
+
+def test_not_finite(family: FittedFamily) -> None:
+    engine = FakeEngine(family, EngineOptions(), Faults(not_finite=1))
+    assert isinstance(engine.generate(REQUESTS), NonFinite)

@@ -1,0 +1,139 @@
+"""What a worker hands to vLLM is what an export writes, for every method."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from search.checkpoints.checkpoint import Checkpoint
+from search.checkpoints.family import Family, fit
+from search.engine.worker import MaterialiseExtension, new_expert_kernels
+from search.export.writer import write_export
+from search.merging.plan import plan
+from search.merging.recipe import (
+    AnyRecipe,
+    DareLinear,
+    Recipe,
+    Single,
+    Slerp,
+    Soup,
+    TaskArithmetic,
+    Ties,
+)
+
+PAIR = ("task/0", "lang/1")
+
+
+class Model(torch.nn.Module):
+    """The part of vLLM's model that the worker watches."""
+
+    def compute_logits(self) -> torch.Tensor:
+        return torch.zeros(1)
+
+
+class Runner:
+    """The part of vLLM's model runner that the worker uses; keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.model, self.got = Model(), dict[str, torch.Tensor]()
+
+    def get_model(self) -> Model:
+        return self.model
+
+    def reload_weights(self, weights_iterator: Iterable[tuple[str, torch.Tensor]]) -> None:
+        self.got = dict(weights_iterator)
+
+
+def write(family: Any, recipe: AnyRecipe) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """A worker's answer to all tensors of a recipe, and what it handed over."""
+    worker = MaterialiseExtension()
+    worker.model_runner = Runner()
+    worker.swap_open(family.paths, tied_head=False)
+    merged = plan(recipe, family.names, family.n_layers)
+    jobs = json.loads(json.dumps([(name, mix.plain()) for name, mix in merged.items()]))
+    return worker.swap_write(jobs), worker.model_runner.got
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Single("task/1"),
+        Recipe((0, 1), 1, 1, 1, 2, 0, non_layer="base", ramp="linear"),
+        Soup(("task/0", "task/1", "lang/0"), (1.0, 1.0, 1.0)),
+        TaskArithmetic(PAIR, (0.5, 0.7)),
+        Ties(PAIR, 0.3, (1.0, 1.0)),
+        DareLinear(PAIR, 0.5, (0.5, 0.5)),
+        Slerp(0, 1, (0.2, 0.6)),
+    ],
+    ids=lambda recipe: type(recipe).__name__,
+)
+def test_worker_equals_export(tiny_llama: Family, tmp_path: Path, recipe: AnyRecipe) -> None:
+    family = fit(tiny_llama.sources("te"))
+    answer, got = write(family, recipe)
+    merged = plan(recipe, family.names, family.n_layers)
+    write_export(merged, family.sources, family.base, tmp_path / "out")
+    written = Checkpoint.open(tmp_path / "out")
+    assert set(got) == set(family.names)
+    assert all(torch.equal(got[name], written.read(name)) for name in family.names)
+    size = sum(tensor.numel() * tensor.element_size() for tensor in got.values())
+    assert answer == {"non_finite": [], "bytes": size}
+
+
+def test_nothing_is_written_if_the_base_of_a_task_vector_is_not_finite(
+    tiny_llama: Family, tmp_path: Path
+) -> None:
+    sources, name = tiny_llama.sources("te"), "model.layers.1.mlp.up_proj.weight"
+    shutil.copytree(sources["base"], tmp_path / "base")
+    sources["base"] = tmp_path / "base"
+    tensors = load_file(sources["base"] / "model.safetensors")
+    tensors[name][0, 0] = float("nan")
+    save_file(tensors, sources["base"] / "model.safetensors")
+    answer, got = write(fit(sources, check_finite=False), TaskArithmetic(PAIR, (0.5, 0.7)))
+    assert answer == {"non_finite": [("base", name)], "bytes": 0}
+    assert got == {}
+
+
+class Method:
+    """How vLLM computes a mixture of experts: with a kernel that it makes if there is none."""
+
+    moe_kernel: object = None
+
+
+class Mixture(torch.nn.Linear):
+    """A layer that vLLM packs for its kernel, on a device."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__(2, 2, device=device)
+        self.quant_method = Method()
+        self.quant_method.moe_kernel = object()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_reloaded_experts_are_packed_anew(fails: bool) -> None:
+    """And what was not reloaded keeps its kernel."""
+    reloaded, left = Mixture("cpu"), Mixture("cpu")
+    old, new = left.quant_method.moe_kernel, object()
+    try:
+        with new_expert_kernels(torch.nn.Sequential(reloaded, torch.nn.ReLU(), left)):
+            assert reloaded.quant_method.moe_kernel is left.quant_method.moe_kernel is None
+            reloaded.quant_method.moe_kernel = new
+            if fails:
+                raise RuntimeError("the disk is gone")
+    except RuntimeError:
+        assert fails
+    assert reloaded.quant_method.moe_kernel is new
+    assert left.quant_method.moe_kernel is old
+
+
+def test_experts_elsewhere_keep_their_kernels() -> None:
+    mixture = Mixture("meta")
+    kernel = mixture.quant_method.moe_kernel
+    with new_expert_kernels(torch.nn.Sequential(mixture)):
+        assert mixture.quant_method.moe_kernel is kernel

@@ -1,0 +1,382 @@
+"""The command that hands out a merge: from a study, an MLflow run, or a recipe; its bad inputs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from objectives.types import ItemResult, Score
+from search import sync
+from search.checkpoints.checkpoint import Checkpoint
+from search.checkpoints.family import Family, fit
+from search.config import compose
+from search.errors import EngineError, RecipeError
+from search.export import __main__ as export
+from search.export import verify
+from search.export.selection import open_run, read_recipe
+from search.merging.arithmetic import combine
+from search.merging.plan import plan
+from search.merging.recipe import AnyRecipe, Recipe, Single, key, label, to_dict
+from search.records.items import pack_items
+from search.records.reader import Records, StudyHead
+from search.records.record import Record
+from search.tracking.runs import default_uri
+
+L = 4
+BEST = Recipe(0, 1, 1, 1, 1, 0, 0.5, 0.5)
+WORDS = "pair=0,1 b=1 u=1 t_b=1 t_u=0 w_lang=.5"
+OTHER = Recipe(1, 0, 2, 0, 0, 1, 0.3, 0.7)
+RECIPES: dict[AnyRecipe, float] = {Single("lang/1"): 0.2, BEST: 0.6, OTHER: 0.4}
+
+
+def trial(recipe: AnyRecipe, accuracy: float, split: Any = "search", **changes: Any) -> Record:
+    scores = {
+        "accuracy": Score(accuracy, accuracy - 0.1, accuracy + 0.1, 12, 12),
+        "lcpr": Score(0.9, 0.8, 1.0, 8, 8),
+        "wpr": Score(None, None, None, 0, 8),
+    }
+    name, told = key(recipe, L), label(recipe, "te", L)
+    found = Record(0, name, split, "scored", "search", told, recipe, scores, ended=1.0)
+    return replace(found, **changes)
+
+
+def answers(recipe: AnyRecipe) -> bytes:
+    return pack_items(
+        ItemResult(objective, f"q{i}", f"ఎన్ని {i}?", f"{i} {recipe}", 3, "stop", {})
+        for objective in ("mgsm", "lcpr")
+        for i in range(6)
+    )
+
+
+@pytest.fixture(scope="module")
+def family_file(tiny_llama: Family, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = {
+        "name": "tiny",
+        "base": str(tiny_llama.base),
+        "task": [str(place) for place in tiny_llama.task],
+        "language": {"te": [str(place) for place in tiny_llama.language["te"]]},
+    }
+    file = tmp_path_factory.mktemp("family") / "family.yaml"
+    file.write_text(yaml.safe_dump(data))
+    return file
+
+
+def make_study(folder: Path, family_file: Path, recipes: dict[AnyRecipe, float]) -> Path:
+    chosen = compose.load([f"family={family_file}"], {"lang": "te"})
+    records = Records.create(folder, StudyHead(folder.name, chosen.model_dump(mode="json")))
+    for recipe, accuracy in recipes.items():
+        records.append(trial(recipe, accuracy), answers(recipe))
+    if BEST in recipes:
+        records.append(trial(BEST, 0.5, "held_out"), answers(BEST))
+    records.close()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def study(family_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_study(tmp_path_factory.mktemp("runs") / "s", family_file, RECIPES)
+
+
+def is_merge(out: Path, recipe: AnyRecipe, family: Family) -> bool:
+    fitted = fit(family.sources("te"))
+    written = load_file(out / "model.safetensors")
+    merged = plan(recipe, fitted.names, fitted.n_layers)
+    wanted = {
+        name: combine(mix, {s: fitted.sources[s].read(name) for s in mix.sources}, name)
+        for name, mix in merged.items()
+    }
+    return set(written) == set(wanted) and all(torch.equal(written[n], wanted[n]) for n in wanted)
+
+
+def test_a_recipe_in_words(
+    family_file: Path, tiny_llama: Family, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "merged"
+    family = ["--family", str(family_file), "--lang", "te"]
+    assert export.main([*family, "--recipe", WORDS, "--out", str(out)]) == 0
+    assert f"written: {out}" in capsys.readouterr().out
+    assert is_merge(out, BEST, tiny_llama)
+    said = json.loads((out / "recipe.json").read_text())
+    assert said["recipe"] == to_dict(BEST) and said["key"] == key(BEST, L)
+    hashes = {part["source"]: part["files"] for part in said["checkpoints"]}
+    weights = (Path(tiny_llama.task[0]) / "model.safetensors").read_bytes()
+    assert hashes["task/0"] == {"model.safetensors": hashlib.sha256(weights).hexdigest()}
+    assert list(hashes) == ["base", "task/0", "lang/1"] and hashes["base"] == {}
+    models = yaml.safe_load((out / "mergekit.yaml").read_text())["slices"][0]["sources"]
+    pair = tiny_llama.task[0], tiny_llama.language["te"][1]
+    assert {source["model"] for source in models} == set(map(str, pair))
+    again = ["--family", f"{out}/family.yaml", "--lang", "te", "--recipe", f"{out}/recipe.json"]
+    assert export.main([*again, "--out", str(tmp_path / "again")]) == 0
+    one, other = (tmp_path / n / "model.safetensors" for n in ("merged", "again"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_the_card_loads_the_export(
+    family_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Its Python is run as it stands, by transformers alone."""
+    family = ["--family", str(family_file), "--lang", "te", "--recipe", WORDS]
+    assert export.main([*family, "--out", str(tmp_path / "merged")]) == 0
+    card = (tmp_path / "merged" / "README.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    assert "python -m vllm.entrypoints.openai.api_server --model ./merged " in card
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    capsys.readouterr()
+    exec(code, names)
+    assert capsys.readouterr().out.startswith("2 + 3 =")
+    model, weights = names["model"], load_file(tmp_path / "merged" / "model.safetensors")
+    assert model.dtype == torch.bfloat16
+    state = model.state_dict()
+    assert set(state) == set(weights) and all(torch.equal(state[n], weights[n]) for n in state)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "recipe"),
+    [
+        ([], BEST),
+        (["--recommended"], BEST),
+        (["--trial", key(OTHER, L)], OTHER),
+        (["--trial", key(OTHER, L)[:6]], OTHER),
+        (["--trial", key(Single("lang/1"), L)], Single("lang/1")),
+    ],
+)
+def test_a_trial_of_a_study(
+    study: Path, tiny_llama: Family, tmp_path: Path, arguments: list[str], recipe: AnyRecipe
+) -> None:
+    out = tmp_path / "out"
+    assert export.main(["--study", str(study), *arguments, "--out", str(out)]) == 0
+    assert is_merge(out, recipe, tiny_llama)
+    card = (out / "README.md").read_text("utf-8")
+    assert f"| MGSM accuracy | {100 * RECIPES[recipe]:.1f}% (" in card and "From study `s`" in card
+    assert ("Highest search accuracy" in card) == (recipe == BEST)
+    assert ("| 50.0% (40.0 to 60.0; 12) |" in card) == (recipe == BEST)  # held out
+
+
+@pytest.fixture(scope="module")
+def sent(study: Path) -> tuple[str, dict[str, str]]:
+    """The study in MLflow: the store, and run name -> run id."""
+    from mlflow.tracking import MlflowClient
+
+    uri = default_uri(study.parent)
+    records = Records.open(study)
+    assert sync.send(records, uri) == 0
+    records.close()
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("layer-swap/tiny/te")
+    runs = client.search_runs([experiment.experiment_id])
+    return uri, {run.info.run_name: run.info.run_id for run in runs}
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+@pytest.mark.parametrize(
+    ("run", "recipe"),
+    [("s", BEST), (label(OTHER, "te", L), OTHER), (label(BEST, "te", L) + " (held-out)", BEST)],
+)
+def test_an_mlflow_run(
+    sent: tuple[str, dict[str, str]], study: Path, tiny_llama: Family, tmp_path: Path,
+    run: str, recipe: AnyRecipe, reachable: bool,
+) -> None:  # fmt: skip
+    """With the study's folder, and without it from what MLflow holds: the same files."""
+    uri, ids = sent
+    common = ["--run", ids[run], "--tracking-uri", uri]
+    if not reachable:
+        study.rename(study.with_name("away"))
+    try:
+        assert export.main([*common, "--out", str(tmp_path / "out")]) == 0
+        verified = [*common, "--verify", "--out", str(tmp_path / "verified")]
+        found, _ = open_run(uri, ids[run])
+        assert (found.config is not None) == (found.records is not None) == reachable
+        if not reachable:
+            assert export.main(verified) == 2
+    finally:
+        if not reachable:
+            study.with_name("away").rename(study)
+    assert is_merge(tmp_path / "out", recipe, tiny_llama)
+    folder = ["--study", str(study), "--trial", key(recipe, L)]
+    assert export.main([*folder, "--out", str(tmp_path / "again" / "out")]) == 0
+    for file in ("README.md", "recipe.json", "family.yaml"):
+        one, other = (tmp_path / f / file for f in ("out", "again/out"))
+        assert one.read_text("utf-8") == other.read_text("utf-8")
+
+
+def test_an_export_is_a_base_again(family_file: Path, study: Path, tmp_path: Path) -> None:
+    """Its own recipe.json and card do not go along as the base's."""
+    assert export.main(["--study", str(study), "--out", str(tmp_path / "one")]) == 0
+    data = yaml.safe_load(family_file.read_text()) | {"base": str(tmp_path / "one")}
+    (tmp_path / "next.yaml").write_text(yaml.safe_dump(data))
+    command = ["--family", str(tmp_path / "next.yaml"), "--lang", "te", "--recipe", WORDS]
+    assert export.main([*command, "--out", str(tmp_path / "two")]) == 0
+    assert json.loads((tmp_path / "two" / "recipe.json").read_text())["study"] == ""
+    assert Checkpoint.open(tmp_path / "two").config == Checkpoint.open(tmp_path / "one").config
+
+
+def test_models_of_the_hub_are_named_by_id_and_commit(
+    family_file: Path, tiny_llama: Family, tmp_path: Path
+) -> None:
+    """In its cache, files are links to blobs, which are named by their hash: none is read."""
+    commit, digest = "c" * 40, "d" * 64
+    model = tmp_path / "models--org--math"
+    shutil.copytree(tiny_llama.task[0], model / "snapshots" / commit)
+    (model / "blobs").mkdir()
+    weights = model / "snapshots" / commit / "model.safetensors"
+    weights.rename(model / "blobs" / digest)
+    weights.symlink_to(model / "blobs" / digest)
+    (weights.parent / "README.md").write_text("---\nlicense: mit\n---\n")
+    data = yaml.safe_load(family_file.read_text()) | {"task": [str(weights.parent)]}
+    (tmp_path / "hub.yaml").write_text(yaml.safe_dump(data))
+    family = ["--family", str(tmp_path / "hub.yaml"), "--lang", "te", "--recipe", WORDS]
+    assert export.main([*family, "--out", str(tmp_path / "out")]) == 0
+    parts = json.loads((tmp_path / "out" / "recipe.json").read_text())["checkpoints"]
+    told = {"model": "org/math", "revision": f"org/math@{commit}", "licence": "mit"}
+    assert parts[1] == {"source": "task/0", **told, "files": {"model.safetensors": digest}}
+    assert f"model: org/math@{commit}" in (tmp_path / "out" / "mergekit.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "recipe"),
+    [
+        (WORDS, BEST),
+        ("pair=1,0 b=2 u=1", Recipe(1, 0, 2, 1, 0, 0)),
+        ("pair=0+1,0 b=0 u=0 t_u=2 w_lang=1 w_task=3", Recipe((0, 1), 0, 0, 0, 0, 2, 3.0, 1.0)),
+        ("pair=0,0 b=1 u=1 t_b=2 w_task=.25 non_layer=lang ramp=linear",
+         Recipe(0, 0, 1, 1, 2, 0, 0.25, 0.75, "lang", ramp="linear")),
+    ],
+)  # fmt: skip
+def test_words_of_a_recipe(text: str, recipe: Recipe) -> None:
+    assert read_recipe(text) == recipe
+
+
+def test_all_faults_of_a_recipe_at_once() -> None:
+    with pytest.raises(RecipeError) as error:
+        read_recipe("pair=0 b=x u=1 u=2 depth=3 w_lang=1.5 t_u")
+    assert str(error.value).splitlines()[0].startswith("6 faults in recipe 'pair=0 b=x")
+    for fault in (
+        "pair=0: pair must be two numbers of experts",
+        "b=x: b must be a whole number",
+        "u=2: u is given twice",
+        "depth=3: write NAME=VALUE; names are pair, b",
+        "w_lang=1.5 without w_task must lie in [0, 1]",
+        "t_u: write NAME=VALUE",
+    ):
+        assert fault in str(error.value)
+
+
+FAMILY = ["--family", "F", "--lang", "te", "--recipe"]
+KEYS = sorted({key(recipe, L) for recipe in RECIPES})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--study", "nowhere"], "nowhere holds no study"),
+        (["--study", "S", "--trial", "zzz"], f"study s has no trial zzz; it has {', '.join(KEYS)}"),
+        (["--study", "S", "--trial", ""], f"--trial  may be {', '.join(KEYS)}: write more of it"),
+        (["--study", "EMPTY"], "no recommended recipe, because it has scored no layer swap yet"),
+        (["--study", "EMPTY", "--verify", "--trial", KEYS[0]], "study empty has no trial"),
+        (["--run", "R", "--tracking-uri", "sqlite:///no.db"], "there is no MLflow store no.db"),
+        (["--run", "R", "--tracking-uri", "http://127.0.0.1:9"], "127.0.0.1:9 does not answer"),
+        ([*FAMILY, "pair=0,0 b=9 u=1"], "9 + 1 + 0 + 0 = 10 exceeds the model's 4 layers"),
+        ([*FAMILY, "pair=2,0 b=9 u=1"], "there is no task/2: the family has base, task/0, task/1"),
+        ([*FAMILY, "pair=0,0 b=1"], "u: missing; such as pair=0,0 b=4 u=1"),
+        ([*FAMILY, "missing.json"], "recipe file missing.json cannot be read"),
+        ([*FAMILY, "list.json"], "list.json holds no recipe"),
+        ([*FAMILY, "kind.json"], "kind.json: kind = 'x' is not one of swap"),
+        (["--family", "F", "--trial", "a"], "3 faults on the command line"),
+        (["--study", "S", "--lang", "te"], "--lang belongs to --family"),
+        (["--study", "S", "--trial", "a", "--recommended"], "exclude each other"),
+        (["--study", "S", "--verify", "0"], "--verify 0: at least one item is needed"),
+        (["--study", "S", "--out", "there"], "there exists: name another folder"),
+    ],
+)  # fmt: skip
+def test_bad_input(
+    study: Path, family_file: Path, tmp_path: Path, arguments: list[str], message: str,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """One clear error, status 2, and nothing is written."""
+    make_study(tmp_path / "empty", family_file, {Single("base"): 0.1})
+    (tmp_path / "there").mkdir()
+    (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "kind.json").write_text('{"recipe": {"kind": "x"}}')
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    names = {"S": str(study), "EMPTY": "empty", "F": str(family_file)}
+    given = [names.get(argument, argument) for argument in arguments]
+    assert export.main(["--out", "out", *given]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ") and message in captured.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_no_such_run(
+    sent: tuple[str, dict[str, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    uri = sent[0]
+    stranger = MlflowClient(uri).create_run("0").info.run_id
+    for run, message in (
+        ("0" * 32, f"error: run {'0' * 32} cannot be read from sqlite://"),
+        (stranger, f"error: run {stranger} at {uri} is no run of a study of ours"),
+    ):
+        command = ["--run", run, "--tracking-uri", uri, "--out", str(tmp_path / "out")]
+        assert export.main(command) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_disk_space_is_checked_before_weights_are_read(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    monkeypatch.setattr(Checkpoint, "read", None)
+    assert export.main(["--study", str(study), "--out", str(tmp_path / "out")]) == 2
+    assert "error: no disk space for" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("change", "status"), [("", 0), ("?", 1)])
+def test_verify(
+    study: Path, tmp_path: Path, change: str, status: int,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """What is asked, and what is made of the answers; a real engine answers in tests/e2e."""
+    jobs: list[Any] = []
+
+    def answer(job: Any) -> list[str]:
+        jobs.append(json.loads(json.dumps(job)))
+        return [f"{i} {BEST}" + (change if i == 2 else "") for i in range(4)]
+
+    monkeypatch.setattr(verify, "_run", answer)
+    out = tmp_path / "out"
+    assert export.main(["--study", str(study), "--verify", "4", "--out", str(out)]) == status
+    printed = capsys.readouterr().out
+    assert f"verified: {4 - status} of 4 answers equal the trial's" in printed
+    assert ("q2: from character" in printed) == bool(change)
+    (job,) = jobs
+    assert job["folder"] == str(out) and job["prompts"] == [f"ఎన్ని {i}?" for i in range(4)]
+    wanted = {"max_tokens": 96, "temperature": 0.0, "top_p": 1.0, "stop": ["Q:"], "beam_width": 1}
+    assert job["sampling"] == wanted
+
+
+def test_an_engine_that_does_not_start(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(job: Any) -> list[str]:
+        raise EngineError("no engine could answer from the export")
+
+    monkeypatch.setattr(verify, "_run", fail)
+    command = ["--study", str(study), "--verify", "--out", str(tmp_path / "out")]
+    assert export.main(command) == 1
+    assert "error: no engine could answer" in capsys.readouterr().err
+    assert (tmp_path / "out" / "config.json").exists()

@@ -1,0 +1,312 @@
+"""The arithmetic of each method against a literal transcription of its definition."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from search.merging import arithmetic
+from search.merging.arithmetic import combine, combine_into, is_elementwise
+from search.merging.plan import Mix, Term, plan
+from search.merging.recipe import (
+    AnyRecipe,
+    DareLinear,
+    Recipe,
+    Single,
+    Slerp,
+    Soup,
+    TaskArithmetic,
+    Ties,
+)
+from tests.search.any_recipes import SOURCES, L, dares, recipes
+
+NAMES = [*(f"model.layers.{i}.mlp.up_proj.weight" for i in range(L)), "model.norm.weight"]
+SHAPE = (3, 5)
+Tensors = Mapping[str, torch.Tensor]
+
+
+def tensors(
+    seed: int, dtype: torch.dtype = torch.float32, shape: tuple[int, ...] = SHAPE
+) -> Tensors:
+    """One tensor of each source: the base, and experts near it."""
+    random = torch.Generator().manual_seed(seed)
+    base = torch.randn(shape, generator=random)
+    found = {"base": base, "reference/joint": torch.randn(shape, generator=random)}
+    found |= {s: base + torch.randn(shape, generator=random) for s in SOURCES}
+    return {source: tensor.to(dtype) for source, tensor in found.items()}
+
+
+def merged(recipe: AnyRecipe, sources: Tensors, name: str = NAMES[0]) -> torch.Tensor:
+    mix = plan(recipe, NAMES, L)[name]
+    return combine(mix, {source: sources[source] for source in mix.sources}, name)
+
+
+# --- literal definitions, in float64 ---
+
+
+def weighted(parts: list[torch.Tensor], weights: list[float]) -> torch.Tensor:
+    return sum((w * p for w, p in zip(weights, parts, strict=True)), torch.zeros(()))
+
+
+def swap(recipe: Recipe, w: Tensors, name: str) -> torch.Tensor:
+    """Algorithm 1 with groups of experts, the base's embeddings and linear ramps."""
+    sides = {}
+    for side, indices in (("task", recipe.task), ("lang", recipe.lang)):
+        group = indices if isinstance(indices, tuple) else (indices,)
+        sides[side] = sum(w[f"{side}/{i}"] for i in group) / len(group)
+    share = recipe.w_lang / (recipe.w_task + recipe.w_lang)
+    if name == NAMES[-1]:
+        if recipe.non_layer == "base":
+            return w["base"]
+        share = {"average": 0.5, "task": 0, "lang": 1, "weighted": share}[recipe.non_layer]
+    else:
+        layer = NAMES.index(name)
+        i_b, i_u = layer - recipe.b + 1, L - recipe.u - layer  # 1 .. t in a transition
+        if i_b <= 0 or i_u <= 0:
+            share = 1.0
+        elif i_b > recipe.t_b and i_u > recipe.t_u:
+            share = 0.0
+        elif recipe.ramp == "linear" and i_b <= recipe.t_b:
+            share = 1 - i_b / (recipe.t_b + 1)
+        elif recipe.ramp == "linear":
+            share = 1 - i_u / (recipe.t_u + 1)
+    return (1 - share) * sides["task"] + share * sides["lang"]
+
+
+def trimmed(delta: torch.Tensor, density: float) -> torch.Tensor:
+    """The int(density x n) largest magnitudes, at least one; the others 0."""
+    kept = delta.abs().flatten().argsort(descending=True, stable=True)
+    kept = kept[: max(1, int(density * delta.numel()))]
+    mask = torch.zeros(delta.numel(), dtype=torch.bool)
+    mask[kept] = True
+    return delta * mask.reshape(delta.shape)
+
+
+def ties(recipe: Ties, w: Tensors) -> torch.Tensor:
+    """Yadav et al. 2023, Algorithm 1, element by element; weights as in mergekit."""
+    deltas = [trimmed(w[e] - w["base"], recipe.density).flatten() for e in recipe.experts]
+    out = torch.zeros(deltas[0].numel(), dtype=torch.float64)
+    for i in range(len(out)):
+        values = [(float(d[i]), weight) for d, weight in zip(deltas, recipe.weights, strict=True)]
+        sign = 1 if sum(value * weight for value, weight in values) >= 0 else -1
+        agree = [(value, weight) for value, weight in values if value * weight * sign > 0]
+        if agree:
+            out[i] = sum(v * x for v, x in agree) / sum(x for _, x in agree)
+    return w["base"] + recipe.scale * out.reshape(w["base"].shape)
+
+
+def slerp(recipe: Slerp, w: Tensors, name: str) -> torch.Tensor:
+    one, other = w[f"task/{recipe.task}"], w[f"lang/{recipe.lang}"]
+    ts = [
+        torch.nn.functional.interpolate(
+            torch.tensor([[recipe.t]], dtype=torch.float64), L, mode="linear", align_corners=True
+        )[0, 0, i].item()
+        for i in range(L)
+    ]
+    outside = sum(ts) / L if recipe.non_layer is None else recipe.non_layer
+    t = outside if name == NAMES[-1] else ts[NAMES.index(name)]
+    angle = torch.acos((one * other).sum() / one.norm() / other.norm())
+    return (torch.sin((1 - t) * angle) * one + torch.sin(t * angle) * other) / torch.sin(angle)
+
+
+def literal(recipe: AnyRecipe, w: Tensors, name: str) -> torch.Tensor:
+    if isinstance(recipe, Single):
+        return w[recipe.source]
+    if isinstance(recipe, Recipe):
+        return swap(recipe, w, name)
+    if isinstance(recipe, Soup):
+        return weighted([w[e] for e in recipe.experts], list(recipe.weights)) / sum(recipe.weights)
+    if isinstance(recipe, Ties):
+        return ties(recipe, w)
+    if isinstance(recipe, Slerp):
+        return slerp(recipe, w, name)
+    deltas = [w[e] - w["base"] for e in recipe.experts]
+    return w["base"] + weighted(deltas, list(recipe.scales))
+
+
+@settings(max_examples=300, deadline=None)
+@given(recipes.filter(lambda r: not isinstance(r, DareLinear) or r.density == 1), st.integers(0, 9))
+def test_merge_is_what_the_recipe_defines(recipe: AnyRecipe, seed: int) -> None:
+    """From the recipe as it is, not its canonical form."""
+    sources = tensors(seed)
+    exact = {source: tensor.double() for source, tensor in sources.items()}
+    for name in NAMES:
+        expected = literal(recipe, exact, name).float()
+        torch.testing.assert_close(merged(recipe, sources, name), expected, rtol=1e-5, atol=1e-5)
+
+
+# --- what must hold bit for bit ---
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_copies_are_the_source_itself(dtype: torch.dtype) -> None:
+    sources = tensors(0, dtype)
+    for recipe, source in (
+        (Single("lang/1"), "lang/1"),
+        (Soup(("task/0",), (0.3,)), "task/0"),
+        (TaskArithmetic(("task/1",), (1.0,)), "task/1"),
+        (Slerp(0, 0, (0.0,)), "task/0"),
+        (Slerp(0, 0, (1.0,)), "lang/0"),
+        (Ties(("lang/0", "task/0"), 0.5, (1.0, 1.0), 0.0), "base"),
+    ):
+        assert merged(recipe, sources) is sources[source], recipe
+
+
+def test_rounds_once() -> None:
+    """float32 arithmetic, one rounding: bf16 arithmetic would lose the second addend."""
+    a, b = torch.tensor([1.0]).bfloat16(), torch.tensor([2**-8]).bfloat16()
+    terms = Term("a", 1.0), Term("b", 1.0), Term("c", 1.0)
+    assert combine(Mix("linear", terms), {"a": a, "b": b, "c": b}, "x").item() == 1 + 2**-7
+    sources = {"base": a, "e": a + b * 2}
+    task = Mix("task_arithmetic", (Term("e", 0.5),))
+    assert combine(task, sources, "x").dtype == torch.bfloat16
+
+
+@given(dares.filter(lambda r: r.density == 1), st.integers(0, 9))
+def test_dare_that_drops_nothing_is_task_arithmetic(recipe: DareLinear, seed: int) -> None:
+    plain = TaskArithmetic(recipe.experts, recipe.scales)
+    assert torch.equal(merged(recipe, tensors(seed)), merged(plain, tensors(seed)))
+
+
+def test_ties_that_agree_are_the_mean() -> None:
+    sources = dict(tensors(0))
+    for source in SOURCES:  # every task vector positive
+        sources[source] = sources["base"] + (sources[source] - sources["base"]).abs()
+    recipe = Ties(("task/0", "task/1", "lang/0"), 1.0, (1.0, 1.0, 1.0))
+    mean = sum(sources[expert] for expert in recipe.experts) / 3
+    torch.testing.assert_close(merged(recipe, sources), mean)
+
+
+def test_ties_on_paper() -> None:
+    """A worked example: what is trimmed, who wins, who is averaged."""
+    base = torch.zeros(5)
+    one = torch.tensor([4.0, -3.0, 2.0, -1.0, 0.5])
+    two = torch.tensor([2.0, 4.0, -2.0, -5.0, 0.4])
+    mix = Mix("ties", (Term("task/0", 1.0), Term("lang/0", 1.0)), density=0.8, scale=0.5)
+    found = combine(mix, {"base": base, "task/0": one, "lang/0": two}, "x")
+    # kept: one without its .5, two without its .4; elected: + + + - ; the third is a draw: +
+    assert found.tolist() == [1.5, 2.0, 1.0, -1.5, 0.0]
+
+
+@pytest.mark.parametrize("density", [0.01, 0.1, 0.25, 0.5, 0.999])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_trim_keeps_exactly_the_largest(
+    dtype: torch.dtype, density: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where magnitudes repeat, as between bf16 weights, and over the borders of chunks."""
+    monkeypatch.setitem(arithmetic.CHUNK, "cpu", 100)
+    random = torch.Generator().manual_seed(1)
+    base = torch.randn(1003, generator=random).to(dtype)
+    expert = (base.float() + 0.01 * torch.randn(1003, generator=random)).to(dtype)
+    mix = Mix("ties", (Term("task/0", 1.0),), density=density)
+    found = combine(mix, {"base": base, "task/0": expert}, "x")
+    delta = expert.float() - base.float()
+    if dtype == torch.bfloat16:
+        assert delta.abs().unique().numel() < 500  # the case is the one that it should be
+    expected = (base.float() + trimmed(delta, density)).to(dtype)
+    assert torch.equal(found, expected)
+
+
+def test_dare_keeps_its_share_and_rescales_it() -> None:
+    base, expert = torch.zeros(100_000), torch.ones(100_000)
+    mix = Mix("dare_linear", (Term("task/0", 0.5),), density=0.2, seed=1)
+    found = combine(mix, {"base": base, "task/0": expert}, "x")
+    assert set(found.tolist()) == {0.0, 2.5}  # scale / density
+    kept = (found > 0).float().mean().item()
+    assert abs(kept - 0.2) < 5 * math.sqrt(0.2 * 0.8 / 100_000)
+
+
+def masks(seed: int, name: str, n: int = 1000) -> torch.Tensor:
+    mix = Mix("dare_linear", (Term("task/0", 1.0), Term("lang/0", 1.0)), density=0.5, seed=seed)
+    sources = {"base": torch.zeros(n), "task/0": torch.ones(n), "lang/0": 10 * torch.ones(n)}
+    return combine(mix, sources, name)
+
+
+def test_dare_hangs_on_seed_name_and_expert_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = masks(1, "x")
+    monkeypatch.setitem(arithmetic.CHUNK, "cpu", 7)
+    assert torch.equal(masks(1, "x"), first)
+    assert not torch.equal(masks(2, "x"), first)
+    assert not torch.equal(masks(1, "y"), first)
+    assert set(first.tolist()) == {0.0, 2.0, 20.0, 22.0}  # the experts are thinned independently
+
+
+def test_dare_numbers_are_splitmix64() -> None:
+    """Against plain whole numbers (Steele, Lea and Flood 2014, figure 16)."""
+    series = arithmetic._Bernoulli(0.3, "seed tensor")
+    state, word, expected = series._start % 2**64, 2**64 - 1, []
+    for _ in range(50):
+        state = (state + 0x9E3779B97F4A7C15) & word
+        z = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & word
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & word
+        z ^= z >> 31
+        expected.append((z - 2**64 if z >= 2**63 else z) < round(0.3 * 2**64) - 2**63)
+    found = torch.cat([series(torch.zeros(20)), series(torch.zeros(30))])
+    assert found.tolist() == expected
+
+
+def test_parallel_tensors_are_interpolated_linearly() -> None:
+    one = torch.tensor([1.0, 2.0, 3.0])
+    mix = Mix("slerp", (Term("task/0", 0.75), Term("lang/0", 0.25)))
+    assert torch.equal(combine(mix, {"task/0": one, "lang/0": 3 * one}, "x"), 1.5 * one)
+
+
+@settings(max_examples=100, deadline=None)
+@given(recipes, st.sampled_from([1, 7, 16]), st.sampled_from([torch.bfloat16, torch.float32]))
+def test_chunks_do_not_show(recipe: AnyRecipe, size: int, dtype: torch.dtype) -> None:
+    sources = tensors(3, dtype)
+    whole = merged(recipe, sources)
+    before = arithmetic.CHUNK["cpu"]
+    arithmetic.CHUNK["cpu"] = size
+    try:
+        parts = merged(recipe, sources)
+    finally:
+        arithmetic.CHUNK["cpu"] = before
+    if any(mix.method == "slerp" for mix in plan(recipe, NAMES, L).values()):
+        torch.testing.assert_close(parts, whole)  # sums of chunks differ in the 16th digit
+    else:
+        assert torch.equal(parts, whole)
+
+
+@given(recipes)
+@settings(deadline=None)
+def test_sources_are_not_written_into(recipe: AnyRecipe) -> None:
+    sources = tensors(5)
+    before = {source: tensor.clone() for source, tensor in sources.items()}
+    for name in NAMES:
+        merged(recipe, sources, name)
+    assert all(torch.equal(sources[source], tensor) for source, tensor in before.items())
+
+
+def test_whole_numbers_are_not_merged() -> None:
+    ids = torch.arange(4)
+    mix = Mix("linear", (Term("task/0", 0.5), Term("lang/0", 0.5)))
+    assert combine(mix, {"task/0": ids, "lang/0": ids}, "position_ids") is ids
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("method", ["linear", "task_arithmetic", "ties", "slerp"])
+def test_a_merge_can_be_written_into_a_slice(
+    method: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another layout and dtype; the neighbours stay. Elementwise, also a part alone."""
+    monkeypatch.setitem(arithmetic.CHUNK, "cpu", 40)
+    random = torch.Generator().manual_seed(2)
+    names = ("base", "task/0", "lang/0")
+    sources = {s: torch.randn(30, 12, generator=random).to(torch.bfloat16) for s in names}
+    mix = Mix(method, (Term("task/0", 0.4), Term("lang/0", 0.6)), density=0.5)
+    expected = combine(mix, sources, "x").to(dtype)
+    out = torch.full((12, 40), 7.0, dtype=dtype)
+    combine_into(mix, sources, "x", out.t()[5:35])
+    assert torch.equal(out.t()[5:35], expected)
+    assert (out.t()[:5] == 7).all() and (out.t()[35:] == 7).all()
+    if is_elementwise(mix):
+        part = {source: tensor[:, 3:9] for source, tensor in sources.items()}
+        alone = torch.zeros(30, 6, dtype=dtype)
+        combine_into(mix, part, "x", alone)
+        assert torch.equal(alone, expected[:, 3:9])

@@ -1,0 +1,233 @@
+"""Plans against a literal transcription of Algorithm 1 (Bandarkar et al. 2024)."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from search.errors import RecipeError
+from search.merging.plan import Mix, Plan, Term, layer_of, plan
+from search.merging.recipe import (
+    AnyRecipe,
+    DareLinear,
+    Recipe,
+    Single,
+    Slerp,
+    TaskArithmetic,
+    Ties,
+    canonical,
+    key,
+    soup,
+)
+from tests.search.any_recipes import POLICIES, L, recipes, swaps
+
+MATRICES = ("self_attn.q_proj.weight", "mlp.down_proj.weight", "input_layernorm.weight")
+OUTSIDE = ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight")
+
+
+def names(n_layers: int) -> list[str]:
+    return [f"model.layers.{i}.{m}" for i in range(n_layers) for m in MATRICES] + list(OUTSIDE)
+
+
+def algorithm_1(recipe: Recipe, n_layers: int) -> dict[str, dict[str, float]]:
+    """Line by line, with AND where the paper prints OR; source -> coefficient, zeros left out.
+
+    Beyond the paper: groups of experts, the base's embeddings, linear ramps.
+    """
+    b, u, t_b, t_u, L = recipe.b, recipe.u, recipe.t_b, recipe.t_u, n_layers
+    total = recipe.w_task + recipe.w_lang
+    share = recipe.w_lang / total
+
+    def average(share: float) -> dict[str, float]:
+        sides = (("task", recipe.task, 1 - share), ("lang", recipe.lang, share))
+        groups = [(k, i if isinstance(i, tuple) else (i,), part) for k, i, part in sides]
+        return {f"{k}/{i}": part / len(group) for k, group, part in groups for i in group}
+
+    policy = {
+        "average": average(0.5),
+        "task": average(0.0),
+        "lang": average(1.0),
+        "weighted": average(share),
+        "base": {"base": 1.0},
+    }
+    merged = {}
+    for name in names(n_layers):
+        if not name.startswith("model.layers."):
+            merged[name] = policy[recipe.non_layer]
+            continue
+        layer = int(name.split(".")[2])
+        if layer < b or layer > L - 1 - u:
+            merged[name] = average(1.0)
+        elif layer > b - 1 + t_b and layer < L - u - t_u:
+            merged[name] = average(0.0)
+        elif recipe.ramp == "constant":
+            merged[name] = average(share)
+        elif layer <= b - 1 + t_b:
+            merged[name] = average(1 - (layer - b + 1) / (t_b + 1))
+        else:
+            merged[name] = average(1 - (L - u - layer) / (t_u + 1))
+    return {n: {s: c for s, c in terms.items() if c} for n, terms in merged.items()}
+
+
+def as_mapping(merged: Plan) -> dict[str, dict[str, float]]:
+    assert {mix.method for mix in merged.values()} == {"linear"}
+    return {name: {t.source: t.coefficient for t in mix.terms} for name, mix in merged.items()}
+
+
+@settings(max_examples=300)
+@given(swaps)
+def test_equals_algorithm_1(recipe: Recipe) -> None:
+    found, expected = as_mapping(plan(recipe, names(L), L)), algorithm_1(recipe, L)
+    assert list(found) == names(L)  # every tensor exactly once
+    for name, terms in expected.items():
+        assert found[name] == pytest.approx(terms, abs=2e-6), name
+
+
+@settings(max_examples=500)
+@given(recipes, recipes)
+def test_equal_keys_if_and_only_if_equal_plans(one: AnyRecipe, other: AnyRecipe) -> None:
+    same_plan = plan(one, names(L), L) == plan(other, names(L), L)
+    assert (key(one, L) == key(other, L)) == same_plan
+
+
+@settings(max_examples=300)
+@given(recipes)
+def test_canonical_is_idempotent_and_the_same_model(recipe: AnyRecipe) -> None:
+    form = canonical(recipe, L)
+    assert canonical(form, L) == form
+    assert plan(form, names(L), L) == plan(recipe, names(L), L)
+
+
+def small_space(n_layers: int) -> list[AnyRecipe]:
+    """Every swap of so many layers, and other methods that can mean the same."""
+    sizes = range(n_layers + 1)
+    found: list[AnyRecipe] = [
+        Recipe(task, lang, b, u, t_b, t_u, w_task, w_lang, policy, ramp=ramp)  # type: ignore[arg-type]
+        for b in sizes
+        for u in sizes[: n_layers + 1 - b]
+        for t_b in sizes[: n_layers + 1 - b - u]
+        for t_u in sizes[: n_layers + 1 - b - u - t_b]
+        for w_task, w_lang in ((1, 0), (0, 1), (1, 1), (2, 2), (1, 3))
+        for policy in POLICIES
+        for ramp in ("constant", "linear")
+        for task in (0, 1, (0, 1))
+        for lang in (0, (1, 0))
+    ]
+    experts = ("task/0", "lang/0")
+    shares = [(x / 4, y / 4) for x in range(5) for y in range(5)]
+    found += [TaskArithmetic(experts, pair) for pair in shares]
+    found += [DareLinear(experts, density, pair, 1) for density in (0.5, 1) for pair in shares]
+    found += [
+        Ties(experts, density, pair, scale)
+        for density in (0.5, 1)
+        for pair in shares[1:]
+        for scale in (0, 0.5, 1)
+    ]
+    ts = [(x,) for x in (0, 0.5, 1)] + [(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)]
+    found += [Slerp(0, 0, t, outside) for t in ts for outside in (0, 0.5, 1)]
+    return found
+
+
+def test_equal_keys_over_a_whole_small_space() -> None:
+    """Every recipe of three layers against every other, by grouping."""
+    plans: dict[str, set[tuple[tuple[str, Mix], ...]]] = {}
+    keys: dict[tuple[tuple[str, Mix], ...], set[str]] = {}
+    for recipe in small_space(3):
+        form, name = tuple(plan(recipe, names(3), 3).items()), key(recipe, 3)
+        plans.setdefault(name, set()).add(form)
+        keys.setdefault(form, set()).add(name)
+    assert all(len(forms) == 1 for forms in plans.values())
+    assert all(len(found) == 1 for found in keys.values())
+    assert len(keys) > 500
+
+
+@given(recipes)
+def test_plain_form_and_pickle(recipe: AnyRecipe) -> None:
+    """What goes to vLLM's processes: text and numbers, as tuples or lists."""
+    for mix in set(plan(recipe, names(L), L).values()):
+        method, terms, *rest = mix.plain()
+        assert Mix.of([method, [list(term) for term in terms], *rest]) == mix
+        assert {type(value) for value in (method, *rest)} <= {str, float, int}
+        assert pickle.loads(pickle.dumps(mix)) == mix
+
+
+def test_methods_read_the_base() -> None:
+    sources = {
+        "base": [Single("base")],
+        "task/0": [Single("task/0")],
+        "task/0 lang/1": [soup(0, 1, L), Slerp(0, 1, (0.5,))],
+        "base task/0 lang/1": [
+            TaskArithmetic(("task/0", "lang/1"), (0.5, 1.0)),
+            Ties(("task/0", "lang/1"), 0.5, (1.0, 1.0)),
+            DareLinear(("task/0", "lang/1"), 0.5, (1.0, 1.0)),
+        ],
+    }
+    for expected, same in sources.items():
+        for recipe in same:
+            mixes = plan(recipe, names(L), L).values()
+            assert {" ".join(mix.sources) for mix in mixes} == {expected}, recipe
+
+
+@pytest.mark.parametrize(
+    ("change", "shares"),
+    [
+        ({"t_b": 3}, [1, 0.3, 0.3, 0.3, 0, 0, 0, 1]),
+        ({"t_b": 3, "ramp": "linear"}, [1, 0.75, 0.5, 0.25, 0, 0, 0, 1]),
+        ({"t_u": 3, "ramp": "linear"}, [1, 0, 0, 0, 0.25, 0.5, 0.75, 1]),
+        ({"t_b": 2, "t_u": 1, "ramp": "linear"}, [1, 2 / 3, 1 / 3, 0, 0, 0, 0.5, 1]),
+        ({"t_b": 4, "t_u": 2, "ramp": "linear"}, [1, 0.8, 0.6, 0.4, 0.2, 1 / 3, 2 / 3, 1]),
+        ({"b": 0, "t_b": 3, "ramp": "linear"}, [0.75, 0.5, 0.25, 0, 0, 0, 0, 1]),
+    ],
+)
+def test_ramps(change: dict[str, object], shares: list[float]) -> None:
+    """Language share layer by layer."""
+    recipe = replace(Recipe(0, 1, 1, 1, 0, 0, 0.7, 0.3), **change)  # type: ignore[arg-type]
+    merged = as_mapping(plan(recipe, names(8), 8))
+    found = [merged[f"model.layers.{i}.mlp.down_proj.weight"].get("lang/1", 0) for i in range(8)]
+    assert found == pytest.approx(shares)
+
+
+def test_slerp_runs_straight_between_its_values() -> None:
+    merged = plan(Slerp(0, 1, (0.0, 1.0, 0.5), 0.25), names(5), 5)
+    found = [dict(merged[f"model.layers.{i}.mlp.down_proj.weight"].terms) for i in range(5)]
+    assert [terms.get("lang/1", 0) for terms in found] == [0, 0.5, 1, 0.75, 0.5]
+    assert merged["model.norm.weight"] == Mix("slerp", (Term("task/0", 0.75), Term("lang/1", 0.25)))
+
+
+@given(st.floats(0.01, 0.99))
+def test_soup_is_one_transition_zone(share: float) -> None:
+    merged = plan(soup(0, 1, L, share), names(L), L)
+    assert len(set(merged.values())) == 1
+    weights = dict(merged[OUTSIDE[0]].terms)
+    assert weights == pytest.approx({"task/0": 1 - share, "lang/1": share}, abs=1e-6)
+
+
+def test_single_is_a_copy() -> None:
+    assert set(plan(Single("task/1"), names(L), L).values()) == {
+        Mix("linear", (Term("task/1", 1.0),))
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("model.layers.12.mlp.gate_proj.weight", 12),
+        ("transformer.h.0.attn.c_attn.bias", 0),
+        ("gpt_neox.layers.3.attention.dense.weight", 3),
+        ("model.layers.5.block_sparse_moe.experts.7.w1.weight", 5),
+        ("model.embed_tokens.weight", None),
+        ("lm_head.weight", None),
+        ("model.norm.weight", None),
+    ],
+)
+def test_layer_of(name: str, layer: int | None) -> None:
+    assert layer_of(name) == layer
+
+
+def test_layer_beyond_the_model() -> None:
+    with pytest.raises(RecipeError, match=r"model.layers.4.*has layer 4, but the model has 4"):
+        plan(Single("base"), names(5), 4)

@@ -1,0 +1,351 @@
+"""Optuna's storage is not the truth: whatever became of it, it knows at the start what is recorded.
+
+Real Optuna, driven by hand as in `test_searcher`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from search.config.secrets import STORAGE_PASSWORD
+from search.errors import ConfigError, StudyError
+from search.merging.recipe import AnyRecipe, Recipe, Single, clip, key, to_dict
+from search.proposing.optuna_study import phase
+from search.proposing.phase import Phase
+from search.proposing.storage import JOURNAL, open_storage
+from search.records.reader import Records, StudyHead
+from search.records.record import Record
+from search.space.rivals import RivalSpace
+from search.space.swap import Space, make_space
+from search.study.schedule import Schedule
+from tests.postgres_server import PASSWORD, PostgresServer
+from tests.search.tuning.test_searcher import Bench, L, outcome
+
+BASELINES = (Single("base"), Single("task/0"))
+RIVALS = {"ties": 3}
+
+
+class Study(Bench):
+    """A searcher whose phases are those of the main job."""
+
+    def __init__(self, folder: Path, storage: str | None = None, **kwargs: Any) -> None:
+        self.storage = storage
+        space = make_space(lang="te", n_layers=L, n_task=1, n_lang=1)
+        super().__init__(folder, **({"baselines": (), "space": space, "rivals": RIVALS} | kwargs))
+
+    def phase(self, origin: str, space: Space | RivalSpace, trials: int) -> Phase:
+        return make_phase(self.records, origin, space, trials, self.storage)
+
+    def end(self, n: int) -> list[AnyRecipe]:
+        """Let so many trials end, some of them not scored."""
+        found = []
+        for number in range(n):
+            name, recipe, _ = self.ask() or pytest.fail("nothing proposed")
+            found.append(recipe)
+            bad = outcome(state="infeasible", reason="NaN", scores={})
+            ended = bad if number % 5 == 4 else outcome(number / 100)
+            self.searcher.on_trial_complete(name, {"outcome": ended})
+        return found
+
+
+def make_phase(
+    records: Records,
+    origin: str,
+    space: Space | RivalSpace,
+    trials: int = 10,
+    storage: str | None = None,
+    sampler: str = "random",
+) -> Phase:
+    schedule = Schedule("s", trials, {}, 0, sampler, 5, 1, 1, 0, None, storage)
+    return phase(schedule, origin, trials, space, records, BASELINES if origin == "search" else ())
+
+
+def ended(study: optuna.Study) -> dict[str, tuple[TrialState, list[float] | None]]:
+    """Key -> how it ended for Optuna; repetitions left out."""
+    return {
+        trial.user_attrs["key"]: (trial.state, trial.values)
+        for trial in study.get_trials(states=(TrialState.COMPLETE, TrialState.FAIL))
+        if not trial.user_attrs["repeated"]
+    }
+
+
+def recorded(records: Records, *origins: str) -> dict[str, tuple[TrialState, list[float] | None]]:
+    found: dict[str, tuple[TrialState, list[float] | None]] = {}
+    for record in records.ended("search").values():
+        if record.origin in origins:
+            value = record.value("accuracy")
+            scored = record.state == "scored" and value is not None
+            state = TrialState.COMPLETE if scored else TrialState.FAIL
+            found[record.key] = (state, [value, value] if scored else None)  # type: ignore[list-item]
+    return found
+
+
+def _lose(file: Path, early: Path) -> None:
+    file.unlink()
+
+
+def _go_back(file: Path, early: Path) -> None:
+    shutil.copy(early, file)
+
+
+def _empty(file: Path, early: Path) -> None:
+    file.write_bytes(b"")
+
+
+def _cut(file: Path, early: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-30])
+
+
+def _break(file: Path, early: Path) -> None:
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2] + b"\nnonsense\n" + data[len(data) // 2 :])
+
+
+HARMS = [
+    (None, _lose),
+    (None, _go_back),
+    (None, _empty),
+    (None, _cut),
+    (None, _break),
+    ("sqlite:///{folder}/optuna.db", _lose),
+    ("sqlite:///{folder}/optuna.db", _go_back),
+]
+
+
+@pytest.mark.parametrize(("storage", "harm"), HARMS)
+def test_a_harmed_storage_is_brought_in_line(
+    tmp_path: Path, storage: str | None, harm: Callable[[Path, Path], None]
+) -> None:
+    url = storage and storage.format(folder=tmp_path)
+    file = tmp_path / "optuna.db" if url else tmp_path / "s" / JOURNAL
+    first = Study(tmp_path / "s", url, trials=7)
+    first.end(4)
+    shutil.copy(file, tmp_path / "early")
+    first.end(7)  # the baselines, the search, two of the three rivals
+    assert Counter(r.origin for r in first.records.trials) == {
+        "baseline": 2,
+        "search": 7,
+        "ties": 2,
+    }
+    before = list(first.records.trials)
+    first.records.close()
+    harm(file, tmp_path / "early")
+
+    second = Study(tmp_path / "s", url, trials=7)
+    search, ties = second.searcher._phases
+    assert ended(search.study) == recorded(second.records, "search", "baseline")
+    assert ended(ties.study) == recorded(second.records, "ties")
+    for trial in (*search.study.trials, *ties.study.trials):
+        fixed = trial.user_attrs.get("baseline") or trial.state == TrialState.WAITING
+        assert fixed or trial.params["pair"] == "0-0"
+    second.run()
+    trials = second.records.trials
+    assert trials[: len(before)] == before
+    assert len({(r.key, r.split) for r in trials}) == len(trials)
+    counts = Counter(r.origin for r in trials)
+    assert counts == {"baseline": 2, "search": 7, "ties": 3, "final": 2}
+    second.records.close()
+
+
+def test_parameters_are_those_of_the_recipe(tmp_path: Path) -> None:
+    first = Study(tmp_path / "s", trials=40, rivals={})
+    first.end(42)
+    first.records.close()
+    (tmp_path / "s" / JOURNAL).unlink()
+    second = Study(tmp_path / "s", trials=40, rivals={})
+    recipes = {r.key: r.recipe for r in second.records.trials}
+    for trial in second.study.trials:
+        if "baseline" in trial.user_attrs or trial.state == TrialState.WAITING:
+            continue
+        params = {"w_lang": 0.5} | trial.params
+        share, counts = params["w_lang"], [params[name] for name in ("b", "u", "t_b", "t_u")]
+        told = clip(Recipe(0, 0, *counts, w_task=1 - share, w_lang=share), L)
+        assert key(told, L) == key(recipes[trial.user_attrs["key"]], L)
+        assert set(trial.distributions) == set(trial.params)
+
+
+def test_no_sampler_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Study(tmp_path / "s", trials=12)
+    first.end(12)
+    first.records.close()
+    (tmp_path / "s" / JOURNAL).unlink()
+    for name in ("sample_relative", "sample_independent"):
+        monkeypatch.setattr(
+            optuna.samplers.TPESampler, name, lambda *_, **__: pytest.fail("sampled")
+        )
+    records = Records.open(tmp_path / "s")
+    space = make_space(lang="te", n_layers=L, n_task=1, n_lang=1)
+    made = make_phase(records, "search", space, sampler="tpe")
+    assert len(ended(made.study)) == 12
+
+
+def test_recorded_but_not_told_is_told(tmp_path: Path) -> None:
+    first = Study(tmp_path / "s", engines=None, trials=10)
+    asked = [first.ask() or pytest.fail("nothing proposed") for _ in range(5)]
+    _, recipe, _ = asked[3]
+    scores = outcome(0.25).scores
+    first.records.append(
+        Record(0, key(recipe, L), "search", "scored", "search", "x", recipe, scores=scores)
+    )
+    first.records.close()
+    second = Study(tmp_path / "s", trials=10)
+    assert ended(second.study)[key(recipe, L)] == (TrialState.COMPLETE, [0.25, 0.25])
+    again = second.end(4)
+    assert {key(r, L) for r in again} == {key(r, L) for _, r, _ in asked} - {key(recipe, L)}
+
+
+def test_resumed_many_times_nothing_waits_twice(tmp_path: Path) -> None:
+    keys = None
+    for _ in range(3):
+        study = Study(tmp_path / "s", engines=None, trials=10)
+        waiting = study.study.get_trials(states=(TrialState.WAITING,))
+        asked = [study.ask() or pytest.fail("nothing proposed") for _ in range(6)]
+        found = [key(recipe, L) for _, recipe, _ in asked]
+        assert len(set(found)) == 6
+        if keys is not None:
+            assert len(waiting) == 6 and set(found) == keys
+        keys = set(found)
+        study.records.close()
+
+
+def test_imported_recipes_follow_the_default_ones(tmp_path: Path) -> None:
+    wanted = Recipe(0, 0, 1, 0, 1, 1, 0.7, 0.3)
+    entry = {"from": "k", "label": "x", "recipe": to_dict(wanted)}
+    head = replace(StudyHead("s", {}), imported={"recipes": [entry]})
+    Records.create(tmp_path / "s", head).close()
+    study = Study(tmp_path / "s", trials=10)
+    found = study.end(4)
+    assert found[:2] == list(BASELINES)
+    assert key(found[3], L) == key(wanted, L) != key(found[2], L)
+
+
+def test_studies_of_one_name_in_one_database_stay_two(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/shared.db"
+    one, two = (Study(tmp_path / name, url, trials=4) for name in ("one", "two"))
+    one.end(5)
+    assert not ended(two.study) and len(ended(one.study)) == 5
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresServer]:
+    monkeypatch.setenv(STORAGE_PASSWORD, PASSWORD)
+    monkeypatch.setattr("search.proposing.phase.PAUSE_SECONDS", 0.1)
+    with PostgresServer() as server:
+        server.start()
+        yield server
+
+
+def test_a_database_that_comes_back_costs_nothing(tmp_path: Path, server: PostgresServer) -> None:
+    study = Study(tmp_path / "s", server.url, trials=20, rivals={})
+    study.end(6)
+    running = study.ask() or pytest.fail("nothing proposed")
+    server.stop()
+    later = threading.Timer(1.0, server.start)
+    later.start()
+    study.searcher.on_trial_complete(running[0], {"outcome": outcome()})
+    later.join()
+    server.stop()
+    later = threading.Timer(1.0, server.start)
+    later.start()
+    study.run()
+    later.join()
+    assert study.searcher.fault is None and len(study.records.trials) == 24
+    assert ended(study.study) == recorded(study.records, "search", "baseline")
+
+
+def test_a_database_that_stays_away_ends_the_search(
+    tmp_path: Path, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In order: what ended is in the records, and Optuna knows it when it is there again."""
+    monkeypatch.setattr("search.proposing.phase.AWAY_SECONDS", 0.5)
+    first = Study(tmp_path / "s", server.url, trials=7)
+    first.end(4)
+    running = first.ask() or pytest.fail("nothing proposed")
+    server.stop()
+    first.searcher.on_trial_complete(running[0], {"outcome": outcome()})
+    fault = str(first.searcher.fault)
+    assert "Optuna's storage is away" in fault and "--resume the study" in fault
+    assert PASSWORD not in fault and "\n" not in fault
+    assert len(first.records.trials) == 5 and first.ask() is None
+    first.records.close()
+    with pytest.raises(StudyError, match=r"postgresql://searcher:\*\*\*@.* cannot be used: "):
+        open_storage(server.url, tmp_path)
+
+    server.start()
+    second = Study(tmp_path / "s", server.url, trials=7)
+    search = second.searcher._phases[0]
+    assert ended(search.study) == recorded(second.records, "search", "baseline")
+    second.run()
+    counts = Counter(r.origin for r in second.records.trials)
+    assert counts == {"baseline": 2, "search": 7, "ties": 3, "final": 2}
+
+
+def test_a_missing_driver_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="pip install 'mysqlclient'") as caught:
+        open_storage("mysql://me:hunter2@127.0.0.1/x", tmp_path)
+    assert "hunter2" not in str(caught.value) and "mysql://me:***@" in str(caught.value)
+
+
+def test_a_password_comes_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(STORAGE_PASSWORD, raising=False)
+    with pytest.raises(ConfigError, match=f"environment variable {STORAGE_PASSWORD}"):
+        open_storage("postgresql://me:***@127.0.0.1/x", tmp_path)
+    # sqlite has no passwords: the file's name shows what was put in
+    monkeypatch.setenv(STORAGE_PASSWORD, "hunter2")
+    open_storage(f"sqlite:///{tmp_path}/***.db", tmp_path)
+    assert (tmp_path / "hunter2.db").is_file()
+
+
+def test_a_database_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"sqlite:///.* cannot be used: .*unable to open"):
+        open_storage(f"sqlite:///{tmp_path}/no/such/folder/x.db", tmp_path)
+
+
+def test_a_baseline_under_way_is_scored_after_a_crash_though_the_budget_is_used_up(
+    tmp_path: Path,
+) -> None:
+    first = Study(tmp_path / "s", engines=2, trials=3, rivals={})
+    _, slow, _ = first.ask() or pytest.fail("nothing proposed")
+    first.end(len(BASELINES) - 1 + 3)
+    assert first.ask() is None
+    first.records.close()
+    second = Study(tmp_path / "s", engines=2, trials=3, rivals={})
+    second.run()
+    assert second.searcher.finished
+    assert key(slow, L) in second.records.ended("search")
+    assert sum(r.origin == "search" for r in second.records.trials) == 3
+
+
+def test_a_long_study_is_not_looked_through_for_every_proposal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal knows that no trial waits, until one is enqueued."""
+    looks = Counter[str]()
+    whole = JournalStorage.get_all_trials
+
+    def look(self: JournalStorage, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
+        looks["all"] += 1
+        return whole(self, *args, **kwargs)
+
+    monkeypatch.setattr(JournalStorage, "get_all_trials", look)
+    study = optuna.create_study(storage=open_storage(None, tmp_path))
+    study.enqueue_trial({"x": 1})
+    before = looks["all"]
+    asked = [study.ask() for _ in range(10)]
+    assert asked[0].suggest_int("x", 0, 9) == 1
+    assert looks["all"] == before + 2  # the one that waited, and that there is none left
+    study.enqueue_trial({"x": 7})
+    assert study.ask().suggest_int("x", 0, 9) == 7
