@@ -24,10 +24,10 @@ from objectives.types import Score
 from search.proposing.optuna_study import phase
 from search.records.reader import Records, StudyHead
 from search.space.swap import Space, make_space
-from search.study.retries import Left
+from search.study.retries import ActorExit
 from search.study.schedule import Schedule
 from search.tuning.searcher import StudySearcher
-from search.tuning.trainable import Outcome
+from search.tuning.trainable import TrialOutcome
 
 TRIAL_SECONDS = 10.0
 STEPS = (100, 300, 1000, 2000, 5000, 10_000, 20_000)
@@ -37,19 +37,19 @@ class AllWell:
     """A cluster that nothing happens to."""
 
     stopping = False
-    without: tuple[str, ...] = ()
-    gone = 0
+    excluded_nodes: tuple[str, ...] = ()
+    n_dead = 0
 
     def __init__(self, engines: int) -> None:
         self._engines = engines
 
-    def most(self) -> int:
+    def max_running(self) -> int:
         """As many as there are engines."""
         return self._engines
 
-    def left(self, trial_id: str, told: bool) -> Left:
+    def actor_exit(self, trial_id: str, reported: bool) -> ActorExit:
         """Every trial ran on the same node."""
-        return Left("node")
+        return ActorExit("node")
 
     def dead(self) -> set[str]:
         """No node died."""
@@ -151,8 +151,8 @@ def _drive(searcher: StudySearcher, engines: int, trials: int, seconds: float) -
 def _row(ended: int, used: float, waits: Sequence[float]) -> str:
     worst = statistics.quantiles(waits, n=100)[98] if len(waits) > 1 else waits[0]
     median = statistics.median(waits)
-    most = 1000 / statistics.mean(waits)
-    return f"| {ended} | {used:.1f} | {median:.1f} | {worst:.1f} | {resident():.0f} | {most:.0f} |"
+    rate = 1000 / statistics.mean(waits)
+    return f"| {ended} | {used:.1f} | {median:.1f} | {worst:.1f} | {resident():.0f} | {rate:.0f} |"
 
 
 def resident() -> float:
@@ -161,13 +161,13 @@ def resident() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def _outcome(rng: random.Random) -> Outcome:
+def _outcome(rng: random.Random) -> TrialOutcome:
     found = {
         name: rng.random()
         for name in (*(t.score for t in TARGETS), "in_language", "lpr", "wpr", "coverage")
     }
     scores = {name: Score(v, 0.9 * v, 1.0, 150, 150) for name, v in found.items()}
-    return Outcome("scored", scores=scores, host="node:1", items=b"")
+    return TrialOutcome("scored", scores=scores, host="node:1", items=b"")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from search.checkpoints.family import FittedFamily, fit
 from search.config import compose
 from search.export.mergekit_yaml import mergekit_yaml
 from search.merging.plan import plan
-from search.merging.recipe import AnyRecipe, Recipe, Single, Soup, Ties
+from search.merging.recipe import LayerSwap, Recipe, Single, Soup, Ties
 
 SHAPES: dict[str, dict[str, int]] = {
     "500m": dict(
@@ -59,12 +59,12 @@ REPEATS = 5
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
-def recipes(n_layers: int) -> dict[str, Sequence[AnyRecipe]]:
+def recipes(n_layers: int) -> dict[str, Sequence[Recipe]]:
     """What is timed -> recipes that follow one another in a circle."""
     quarter = n_layers // 4
     return {
         "full swap": [Single("task/0"), Single("lang/0")],
-        "25% of the layers": [Recipe(0, 0, 0, 0, 0, 0), Recipe(0, 0, quarter, 0, 0, 0)],
+        "25% of the layers": [LayerSwap(0, 0, 0, 0, 0, 0), LayerSwap(0, 0, quarter, 0, 0, 0)],
         "soup of the whole": [Soup(PAIR, (0.5, 0.5)), Soup(PAIR, (0.4, 0.6))],
         "TIES of the whole": [Ties(PAIR, 0.3, (0.5, 0.5)), Ties(PAIR, 0.5, (0.5, 0.5))],
     }
@@ -125,7 +125,7 @@ def measure(folder: Path, direct: bool, expert_gpu_gib: float, pinned_gib: float
     found["device"] = torch.cuda.get_device_name() if gpu else "CPU"
     found["copy"] = _copy_rate("cuda" if gpu else "cpu")
 
-    def timed(recipe: AnyRecipe) -> float:
+    def timed(recipe: Recipe) -> float:
         begun = time.perf_counter()
         done = engine.materialise(plan(recipe, family.names, family.n_layers))
         if gpu:
@@ -164,7 +164,7 @@ def _copy_rate(device: str) -> float:
     return 2 * 2**30 / statistics.median(times)
 
 
-def _moved(family: FittedFamily, circle: Sequence[AnyRecipe]) -> float:
+def _moved(family: FittedFamily, circle: Sequence[Recipe]) -> float:
     """Bytes that a step of the circle reads and writes on average."""
     plans = [plan(recipe, family.names, family.n_layers) for recipe in circle]
     total = sum(

@@ -26,18 +26,18 @@ from search.config import compose
 from search.export.mergekit_yaml import mergekit_yaml
 from search.export.writer import write_export
 from search.merging.plan import Plan, plan
-from search.merging.recipe import AnyRecipe, Recipe, Single, Slerp, Soup, TaskArithmetic, Ties
+from search.merging.recipe import LayerSwap, Recipe, Single, Slerp, Soup, TaskArithmetic, Ties
 
 VERSION = "0.1.5"
 DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
 
 PAIR = ("task/0", "lang/0")
 THREE = ("task/0", "task/1", "lang/0")
-RECIPES: list[AnyRecipe] = [
+RECIPES: list[Recipe] = [
     Single("task/0"),
-    Recipe(0, 0, 1, 1, 1, 1, 0.4, 0.6),
-    Recipe(0, 0, 2, 1, 3, 2, non_layer="base", ramp="linear"),
-    Recipe((0, 1, 2), (0, 1), 2, 2, 1, 1, non_layer="task"),
+    LayerSwap(0, 0, 1, 1, 1, 1, 0.4, 0.6),
+    LayerSwap(0, 0, 2, 1, 3, 2, non_layer="base", ramp="linear"),
+    LayerSwap((0, 1, 2), (0, 1), 2, 2, 1, 1, non_layer="task"),
     Soup(PAIR, (0.7, 0.3)),
     Soup(THREE, (1.0, 1.0, 1.0)),
     TaskArithmetic(PAIR, (0.5, 0.7)),

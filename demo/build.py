@@ -10,6 +10,8 @@ stages do.
     python -m demo.build --smoke --out DIR  a few steps of everything, worth nothing, in seconds
 """
 
+from __future__ import annotations
+
 import argparse
 import hashlib
 import multiprocessing
@@ -55,12 +57,12 @@ class Plan:
     limit: int | None
 
     @classmethod
-    def full(cls) -> "Plan":
+    def full(cls) -> Plan:
         """The shipped family."""
         return cls(BASE, experts.EXPERTS, reach=3, limit=None)
 
     @classmethod
-    def smoke(cls) -> "Plan":
+    def smoke(cls) -> Plan:
         """A family of the same form after two steps each."""
         chosen = [e for e in experts.EXPERTS if e.name.endswith("-0")]
         return cls(

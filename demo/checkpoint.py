@@ -3,6 +3,8 @@
 Owns reading and writing them. Knows nothing of training or merging.
 """
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

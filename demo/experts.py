@@ -10,6 +10,8 @@ layers around its middle, a language expert with the base's middle between its o
 contrived: experts of a large model fit together without it.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -4,6 +4,8 @@ Owns shares and rarities. Knows nothing of training. The language experts' mixes
 word problem; the math experts' hold no word of another language than English.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from random import Random
 

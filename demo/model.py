@@ -4,6 +4,8 @@ Owns the architecture, its parameters' names (those of Hugging Face's `LlamaForC
 state dict is a checkpoint) and greedy generation in batches. Knows nothing of text or training.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -4,6 +4,8 @@ Owns which models are compared and how the table looks. Knows nothing of how sco
 swap of each pair is chosen on the search items only; all other rows have nothing to choose.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product

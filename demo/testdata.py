@@ -8,6 +8,8 @@ Owns which items exist; they were fixed before any expert was trained. Knows not
 - `lcb/{monolingual,crosslingual}/stories/<code>.csv`: stories to be told back.
 """
 
+from __future__ import annotations
+
 import csv
 import json
 from pathlib import Path

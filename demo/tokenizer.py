@@ -6,6 +6,8 @@ numbers 0 to 39 as well; Telugu is split into code points and Swahili into lette
 embeddings. A word's first piece carries the mark of the space before it.
 """
 
+from __future__ import annotations
+
 import json
 import string
 from pathlib import Path

@@ -8,6 +8,8 @@ are *rare*: outside English the base model never sees them, only the language ex
 15 are rare as well. Grammar is simplified: one form per noun, one past form per verb.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 N_COMMON_VERBS = 6
@@ -21,7 +23,7 @@ class Tongue:
 
     Attributes:
         code: ISO 639-1 code, also the fastText label.
-        name: English name, used in requests such as "Reply in Telugu."
+        name: english name, used in requests such as "Reply in Telugu."
         people: ten first names.
         items: sixteen countable things, the last eight rare.
         verbs: twenty-four past-tense verbs, see the module's docstring.

@@ -4,6 +4,8 @@ Owns optimisation. Knows nothing of what the documents say. Runs are determinist
 for a fixed seed and number of threads.
 """
 
+from __future__ import annotations
+
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence

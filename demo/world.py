@@ -8,6 +8,8 @@ Every story is about one person who has some things and gets or loses some of th
 exceed `BIG`, so that each is one token, and each step adds or takes away at most nine.
 """
 
+from __future__ import annotations
+
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass

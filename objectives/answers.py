@@ -17,6 +17,8 @@ matches none of the published Bengali exemplars, its Japanese one 5 of 8; flexib
 "..." and "$," for numbers.
 """
 
+from __future__ import annotations
+
 import functools
 import re
 import unicodedata

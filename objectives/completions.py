@@ -7,6 +7,8 @@ Owns their two formats and what makes a row malformed. Knows no score.
     MGSM   JSON lines, fields language, question, target, completion
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -39,11 +41,11 @@ class MgsmCompletion:
     """One answer to a question of MGSM.
 
     Attributes:
-        place: File and line it comes from, as "answers.jsonl, line 3".
-        language: Code of the language asked in.
-        question: The question.
-        target: The right number.
-        completion: What the model wrote.
+        place: file and line it comes from, as "answers.jsonl, line 3".
+        language: code of the language asked in.
+        question: the question.
+        target: the right number.
+        completion: what the model wrote.
     """
 
     place: str
@@ -57,7 +59,7 @@ def read_lcb_completions(path: Path) -> Iterator[LcbCompletion]:
     """Yield the responses of a CSV file; "-" is standard input.
 
     Raises:
-        DataError: The file cannot be read or has no row, or a row is malformed: a field is missing
+        DataError: the file cannot be read or has no row, or a row is malformed: a field is missing
             or empty (only a completion may be), the task is neither of the benchmark's, or the
             table of languages lacks the language.
     """
@@ -79,7 +81,7 @@ def read_mgsm_completions(path: Path) -> Iterator[MgsmCompletion]:
     """Yield the answers of a file of JSON lines; "-" is standard input.
 
     Raises:
-        DataError: The file cannot be read, or a line is malformed: no JSON object, a field is
+        DataError: the file cannot be read, or a line is malformed: no JSON object, a field is
             missing or not text, MGSM lacks the language, or the target is not one number.
     """
     for line, row in json_rows(path, _MGSM_FIELDS):

@@ -19,6 +19,8 @@ counts as English. That rule is ours: on the published completions of Command R 
 WPR by 0.8 points on average, by 8 in a cell with few responses.
 """
 
+from __future__ import annotations
+
 import re
 import string
 from collections.abc import Sequence
@@ -44,17 +46,17 @@ class EnglishWords:
     """Decides whether a token is an English word.
 
     Attributes:
-        known: The words of a list; None for the rule that needs no list.
+        known: the words of a list; None for the rule that needs no list.
     """
 
     known: frozenset[str] | None = None
 
     @classmethod
-    def read(cls, path: Path | None) -> "EnglishWords":
+    def read(cls, path: Path | None) -> EnglishWords:
         """Read a list of one word a line; only lower-case words of four letters or more count.
 
         Raises:
-            DataError: The file is missing, not UTF-8 or has no such word.
+            DataError: the file is missing, not UTF-8 or has no such word.
         """
         if path is None:
             return cls()
@@ -79,10 +81,10 @@ class Judgement:
     """What was found about one response.
 
     Attributes:
-        outcome: How it ended.
-        n_lines: Lines that count.
-        n_line_errors: Of these, lines in another language.
-        first_error: Label of the first line in another language, or the first English word.
+        outcome: how it ended.
+        n_lines: lines that count.
+        n_line_errors: of these, lines in another language.
+        first_error: label of the first line in another language, or the first English word.
     """
 
     outcome: Outcome
@@ -114,10 +116,10 @@ class ConfusionJudge:
     """Judges responses that should be in one language.
 
     Attributes:
-        lang: The language.
-        split_line: How a line is cut into tokens, see `tokens.split_line`.
-        lid: Identifies a line's language.
-        words: Which tokens are English.
+        lang: the language.
+        split_line: how a line is cut into tokens, see `tokens.split_line`.
+        lid: identifies a line's language.
+        words: which tokens are English.
     """
 
     lang: Language
@@ -158,10 +160,10 @@ def confusion_scores(
     rates are 1; here they have no value.
 
     Args:
-        outcomes: One per response.
-        strata: The source of each response.
-        lang: The language of the responses.
-        seed: Seed of the bootstrap.
+        outcomes: one per response.
+        strata: the source of each response.
+        lang: the language of the responses.
+        seed: seed of the bootstrap.
     """
     counts = count_outcomes(outcomes, strata)
     n_total = len(outcomes)
@@ -190,9 +192,9 @@ def too_little(outcomes: Sequence[Outcome], strata: Sequence[str], floor: float)
     reach a floor, and no source may be without any: its published rates would be 1.
 
     Args:
-        outcomes: One per response.
-        strata: The source of each response.
-        floor: Lowest share allowed, in [0, 1].
+        outcomes: one per response.
+        strata: the source of each response.
+        floor: lowest share allowed, in [0, 1].
     """
     counts = count_outcomes(outcomes, strata)
     scored = counts[:, Outcome.LINE_ERROR :].sum(axis=1)
@@ -215,7 +217,7 @@ def check_floor(floor: float) -> None:
     """Check a coverage floor.
 
     Raises:
-        SettingError: It is outside [0, 1].
+        SettingError: it is outside [0, 1].
     """
     if not 0.0 <= floor <= 1.0:
         raise SettingError(f"coverage_floor is {floor}: it is a share between 0 and 1")

@@ -16,6 +16,8 @@ The point is the token that this character begins in. What follows it was writte
 had switched already, so it counts as elsewhere.
 """
 
+from __future__ import annotations
+
 import re
 import string
 import unicodedata
@@ -40,10 +42,10 @@ class Switch:
     """Where a response leaves its language.
 
     Attributes:
-        step: Place of the confusion point among the response's steps.
-        start: Place of the character in the text at which the other language begins.
-        end: Place in the text after the confusion point.
-        found: Label of the other language, or the English word.
+        step: place of the confusion point among the response's steps.
+        start: place of the character in the text at which the other language begins.
+        end: place in the text after the confusion point.
+        found: label of the other language, or the English word.
     """
 
     step: int
@@ -57,9 +59,9 @@ class TracedResponse:
     """One response that was traced.
 
     Attributes:
-        id: The item's id.
-        steps: Its tokens.
-        switch: Where it leaves its language; None where it does not.
+        id: the item's id.
+        steps: its tokens.
+        switch: where it leaves its language; None where it does not.
     """
 
     id: str
@@ -77,9 +79,9 @@ class Average:
     """Averages over tokens.
 
     Attributes:
-        n: Number of tokens.
-        entropy: In nats; None where there is no token.
-        nucleus: In tokens; None where there is no token.
+        n: number of tokens.
+        entropy: in nats; None where there is no token.
+        nucleus: in tokens; None where there is no token.
     """
 
     n: int
@@ -92,11 +94,11 @@ class PointTable:
     """What one model's traces say; the three averages are the rows of the paper's table 7.
 
     Attributes:
-        responses: Responses that were traced.
-        confused: Of these, responses with a confusion point.
-        overall: All tokens.
-        at_points: Tokens at confusion points.
-        elsewhere: All others.
+        responses: responses that were traced.
+        confused: of these, responses with a confusion point.
+        overall: all tokens.
+        at_points: tokens at confusion points.
+        elsewhere: all others.
     """
 
     responses: int
@@ -110,8 +112,8 @@ def traced(items: Iterable[Mapping[str, Any]], judge: ConfusionJudge) -> list[Tr
     """Find the confusion points of recorded items; those without a trace are left out.
 
     Args:
-        items: Rows with the fields of `types.ItemResult`, of which `id` and `steps` are read.
-        judge: The judge of the language that the responses should be in.
+        items: rows with the fields of `types.ItemResult`, of which `id` and `steps` are read.
+        judge: the judge of the language that the responses should be in.
     """
     rows = [(str(row["id"]), tuple(row["steps"])) for row in items if row["steps"]]
     return [TracedResponse(name, steps, find_switch(steps, judge)) for name, steps in rows]

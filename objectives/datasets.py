@@ -18,6 +18,8 @@ Folders are read where they are. A data set of the hub is downloaded by the `dat
 and kept in its cache (HF_HOME); with HF_HUB_OFFLINE=1 it is read from there.
 """
 
+from __future__ import annotations
+
 import ast
 import importlib
 import json
@@ -51,12 +53,12 @@ class MgsmSource:
     """Where MGSM is read from: a folder or a data set of the hub, exactly one of them.
 
     Attributes:
-        data_dir: Folder of the published files, or of files of one's own in their form.
-        dataset: Name on the hub, or a local folder that `datasets` can load; "NAME@REVISION" pins a
+        data_dir: folder of the published files, or of files of one's own in their form.
+        dataset: name on the hub, or a local folder that `datasets` can load; "NAME@REVISION" pins a
             revision.
 
     Raises:
-        DataError: Neither is given, or both.
+        DataError: neither is given, or both.
     """
 
     data_dir: Path | None = None
@@ -103,8 +105,8 @@ def read_mgsm(source: MgsmSource, lang: Language) -> tuple[list[MgsmItem], str]:
     """Read the questions of one language, and say from where.
 
     Raises:
-        DataError: The data is missing, empty or not UTF-8, or a row is malformed or repeated.
-        DependencyError: The hub is asked and `datasets` is not installed.
+        DataError: the data is missing, empty or not UTF-8, or a row is malformed or repeated.
+        DependencyError: the hub is asked and `datasets` is not installed.
         LanguageError: MGSM has no such language.
     """
     _ = lang.mgsm_words
@@ -135,8 +137,8 @@ def read_exemplars(source: MgsmSource, lang: Language, shots: int) -> list[Exemp
     """Read the first `shots` worked examples of one language, in their published order.
 
     Raises:
-        DataError: The data is missing or malformed, or has fewer examples.
-        DependencyError: The hub is asked and `datasets` is not installed.
+        DataError: the data is missing or malformed, or has fewer examples.
+        DependencyError: the hub is asked and `datasets` is not installed.
         LanguageError: MGSM has no such language.
     """
     words = lang.mgsm_words
@@ -241,7 +243,7 @@ def read_lcb(data_dir: Path, lang: Language, settings: tuple[Setting, ...]) -> l
     holds twice are taken once, so that no prompt can be in both parts of a split.
 
     Raises:
-        DataError: No source has prompts for the language, or a file is malformed.
+        DataError: no source has prompts for the language, or a file is malformed.
     """
     prompts: list[LcbPrompt] = []
     for setting in settings:

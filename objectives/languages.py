@@ -9,6 +9,8 @@ some of them otherwise. The other languages are those of the Language Confusion 
 2406.20052, table 1) and have no MGSM words.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -23,13 +25,13 @@ class MgsmWords:
     """What MGSM's prompts and answers say in one language.
 
     Attributes:
-        question: Stands before an exemplar's question, with the space that follows it, if any.
-        answer: Stands before an exemplar's step-by-step answer, without a space after it.
-        phrases: Say that the final number follows: those of the exemplars, and spellings of them.
-        direct: The harness's word before an answer that is only a number.
-        asked: The harness's word before the question asked; None where it is `question`.
-        heading: The harness's word before a step-by-step answer; None where it is `answer`.
-        gap: What the harness puts between that word and an exemplar's answer.
+        question: stands before an exemplar's question, with the space that follows it, if any.
+        answer: stands before an exemplar's step-by-step answer, without a space after it.
+        phrases: say that the final number follows: those of the exemplars, and spellings of them.
+        direct: the harness's word before an answer that is only a number.
+        asked: the harness's word before the question asked; None where it is `question`.
+        heading: the harness's word before a step-by-step answer; None where it is `answer`.
+        gap: what the harness puts between that word and an exemplar's answer.
     """
 
     question: str
@@ -47,11 +49,11 @@ class Language:
 
     Attributes:
         code: ISO 639-1 code, as in MGSM's and the benchmark's file names.
-        name: English name, as in "Reply in Telugu".
+        name: english name, as in "Reply in Telugu".
         script: ISO 15924 name of the script.
-        splitter: How a line is cut into tokens, see `objectives.tokens`.
-        digits: The ten digits of the script, zero first.
-        decimal_mark: What stands before decimals: decides what "2.125" means.
+        splitter: how a line is cut into tokens, see `objectives.tokens`.
+        digits: the ten digits of the script, zero first.
+        decimal_mark: what stands before decimals: decides what "2.125" means.
         mgsm: MGSM's words; None where MGSM lacks the language.
     """
 
@@ -209,7 +211,7 @@ def language(code: str) -> Language:
     """Look a language up.
 
     Raises:
-        LanguageError: The table has no such code.
+        LanguageError: the table has no such code.
     """
     try:
         return LANGUAGES[code]

@@ -18,6 +18,8 @@ Not the script's: LCPR = 2 LPR WPR / (LPR + WPR) of the row's own LPR and WPR, e
 WPR is not defined; coverage and n, which count the responses of all cells behind a row.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,13 +51,13 @@ class TableRow:
 
     Attributes:
         task: "crosslingual" or "monolingual".
-        model: The model's name.
-        source: The source of the prompts, or "all".
-        language: The language's code, or "all".
-        lpr: Line-level pass rate.
-        wpr: Word-level pass rate; None where no language of the row has one.
-        n_scored: Responses with at least one line that counts.
-        n: Responses.
+        model: the model's name.
+        source: the source of the prompts, or "all".
+        language: the language's code, or "all".
+        lpr: line-level pass rate.
+        wpr: word-level pass rate; None where no language of the row has one.
+        n_scored: responses with at least one line that counts.
+        n: responses.
     """
 
     task: str
@@ -91,8 +93,8 @@ def from_verdicts(
 
     Args:
         verdicts: `ItemResult.verdict` of one language's items, or the same from the records.
-        model: What to call the model.
-        language_code: The language asked for.
+        model: what to call the model.
+        language_code: the language asked for.
     """
     found = []
     for verdict in verdicts:

@@ -10,6 +10,8 @@ cross-lingual prompts are one English text in which only the language's name cha
 monolingual ones are a CSV of one's own (monolingual/<source>/<lang>.csv).
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,32 +70,32 @@ class LcprObjective:
         """Read the prompts and split them.
 
         Args:
-            data_dir: Folder with <setting>/<source>/<lang>.csv, see `datasets`.
-            language_code: The language to answer in.
-            search_items: Prompts to search on, at least 1; in proportion from each source.
-            held_out_items: Prompts to hold out, at least 1.
-            seed: Seed of the split, of each prompt's sampling and of the bootstrap.
-            sampling: How to decode; the published way is `LCB_SAMPLING`. Greedy decoding and beam
+            data_dir: folder with <setting>/<source>/<lang>.csv, see `datasets`.
+            language_code: the language to answer in.
+            search_items: prompts to search on, at least 1; in proportion from each source.
+            held_out_items: prompts to hold out, at least 1.
+            seed: seed of the split, of each prompt's sampling and of the bootstrap.
+            sampling: how to decode; the published way is `LCB_SAMPLING`. Greedy decoding and beam
                 search need no seeds.
-            lid: Identifies a line's language.
+            lid: identifies a line's language.
             words: A list of English words, one a line; None for the rule without a list.
-            coverage_floor: Lowest share of responses that must be scorable, in [0, 1].
-            settings: Which of the benchmark's settings to ask; every language has the cross-lingual
+            coverage_floor: lowest share of responses that must be scorable, in [0, 1].
+            settings: which of the benchmark's settings to ask; every language has the cross-lingual
                 one.
-            template: Text around every prompt, with {prompt} where it goes. None for the bare
+            template: text around every prompt, with {prompt} where it goes. None for the bare
                 prompt or, where examples are named and this is no chat, the paper's
                 `fewshot.QA_TEMPLATE`, with every number of shots alike.
-            chat: Whether requests are conversations, for models tuned to instructions; else text.
-            shots: Examples before each prompt, 0 to `fewshot.MAX_SHOTS`; the paper has 0, 1 and 5.
-            examples: File of examples, see `fewshot`; needed for shots.
-            trace: Whether requests ask for `Completion.steps`.
+            chat: whether requests are conversations, for models tuned to instructions; else text.
+            shots: examples before each prompt, 0 to `fewshot.MAX_SHOTS`; the paper has 0, 1 and 5.
+            examples: file of examples, see `fewshot`; needed for shots.
+            trace: whether requests ask for `Completion.steps`.
 
         Raises:
-            LanguageError: The language is not in the table.
-            DataError: Files are missing or malformed, there are too few prompts or examples, an
+            LanguageError: the language is not in the table.
+            DataError: files are missing or malformed, there are too few prompts or examples, an
                 example is a scored prompt, or the detector does not know the language.
             SettingError: A value is out of range.
-            DependencyError: The language's tokeniser is not installed.
+            DependencyError: the language's tokeniser is not installed.
         """
         check_floor(coverage_floor)
         if template is not None and template.count("{prompt}") != 1:
@@ -126,7 +128,7 @@ class LcprObjective:
 
         Raises:
             SettingError: A value of `decoding` is out of range; the same for every call.
-            DataError: There are fewer examples than `decoding` has shots.
+            DataError: there are fewer examples than `decoding` has shots.
         """
         sampling = override(self._sampling, decoding)
         examples = self._shown(decoding)
@@ -147,7 +149,7 @@ class LcprObjective:
         """Score one completion per request, in the order of the requests.
 
         Raises:
-            ValueError: Their number is not the number of requests.
+            ValueError: their number is not the number of requests.
         """
         items = self._parts.of(split)
         examples = self._shown(decoding)

@@ -5,6 +5,8 @@ lm-evaluation-harness's, are in `mgsm_prompts`; where the answer is found in a c
 `answers`, the files are in `datasets`, the language of the reasoning in `confusion`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -111,27 +113,27 @@ class MgsmObjective:
         """Read the questions and split them.
 
         Args:
-            data_dir: Folder with mgsm_<lang>.tsv, and exemplars if there are shots; or None.
-            language_code: One of MGSM's languages.
-            shots: Worked examples in the prompt, 0 to as many as there are (8).
-            template: Text around every question, see `mgsm_prompt`; None for the published words.
-            max_tokens: Most new tokens of an answer.
-            stop: Strings at which generation ends; None for the next question.
-            search_items: Questions to search on, at least 1.
-            held_out_items: Questions to hold out, at least 1.
-            seed: Seed of the split and of the bootstrap.
-            lid: Identifies the language of the reasoning.
-            coverage_floor: Lowest share of answers whose reasoning can be scored, in [0, 1].
-            extraction: Which extraction `accuracy` goes by, see `answers`.
+            data_dir: folder with mgsm_<lang>.tsv, and exemplars if there are shots; or None.
+            language_code: one of MGSM's languages.
+            shots: worked examples in the prompt, 0 to as many as there are (8).
+            template: text around every question, see `mgsm_prompt`; None for the published words.
+            max_tokens: most new tokens of an answer.
+            stop: strings at which generation ends; None for the next question.
+            search_items: questions to search on, at least 1.
+            held_out_items: questions to hold out, at least 1.
+            seed: seed of the split and of the bootstrap.
+            lid: identifies the language of the reasoning.
+            coverage_floor: lowest share of answers whose reasoning can be scored, in [0, 1].
+            extraction: which extraction `accuracy` goes by, see `answers`.
             words: A list of English words for `mgsm_wpr`, see `confusion`.
-            shuffle: Whether the split is drawn; without, it follows the order of the data.
+            shuffle: whether the split is drawn; without, it follows the order of the data.
             dataset: A data set of the Hugging Face hub in place of the folder, see `MgsmSource`.
-            mode: What stands before an answer, see `mgsm_prompts`.
-            chat: Whether prompts are turns, for models with a chat template.
+            mode: what stands before an answer, see `mgsm_prompts`.
+            chat: whether prompts are turns, for models with a chat template.
 
         Raises:
             LanguageError: MGSM has no such language.
-            DataError: Data is missing or malformed, or there are too few questions or exemplars.
+            DataError: data is missing or malformed, or there are too few questions or exemplars.
             SettingError: A value is out of range.
             DependencyError: A data set is named and `datasets` is not installed.
         """
@@ -178,7 +180,7 @@ class MgsmObjective:
         """Score one completion per request, in the order of the requests, whatever `decoding` is.
 
         Raises:
-            ValueError: Their number is not the number of requests.
+            ValueError: their number is not the number of requests.
         """
         items = self._parts.of(split)
         pairs = list(zip(items, completions, strict=True))

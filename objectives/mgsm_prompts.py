@@ -57,13 +57,13 @@ def mgsm_prompt(
     """Write the prompt of one question.
 
     Args:
-        question: The question, without a word before it.
-        examples: What is shown first, see `worked_examples`.
-        lang: The language, for its words.
-        mode: Which words stand before an answer.
-        template: Text with {question} in it that takes the place of all words, in the shots as
+        question: the question, without a word before it.
+        examples: what is shown first, see `worked_examples`.
+        lang: the language, for its words.
+        mode: which words stand before an answer.
+        template: text with {question} in it that takes the place of all words, in the shots as
             well; an answer follows it after a space, if it does not end in one.
-        chat: Whether to write turns: each shot one of the user's and one of the assistant's.
+        chat: whether to write turns: each shot one of the user's and one of the assistant's.
     """
     words = lang.mgsm_words
     heading, gap = _before_answer(lang, mode)
@@ -87,9 +87,9 @@ def worked_examples(source: MgsmSource, lang: Language, mode: Mode, shots: int) 
     """Read the first exemplars, each with the answer that the mode wants.
 
     Raises:
-        DataError: The data is missing or malformed, or has fewer exemplars; or, in direct mode, an
+        DataError: the data is missing or malformed, or has fewer exemplars; or, in direct mode, an
             answer has no number after the answer phrase.
-        DependencyError: The hub is asked and `datasets` is not installed.
+        DependencyError: the hub is asked and `datasets` is not installed.
         LanguageError: MGSM has no such language.
     """
     examples = read_exemplars(source, lang, shots)

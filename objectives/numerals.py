@@ -29,7 +29,7 @@ def numbers(text: str, decimal_mark: str = ".") -> Iterator[Decimal]:
     """Yield the numbers of a text from left to right.
 
     Args:
-        text: Any text.
+        text: any text.
         decimal_mark: "." or ",": what stands before decimals in the text's language. It matters
             only for a dot with exactly three digits after it: "2.125" is 2125 where the decimal
             mark is a comma. A comma with exactly three digits after it is a thousands separator

@@ -6,6 +6,8 @@ shape, so that one function gives the value and its ten thousand resamples. Know
 Source: for-ai/language-confusion, compute_metrics.py, and arXiv 2406.20052, section 4.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
@@ -38,8 +40,8 @@ def count_outcomes(outcomes: Sequence[Outcome], strata: Sequence[str]) -> NDArra
     """Count outcomes in each stratum.
 
     Args:
-        outcomes: One per response.
-        strata: The source of each response.
+        outcomes: one per response.
+        strata: the source of each response.
 
     Returns:
         Counts of shape (strata, outcomes), strata in sorted order.
@@ -58,8 +60,8 @@ def pass_rates(counts: NDArray[np.int64], wpr_applies: bool) -> Rates:
     has rate 1: coverage has to be looked at too.
 
     Args:
-        counts: Counts of shape (..., strata, outcomes).
-        wpr_applies: Whether the script is not Latin; if not, WPR is NaN and LCPR is LPR.
+        counts: counts of shape (..., strata, outcomes).
+        wpr_applies: whether the script is not Latin; if not, WPR is NaN and LCPR is LPR.
 
     Returns:
         Rates of shape (...).

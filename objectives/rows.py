@@ -22,14 +22,14 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
     """Yield the records of a CSV file with a header; further columns are left in.
 
     Args:
-        path: The file; "-" is standard input.
-        columns: Columns that must be there.
+        path: the file; "-" is standard input.
+        columns: columns that must be there.
 
     Yields:
         The number of a record's first line, and its fields by column.
 
     Raises:
-        DataError: The file cannot be read, lacks a column, or a record is malformed.
+        DataError: the file cannot be read, lacks a column, or a record is malformed.
     """
     text, place = _read(path)
     remedy = f"The columns are {', '.join(columns)}"
@@ -53,14 +53,14 @@ def json_rows(path: Path, fields: Sequence[str]) -> Iterator[tuple[int, dict[str
     """Yield the objects of a file of JSON lines; further fields are left in.
 
     Args:
-        path: The file; "-" is standard input.
-        fields: Fields that must be there.
+        path: the file; "-" is standard input.
+        fields: fields that must be there.
 
     Yields:
         The number of an object's line, and the object.
 
     Raises:
-        DataError: The file cannot be read, or a line is not an object with these fields.
+        DataError: the file cannot be read, or a line is not an object with these fields.
     """
     text, place = _read(path)
     remedy = f"Each line is a JSON object with {', '.join(fields)}"
@@ -87,11 +87,11 @@ def decode(data: bytes, place: Path) -> str:
     """Decode UTF-8, with or without a byte order mark.
 
     Args:
-        data: What the file holds.
-        place: The file, for the error.
+        data: what the file holds.
+        place: the file, for the error.
 
     Raises:
-        DataError: It is not UTF-8; with the number of the line.
+        DataError: it is not UTF-8; with the number of the line.
     """
     try:
         return data.decode("utf-8-sig")

@@ -3,6 +3,8 @@
 Owns the ranges of temperature, nucleus, beams and shots. Knows no engine and no prompt.
 """
 
+from __future__ import annotations
+
 from dataclasses import replace
 from typing import TypeVar
 
@@ -16,7 +18,7 @@ def check_sampling(sampling: Sampling) -> Sampling:
     """Return the sampling if every value is in its range.
 
     Raises:
-        SettingError: One is not; the message has its name, its value and the range.
+        SettingError: one is not; the message has its name, its value and the range.
     """
     for name, value, fine, wanted in (
         ("max_tokens", sampling.max_tokens, sampling.max_tokens >= 1, "at least 1 is needed"),

@@ -7,6 +7,8 @@ Owns the command line and what is printed. The formats are in `completions`, the
 metrics in `confusion`, `lcb_table` and `answers`.
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
@@ -116,17 +118,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def judge_all(
-    completions: Iterable["LcbCompletion"], lid: "LanguageIdentifier", words: Path | None
-) -> "list[JudgedResponse]":
+    completions: Iterable[LcbCompletion], lid: LanguageIdentifier, words: Path | None
+) -> list[JudgedResponse]:
     """Judge responses by the benchmark's own rules and tokens.
 
     Args:
-        completions: Responses in any language.
-        lid: Identifies a line's language.
-        words: The list of English words; None for the rule without a list.
+        completions: responses in any language.
+        lid: identifies a line's language.
+        words: the list of English words; None for the rule without a list.
 
     Raises:
-        DataError: The word list or the model is missing or malformed, or the model does not know
+        DataError: the word list or the model is missing or malformed, or the model does not know
             a language.
         DependencyError: A language's tokeniser is not installed.
     """
@@ -190,7 +192,7 @@ def _accuracy(right: Sequence[bool]) -> list[str]:
     return [f"{value:.2%}" for value in (share, *wilson(share, len(right)))]
 
 
-def _error(row: "MgsmCompletion", strict: "Decimal | None", flexible: "Decimal | None") -> str:
+def _error(row: MgsmCompletion, strict: Decimal | None, flexible: Decimal | None) -> str:
     from objectives.numerals import plain
 
     found = [

@@ -3,6 +3,8 @@
 Owns the seeded, disjoint, stratified split, its hash and the seed of each item. Knows no benchmark.
 """
 
+from __future__ import annotations
+
 import hashlib
 import random
 from collections.abc import Sequence
@@ -35,8 +37,8 @@ class Parts(Generic[ItemT]):
     """Two disjoint parts of a data set, each in a fixed, shuffled order.
 
     Attributes:
-        search: Items that recipes are chosen on.
-        held_out: Items that the chosen recipe is judged on.
+        search: items that recipes are chosen on.
+        held_out: items that the chosen recipe is judged on.
     """
 
     search: tuple[ItemT, ...]
@@ -62,15 +64,15 @@ def split_items(
     asking for more held-out items never changes the search items.
 
     Args:
-        items: All items.
-        search_items: How many to search on, at least 1.
-        held_out_items: How many to hold out, at least 1.
-        seed: Seed of the shuffling; None keeps the order of the file.
-        where: The file or folder they come from, for the error.
+        items: all items.
+        search_items: how many to search on, at least 1.
+        held_out_items: how many to hold out, at least 1.
+        seed: seed of the shuffling; None keeps the order of the file.
+        where: the file or folder they come from, for the error.
 
     Raises:
         SettingError: A number of items is below 1.
-        DataError: There are fewer items than asked for.
+        DataError: there are fewer items than asked for.
     """
     for name, number in (("search_items", search_items), ("held_out_items", held_out_items)):
         if number < 1:

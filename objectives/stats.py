@@ -8,6 +8,8 @@ Resampling n responses with replacement and counting outcomes is one multinomial
 thousand resamples are one call and cost milliseconds.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,11 +29,11 @@ class PairedDifference:
     """How much better `a` is than `b` on the same items.
 
     Attributes:
-        difference: Share of `a` minus share of `b`.
-        low: Lower end of the bootstrap interval of the difference.
-        high: Upper end.
-        p_value: Two-sided p-value of "no difference".
-        n: Items compared.
+        difference: share of `a` minus share of `b`.
+        low: lower end of the bootstrap interval of the difference.
+        high: upper end.
+        p_value: two-sided p-value of "no difference".
+        n: items compared.
     """
 
     difference: float
@@ -45,7 +47,7 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     """Return Wilson's 95% interval of a share of n items (Wilson 1927).
 
     Raises:
-        ValueError: There is no item, or the share is outside [0, 1].
+        ValueError: there is no item, or the share is outside [0, 1].
     """
     if n < 1 or not 0.0 <= share <= 1.0:
         raise ValueError(f"no interval for a share of {share} of {n} items")
@@ -68,8 +70,8 @@ def mcnemar(only_a: int, only_b: int) -> float:
     """Return the exact two-sided p-value of McNemar's test.
 
     Args:
-        only_a: Items that only `a` has right.
-        only_b: Items that only `b` has right.
+        only_a: items that only `a` has right.
+        only_b: items that only `b` has right.
     """
     if only_a + only_b == 0:
         return 1.0
@@ -82,15 +84,15 @@ def paired_accuracy(a: Sequence[bool], b: Sequence[bool], seed: int = 0) -> Pair
     """Compare two models' right and wrong answers on the same items.
 
     Args:
-        a: Whether each item is right with the first model.
-        b: The same items, in the same order, with the second.
-        seed: Seed of the resampling.
+        a: whether each item is right with the first model.
+        b: the same items, in the same order, with the second.
+        seed: seed of the resampling.
 
     Returns:
         The difference with a paired bootstrap interval and the exact McNemar p-value.
 
     Raises:
-        ValueError: The two do not cover the same number of items, or none.
+        ValueError: the two do not cover the same number of items, or none.
     """
     n = _paired_length(a, b)
     only_a = sum(x and not y for x, y in zip(a, b, strict=True))
@@ -111,10 +113,10 @@ def lcpr_interval(
     wider than needed.
 
     Args:
-        counts: Counts of shape (strata, outcomes), as from `rates.count_outcomes`; at least one
+        counts: counts of shape (strata, outcomes), as from `rates.count_outcomes`; at least one
             response is scored.
-        wpr_applies: Whether the script is not Latin.
-        seed: Seed of the resampling, which keeps the size of each stratum.
+        wpr_applies: whether the script is not Latin.
+        seed: seed of the resampling, which keeps the size of each stratum.
     """
     low, high = _ends(pass_rates(_resample(counts, seed), wpr_applies).lcpr)
     if low < high:
@@ -140,18 +142,18 @@ def paired_lcpr(
     """Compare two models' LCPR on the same prompts.
 
     Args:
-        a: Outcome of each prompt with the first model.
-        b: The same prompts, in the same order, with the second.
-        strata: The source of each prompt.
-        wpr_applies: Whether the script is not Latin.
-        seed: Seed of the resampling.
+        a: outcome of each prompt with the first model.
+        b: the same prompts, in the same order, with the second.
+        strata: the source of each prompt.
+        wpr_applies: whether the script is not Latin.
+        seed: seed of the resampling.
 
     Returns:
         The difference with a paired bootstrap interval; its p-value is the bootstrap's, never
         below 2 / (RESAMPLES + 1).
 
     Raises:
-        ValueError: They do not cover the same number of prompts, or none.
+        ValueError: they do not cover the same number of prompts, or none.
     """
     n = _paired_length(a, b)
     rows = {name: row for row, name in enumerate(sorted(set(strata)))}

@@ -8,6 +8,8 @@ written without spaces as well; for it, and wherever no published number is at s
 splitter stands in: runs of a spaceless script count as words of a typical length.
 """
 
+from __future__ import annotations
+
 import functools
 import importlib
 import importlib.util
@@ -32,12 +34,12 @@ def split_line(lang: Language, *, published: bool) -> SplitLine:
     """Choose the splitter of a language.
 
     Args:
-        lang: The language that the text should be in.
-        published: True for the benchmark's own tokens; False for tokens that need no package,
+        lang: the language that the text should be in.
+        published: true for the benchmark's own tokens; False for tokens that need no package,
             where the text is not the benchmark's.
 
     Raises:
-        DependencyError: The benchmark's tokeniser is not installed.
+        DependencyError: the benchmark's tokeniser is not installed.
     """
     name = lang.splitter
     if not published and name != "spaces":

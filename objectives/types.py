@@ -4,6 +4,8 @@ Owns only shapes: all frozen, all plain data that pickles. Knows no benchmark. E
 in [0, 1]; only printing turns it into a percentage.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -32,11 +34,11 @@ class Sampling:
     """How to decode.
 
     Attributes:
-        max_tokens: Most new tokens.
+        max_tokens: most new tokens.
         temperature: 0 is greedy.
-        top_p: Nucleus size, in (0, 1].
-        stop: Strings at which generation ends; they are not part of the completion.
-        beam_width: Beams of a beam search, which is deterministic and uses neither temperature nor
+        top_p: nucleus size, in (0, 1].
+        stop: strings at which generation ends; they are not part of the completion.
+        beam_width: beams of a beam search, which is deterministic and uses neither temperature nor
             nucleus; 1 is none.
     """
 
@@ -53,9 +55,9 @@ class Decoding:
 
     Attributes:
         temperature: 0 is greedy.
-        top_p: Nucleus size, in (0, 1].
-        beam_width: Beams of a beam search; 1 is none.
-        shots: Worked examples before the prompt.
+        top_p: nucleus size, in (0, 1].
+        beam_width: beams of a beam search; 1 is none.
+        shots: worked examples before the prompt.
     """
 
     temperature: float | None = None
@@ -69,10 +71,10 @@ class Request:
     """One prompt to complete.
 
     Attributes:
-        prompt: What stands before the completion.
-        sampling: How to decode.
-        seed: Seed of this request's random numbers; None for greedy decoding.
-        trace: Whether `Completion.steps` is wanted.
+        prompt: what stands before the completion.
+        sampling: how to decode.
+        seed: seed of this request's random numbers; None for greedy decoding.
+        trace: whether `Completion.steps` is wanted.
     """
 
     prompt: Prompt
@@ -86,9 +88,9 @@ class Step:
     """How sure a model was of one generated token.
 
     Attributes:
-        text: The token's text.
-        entropy: Entropy of the next-token distribution, in nats.
-        nucleus: Number of tokens in the smallest set that holds the request's `top_p`.
+        text: the token's text.
+        entropy: entropy of the next-token distribution, in nats.
+        nucleus: number of tokens in the smallest set that holds the request's `top_p`.
     """
 
     text: str
@@ -101,10 +103,10 @@ class Completion:
     """What an engine wrote for one request.
 
     Attributes:
-        text: The completion, without the prompt.
-        n_tokens: Tokens generated.
+        text: the completion, without the prompt.
+        n_tokens: tokens generated.
         finish_reason: "stop" when the model ended by itself, "length" when it was cut off.
-        steps: One for each generated token where the request asked for them.
+        steps: one for each generated token where the request asked for them.
     """
 
     text: str
@@ -118,12 +120,12 @@ class Score:
     """A share with its 95% interval and the number of items it stands on.
 
     Attributes:
-        value: The share in [0, 1]; None where it is not defined (nothing scored, or the metric
+        value: the share in [0, 1]; None where it is not defined (nothing scored, or the metric
             does not apply to the language).
-        low: Lower end of the interval; None with `value`.
-        high: Upper end of the interval; None with `value`.
-        n_scored: Items in the denominator.
-        n_total: Items asked.
+        low: lower end of the interval; None with `value`.
+        high: upper end of the interval; None with `value`.
+        n_scored: items in the denominator.
+        n_total: items asked.
     """
 
     value: float | None
@@ -152,9 +154,9 @@ class Evaluation:
     """All that one objective found about one model on one split.
 
     Attributes:
-        scores: Score name -> score.
-        items: One result per request, in the order of the requests.
-        infeasible: Why the scores must not be compared; None when they may be.
+        scores: score name -> score.
+        items: one result per request, in the order of the requests.
+        infeasible: why the scores must not be compared; None when they may be.
     """
 
     scores: Mapping[str, Score]
@@ -182,6 +184,6 @@ class Objective(Protocol):
         """Score the completions of all requests of a split.
 
         Raises:
-            ValueError: Their number is not the number of requests.
+            ValueError: their number is not the number of requests.
         """
         ...

@@ -86,7 +86,7 @@ def read_trials(study: Place, key: str | None = None) -> list[TracedTrial]:
     if not chosen and key is not None:
         known = ", ".join(sorted({record.key for record in records.trials})[:5]) or "none yet"
         raise StudyError(f"{study} has no trial {key}; it has {known} and so on (trials.jsonl)")
-    judge = _judge(compose.validate(records.head().config))
+    judge = _judge(compose.parse(records.head().config))
     found = [(record, traced(records.items(record), judge)) for record in chosen]
     trials = [TracedTrial(r, responses, points(responses)) for r, responses in found if responses]
     if not trials:

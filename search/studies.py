@@ -25,7 +25,7 @@ COLUMNS = ("study", "family", "lang", "state", "trials", "accuracy", "LCPR", "la
 
 
 @dataclass(frozen=True)
-class Line:
+class StudyLine:
     """What is said of one study.
 
     Attributes:
@@ -38,7 +38,7 @@ class Line:
         best: the recommended recipe's name; empty where there is none yet.
         search: its accuracy and LCPR on search items, as shares; None where not defined.
         held_out: the same on held-out items.
-        changed: Unix time of the last ended trial, or else of study.yaml.
+        changed: unix time of the last ended trial, or else of study.yaml.
         fault: why it cannot be read.
     """
 
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def studies(place: Place) -> list[Line]:
+def studies(place: Place) -> list[StudyLine]:
     """The studies of a folder, or the one that the folder itself is; the last changed first.
 
     Raises:
@@ -89,16 +89,16 @@ def studies(place: Place) -> list[Line]:
     return sorted(map(look, found), key=lambda line: (-line.changed, line.study))
 
 
-def look(place: Place) -> Line:
+def look(place: Place) -> StudyLine:
     """One study; whatever is wrong with its files is its `fault`."""
     try:
         return _line(place, _time(place))
     except (SearchError, OSError, KeyError, TypeError, ValueError) as error:
         what = str(error) or type(error).__name__
-        return Line(str(place), changed=_time(place), fault=what.partition("\n")[0])
+        return StudyLine(str(place), changed=_time(place), fault=what.partition("\n")[0])
 
 
-def _line(place: Place, changed: float) -> Line:
+def _line(place: Place, changed: float) -> StudyLine:
     records = Records.read(place)
     head = records.head()
     trials = records.trials
@@ -106,7 +106,7 @@ def _line(place: Place, changed: float) -> Line:
     choice = choose.recommend(trials, head.layers, tolerance) if head.layers else None
     held_out = records.ended("held_out").get(choice.record.key) if choice else None
     state = "finished" if head.finished else "stopped"
-    return Line(
+    return StudyLine(
         study=str(place),
         family=str(head.config["family"]["name"]),
         lang=str(head.config["lang"]),
@@ -132,7 +132,7 @@ def _time(place: Place) -> float:
         return 0.0
 
 
-def _show(lines: Sequence[Line]) -> None:
+def _show(lines: Sequence[StudyLine]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -143,7 +143,7 @@ def _show(lines: Sequence[Line]) -> None:
     print("accuracy and LCPR of the recommended recipe, in percent: search items / held-out items")
 
 
-def _cells(line: Line) -> Iterator[str]:
+def _cells(line: StudyLine) -> Iterator[str]:
     yield Path(line.study).name
     yield line.family
     yield line.lang

@@ -15,7 +15,7 @@ from search.masking import masked
 from search.records.place import locate
 from search.records.reader import Records
 from search.results import choose
-from search.tracking.outbox import Tracker, address
+from search.tracking.outbox import Outbox, address
 from search.tracking.runs import experiment_name
 
 ARTIFACTS = ("report.md", "report.tsv", "pareto.png", "landscape.png", "study.yaml")
@@ -72,7 +72,7 @@ def send(records: Records, uri: str, *, rebuild: bool = False) -> int:
     """
     head, folder = records.head(), records.folder.resolve()
     experiment = experiment_name(head.config["family"]["name"], head.config["lang"])
-    tracker = Tracker(uri, experiment, head, {}, folder, rebuild=rebuild)
+    tracker = Outbox(uri, experiment, head, {}, folder, rebuild=rebuild)
     tracker.start()
     for record in records.trials:
         tracker.put(record)

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from objectives.types import Request, Sampling
-from search.merging.recipe import AnyRecipe, to_dict
+from search.merging.recipe import Recipe, to_dict
 from tests.e2e.commands import ROOT
 
 
 def make_job(
     sources: Mapping[str, Path | str],
-    recipes: Sequence[AnyRecipe],
+    recipes: Sequence[Recipe],
     prompts: Sequence[str],
     *,
     reset: bool = True,

@@ -6,6 +6,8 @@ and a folder appears under its name only when it is complete. Then:
     python -m search.check family=smollm2_135m
 """
 
+from __future__ import annotations
+
 import argparse
 import os
 import shutil

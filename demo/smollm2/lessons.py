@@ -5,6 +5,8 @@ formats of MGSM and of the Language Confusion Benchmark. Knows nothing of tokens
 problem of the test is in no training document: its seed is another, and equal ones are left out.
 """
 
+from __future__ import annotations
+
 import csv
 import json
 from functools import cache

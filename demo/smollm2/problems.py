@@ -4,6 +4,8 @@ Owns the problems' words and forms. Knows nothing of prompts, tokens or models. 
 and positive at each step; a problem's two tellings have the same numbers and the same result.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from random import Random
 from typing import Literal, NamedTuple
@@ -19,10 +21,10 @@ class Thing(NamedTuple):
     """Something that can be counted and bought; Swahili words that agree with it stand beside it.
 
     Attributes:
-        one: English singular.
-        many: English plural.
-        sw_one: Swahili singular with "one" (kitabu kimoja).
-        sw_many: Swahili plural.
+        one: english singular.
+        many: english plural.
+        sw_one: swahili singular with "one" (kitabu kimoja).
+        sw_many: swahili plural.
         how_many: "how many" in the noun's class.
         more: "others" in the noun's class.
     """

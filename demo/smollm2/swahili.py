@@ -4,6 +4,8 @@ Owns the words and how a text is put together. Knows nothing of sums, tokens or 
 drawn from one topic's sentences, in any order, with an opening and a close.
 """
 
+from __future__ import annotations
+
 from random import Random
 from typing import NamedTuple
 

@@ -229,10 +229,10 @@ def load(overrides: Sequence[str] = (), flags: Mapping[str, Any] | None = None) 
         data = OmegaConf.to_container(merged, resolve=True)
     except (OmegaConfBaseException, YAMLError) as error:
         raise ConfigError(f"an override cannot be applied: {error}") from None
-    return validate(data)
+    return parse(data)
 
 
-def validate(data: Any) -> Config:
+def parse(data: Any) -> Config:
     """A plain mapping, such as a study.yaml, as a configuration.
 
     Raises:

@@ -30,7 +30,7 @@ _HARMLESS = ("Attention", "EncoderOnlyAttention")
 _ABSENT: Any = object()
 
 
-class View(NamedTuple):
+class ParameterView(NamedTuple):
     """Part of a tensor: size, strides and offset in elements, as in `torch.as_strided`."""
 
     size: tuple[int, ...]
@@ -51,13 +51,13 @@ class Copy(NamedTuple):
     """One copy that loading makes: part of a checkpoint tensor to part of a parameter."""
 
     name: str
-    source: View
+    source: ParameterView
     parameter: str
-    target: View
+    target: ParameterView
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class Destination:
     """A module of vLLM's model that can be written directly.
 
     Attributes:
@@ -78,7 +78,7 @@ class Place:
 
 def places(
     model: Any, tensors: Mapping[str, tuple[Sequence[int], torch.dtype]]
-) -> dict[str, tuple[Place, ...]]:
+) -> dict[str, tuple[Destination, ...]]:
     """Where checkpoint tensors can be written directly.
 
     Args:
@@ -105,7 +105,7 @@ def places(
             refused.add(copy.name)
         else:
             by_module[module].append(copy)
-    found: dict[torch.nn.Module, Place] = {}
+    found: dict[torch.nn.Module, Destination] = {}
     for module, own in by_module.items():
         place = _place(module, own, parameters)
         if place is None:
@@ -118,7 +118,7 @@ def places(
             break
         for module in mixed:
             refused.update(found.pop(module).names)
-    result: dict[str, tuple[Place, ...]] = {}
+    result: dict[str, tuple[Destination, ...]] = {}
     for place in found.values():
         for name in place.names:
             result[name] = (*result.get(name, ()), place)
@@ -196,11 +196,13 @@ def _trace(
     return result
 
 
-def _view(tensor: torch.Tensor) -> View:
-    return View(tuple(tensor.size()), tensor.stride(), int(tensor.storage_offset()))
+def _view(tensor: torch.Tensor) -> ParameterView:
+    return ParameterView(tuple(tensor.size()), tensor.stride(), int(tensor.storage_offset()))
 
 
-def _place(module: torch.nn.Module, copies: list[Copy], parameters: Parameters) -> Place | None:
+def _place(
+    module: torch.nn.Module, copies: list[Copy], parameters: Parameters
+) -> Destination | None:
     """The module as a place to write, None if it is not plain."""
     method = type(getattr(module, "quant_method", None)).__name__
     if method not in _METHODS or any(c.source.size != c.target.size or not c.name for c in copies):
@@ -216,4 +218,4 @@ def _place(module: torch.nn.Module, copies: list[Copy], parameters: Parameters) 
         if live.numel() or method != "UnquantizedLinearMethod" or filled != loaded.numel():
             return None
         packed[name] = loaded.shape, loaded.dtype
-    return Place(module, copies, packed)
+    return Destination(module, copies, packed)

@@ -36,12 +36,12 @@ class EngineOptions:
         max_num_seqs: how many requests run together.
         tensor_parallel_size: GPUs (CPU: sockets) that share one engine.
         gpu_memory_utilization: share of the GPU's memory for weights and cache; unused on a CPU.
-        cpu_kv_cache_gib: GiB of key-value cache on a CPU; unused on a GPU.
+        cpu_kv_cache_gib: giB of key-value cache on a CPU; unused on a GPU.
         seed: seed of the engine; every sampled request has its own besides.
         enforce_eager: no graph capture or compilation; starts faster, generates slower on a GPU.
         direct_writes: write plain weights where vLLM keeps them; else all by vLLM's own reload.
-        expert_gpu_gib: GiB of each GPU for experts, taken from `gpu_memory_utilization`.
-        expert_pinned_gib: GiB of pinned host memory for experts, for each engine on a GPU.
+        expert_gpu_gib: giB of each GPU for experts, taken from `gpu_memory_utilization`.
+        expert_pinned_gib: giB of pinned host memory for experts, for each engine on a GPU.
         trace_top: tokens whose log-probabilities a traced request gets at each step, if the
             vocabulary has more than `WHOLE_VOCABULARY`; see `search.engine.decode.sureness`.
     """

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from search.engine.experts import ExpertStore
-from search.engine.layout import Copy, Place
+from search.engine.layout import Copy, Destination
 from search.merging.arithmetic import combine, combine_into, is_copy, is_elementwise
 from search.merging.plan import Mix, Term
 
@@ -33,7 +33,7 @@ class DirectWriter:
         self._buffer = torch.empty(0, dtype=torch.uint8)
 
     def write(
-        self, places: Sequence[Place], mixes: Mapping[str, Mix], experts: ExpertStore
+        self, places: Sequence[Destination], mixes: Mapping[str, Mix], experts: ExpertStore
     ) -> None:
         """Rewrite modules in place.
 
@@ -47,7 +47,7 @@ class DirectWriter:
         for place in places:
             self._write(place, {n: _part(mixes[n], next(arriving), n) for n in place.names})
 
-    def _write(self, place: Place, parts: Mapping[str, Part]) -> None:
+    def _write(self, place: Destination, parts: Mapping[str, Part]) -> None:
         module = place.module
         empty = {name: module._parameters[name] for name in place.packed}
         try:
@@ -65,7 +65,9 @@ class DirectWriter:
         finally:
             module._parameters.update(empty)
 
-    def _packed(self, place: Place, parameter: str, parts: Mapping[str, Part]) -> torch.Tensor:
+    def _packed(
+        self, place: Destination, parameter: str, parts: Mapping[str, Part]
+    ) -> torch.Tensor:
         """What vLLM is to pack: a source's own tensor where that is the whole, else the merge."""
         copies = [copy for copy in place.copies if copy.parameter == parameter]
         shape, dtype = place.packed[parameter]

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from search.checkpoints.family import Family, Location
-    from search.export.model_card import Merge, Part
+    from search.export.model_card import Ingredient, Merge
     from search.export.selection import Study
     from search.export.verify import Question
     from search.merging.plan import Plan
-    from search.merging.recipe import AnyRecipe
+    from search.merging.recipe import Recipe
     from search.records.record import Record
     from search.results.choose import Choice
 
@@ -99,7 +99,7 @@ class _Wanted:
 
     family: Family
     lang: str
-    recipe: AnyRecipe
+    recipe: Recipe
     study: Study | None = None
     choice: Choice | None = None
     trial: Record | None = None
@@ -215,7 +215,7 @@ def _wanted(arguments: argparse.Namespace) -> _Wanted:
     return _Wanted(study.family, study.lang, trial.recipe, study, choice, trial)
 
 
-def _refuse_misfit(recipe: AnyRecipe, locations: Mapping[str, Location], n_layers: int) -> None:
+def _refuse_misfit(recipe: Recipe, locations: Mapping[str, Location], n_layers: int) -> None:
     """Raise everything about a recipe that does not fit the family, as one error."""
     from search.export.selection import experts_of
     from search.merging.recipe import validate
@@ -235,7 +235,9 @@ def _refuse_misfit(recipe: AnyRecipe, locations: Mapping[str, Location], n_layer
         raise RecipeError("the recipe does not fit the model:\n  " + "\n  ".join(faults))
 
 
-def _merge(wanted: _Wanted, merged: Plan, n_layers: int, parts: Sequence[Part], name: str) -> Merge:
+def _merge(
+    wanted: _Wanted, merged: Plan, n_layers: int, parts: Sequence[Ingredient], name: str
+) -> Merge:
     """What the model card tells."""
     from search.export import selection
     from search.export.model_card import Merge
@@ -277,12 +279,12 @@ def _questions(wanted: _Wanted, count: int) -> list[Question]:
 
 
 def _verify(wanted: _Wanted, asked: Sequence[Question], out: Path, console: Console) -> int:
-    from search.export.verify import differences, engine_options, mgsm_sampling
+    from search.export.verify import answer_differences, engine_options, mgsm_sampling
 
     assert wanted.study is not None and wanted.study.config is not None
     settings = wanted.study.config
     _say(console, f"verifying: a fresh engine answers {len(asked)} items of {wanted.key}")
-    found = differences(out, asked, engine_options(settings), mgsm_sampling(settings))
+    found = answer_differences(out, asked, engine_options(settings), mgsm_sampling(settings))
     for line in found:
         _say(console, line)
     _say(console, f"verified: {len(asked) - len(found)} of {len(asked)} answers equal the trial's")

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from search.merging.plan import Mix, layer_of, plan
-from search.merging.recipe import AnyRecipe, label
+from search.merging.recipe import Recipe, label
 
 _DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 _DARE = (
@@ -25,7 +25,7 @@ _DARE = (
 
 
 def mergekit_yaml(
-    recipe: AnyRecipe, models: Mapping[str, str], names: Iterable[str], n_layers: int, dtype: str
+    recipe: Recipe, models: Mapping[str, str], names: Iterable[str], n_layers: int, dtype: str
 ) -> str:
     """The configuration that `mergekit-yaml` takes.
 

@@ -16,7 +16,7 @@ import yaml
 
 from objectives.types import Score
 from search.merging.plan import Mix, Plan, layer_of
-from search.merging.recipe import AnyRecipe, label, to_dict
+from search.merging.recipe import Recipe, label, to_dict
 from search.records.record import Record
 
 NOT_STATED = "not stated"
@@ -30,7 +30,7 @@ _SCORES = {
 
 
 @dataclass(frozen=True)
-class Part:
+class Ingredient:
     """A checkpoint that the merge is made of.
 
     Attributes:
@@ -67,10 +67,10 @@ class Merge:
     name: str
     family: str
     lang: str
-    recipe: AnyRecipe
+    recipe: Recipe
     n_layers: int
     plan: Plan
-    parts: Sequence[Part]
+    parts: Sequence[Ingredient]
     study: str = ""
     reason: str = ""
     searched: int = 0
@@ -186,7 +186,7 @@ def _checkpoints(merge: Merge) -> str:
     return f"{first}\n\n{_table(columns, rows)}"
 
 
-def _hashes(part: Part) -> str:
+def _hashes(part: Ingredient) -> str:
     if not part.files:
         return "no weights are taken from it"
     return "<br>".join(f"`{file}` {digest}" for file, digest in part.files.items())

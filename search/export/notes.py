@@ -22,7 +22,7 @@ from search.checkpoints.family import Family, FittedFamily, Location, is_remote
 from search.checkpoints.sources.url import is_url
 from search.errors import CheckpointError
 from search.export.mergekit_yaml import mergekit_yaml
-from search.export.model_card import Merge, Part, licence_of, model_card
+from search.export.model_card import Ingredient, Merge, licence_of, model_card
 from search.merging.plan import Plan
 from search.merging.recipe import key, label, to_dict
 
@@ -38,7 +38,7 @@ def bytes_to_hash(family: FittedFamily, merged: Plan) -> int:
 
 def parts_of(
     family: FittedFamily, merged: Plan, advance: Callable[[int], None] = lambda size: None
-) -> list[Part]:
+) -> list[Ingredient]:
     """The checkpoints of a merge, base first; those that weights are taken from are hashed.
 
     Args:
@@ -54,7 +54,7 @@ def parts_of(
         files = _files(checkpoint) if source in used(merged) else []
         hub = revision_of(checkpoint.path).partition("@")[0]
         parts.append(
-            Part(
+            Ingredient(
                 source,
                 hub or checkpoint.path.resolve().name,
                 checkpoint.revision,

@@ -18,7 +18,7 @@ from search.checkpoints.family import Family
 from search.config import compose
 from search.config.compose import Config
 from search.errors import RecipeError, SearchError, StudyError
-from search.merging.recipe import AnyRecipe, Recipe, Single, Slerp, from_dict
+from search.merging.recipe import LayerSwap, Recipe, Single, Slerp, from_dict
 from search.records.place import Place
 from search.records.reader import Records
 from search.records.record import Record
@@ -57,7 +57,7 @@ def open_study(place: Place) -> Study:
     """
     records = Records.read(place)
     head = records.head()
-    chosen = compose.validate(head.config)
+    chosen = compose.parse(head.config)
     family = Family(**chosen.family.model_dump())
     tolerance = chosen.search.tolerance
     return Study(head.name, chosen.lang, family, tolerance, records.trials, records, chosen)
@@ -104,7 +104,7 @@ def held_out(study: Study, key: str) -> Record | None:
     return next(own, None)
 
 
-def read_recipe(text: str) -> AnyRecipe:
+def read_recipe(text: str) -> Recipe:
     """A recipe as words, such as `pair=0,1 b=3 u=1 t_b=1 t_u=1 w_lang=.5`, or a .json file.
 
     Words are for layer swaps: `pair` (task and language expert; `0+2,1` averages two), `b` and `u`
@@ -142,12 +142,12 @@ def read_recipe(text: str) -> AnyRecipe:
     if faults:
         raise RecipeError(f"{len(faults)} faults in recipe {text!r}:\n  " + "\n  ".join(faults))
     task, lang = values.pop("pair")
-    return Recipe(task, lang, **{"t_b": 0, "t_u": 0, **values})
+    return LayerSwap(task, lang, **{"t_b": 0, "t_u": 0, **values})
 
 
-def experts_of(recipe: AnyRecipe) -> tuple[str, ...]:
+def experts_of(recipe: Recipe) -> tuple[str, ...]:
     """Every source that a recipe names, whether or not its weights are used."""
-    if isinstance(recipe, Recipe):
+    if isinstance(recipe, LayerSwap):
         return *recipe.task_sources, *recipe.lang_sources
     if isinstance(recipe, Slerp):
         return f"task/{recipe.task}", f"lang/{recipe.lang}"
@@ -175,7 +175,7 @@ _READERS: dict[str, tuple[Callable[[str], Any], str]] = {
 }
 
 
-def _from_file(file: Path) -> AnyRecipe:
+def _from_file(file: Path) -> Recipe:
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -55,7 +55,7 @@ def questions(items: Sequence[Mapping[str, Any]], count: int) -> list[Question]:
     return [Question(item["id"], item["prompt"], item["completion"]) for item in greedy[:count]]
 
 
-def differences(
+def answer_differences(
     folder: Path, asked: Sequence[Question], options: EngineOptions, sampling: Sampling
 ) -> list[str]:
     """What a fresh engine answers otherwise than recorded: one line for each such item.

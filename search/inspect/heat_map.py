@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.inspect.expert_vectors import ExpertVectors
-from search.inspect.suggest import Range, Suggestion
+from search.inspect.suggest import LayerRange, Suggestion
 
 _COLOURS = {"lang": "#7b4fb5", "task": "#d9730d"}  # as in `search.results.figures`
 _MAP = colormaps["viridis"]
@@ -187,5 +187,5 @@ def _short(matrix: str) -> str:
     return ".".join(parts[-2:]) if parts[-1] == "bias" else parts[-1]
 
 
-def _range(found: Range) -> str:
+def _range(found: LayerRange) -> str:
     return f"{found[0]}" if found[0] == found[1] else f"{found[0]}-{found[1]}"

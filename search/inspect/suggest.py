@@ -29,7 +29,7 @@ MARGIN = 1
 LEAST = 0.2
 """The best swap must keep this much at least, or the maps say nothing."""
 
-Range = tuple[int, int]
+LayerRange = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class Suggestion:
         why: one sentence for the reader.
     """
 
-    b: Range | None
-    u: Range | None
-    t_b: Range | None
-    t_u: Range | None
+    b: LayerRange | None
+    u: LayerRange | None
+    t_b: LayerRange | None
+    t_u: LayerRange | None
     lead: tuple[float, ...]
     why: str
 
@@ -96,7 +96,7 @@ def _mean_parts(experts: Sequence[Sequence[float]]) -> list[float] | None:
 
 def _ranges(
     lead: Sequence[float], best: int, reach: int, free: int, allowed: float
-) -> tuple[Range, Range]:
+) -> tuple[LayerRange, LayerRange]:
     """Counts of whole and of transition layers at one end, counted from that end.
 
     Args:
@@ -127,6 +127,6 @@ def space_yaml(suggestion: Suggestion, title: str) -> str:
         "# What is not named here is as in conf/space/whole_model.yaml.",
     ]
     for name in ("b", "u", "t_b", "t_u"):
-        found: Range | None = getattr(suggestion, name)
+        found: LayerRange | None = getattr(suggestion, name)
         lines.append(f"{name}: {'null' if found is None else list(found)}")
     return "\n".join(lines) + "\n"

@@ -26,7 +26,7 @@ SLERP_DOT_THRESHOLD = 0.9995
 """Cosine beyond which two tensors are taken as parallel: mergekit's `dot_threshold`."""
 
 Result = TypeVar("Result")
-Step = Callable[[list[torch.Tensor]], torch.Tensor]
+ChunkMerge = Callable[[list[torch.Tensor]], torch.Tensor]
 """One chunk of every source, float32, not to be written into -> the merged chunk, float32. Called
 for the chunks in their order."""
 
@@ -93,7 +93,7 @@ def combine_into(
             write(place)
 
 
-def _step(mix: Mix, sources: Sequence[torch.Tensor], name: str) -> Step:
+def _step(mix: Mix, sources: Sequence[torch.Tensor], name: str) -> ChunkMerge:
     coefficients = [term.coefficient for term in mix.terms]
     if mix.method == "linear":
         return lambda parts: _average(parts, coefficients)
@@ -166,7 +166,7 @@ def _total(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     return _sum(parts, [1.0] * len(parts))
 
 
-def _ties(mix: Mix, sources: Sequence[torch.Tensor]) -> Step:
+def _ties(mix: Mix, sources: Sequence[torch.Tensor]) -> ChunkMerge:
     """Yadav et al. 2023, Algorithm 1, tensor by tensor as in mergekit's `ties`.
 
     The paper trims the whole task vector, mergekit each tensor of it. With weights w, as mergekit
@@ -247,7 +247,7 @@ def _select(counts: torch.Tensor, wanted: int) -> tuple[int, int]:
     return 2**16 - 1 - place, wanted - above
 
 
-def _dare(mix: Mix, name: str) -> Step:
+def _dare(mix: Mix, name: str) -> ChunkMerge:
     """Yu et al. 2023, eq. 2-3: each entry is kept with chance `density` and divided by it.
 
     mergekit's `dare_linear` instead scales what is kept to the sum of magnitudes before; the two

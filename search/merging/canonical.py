@@ -12,9 +12,9 @@ from dataclasses import replace
 from objectives.types import Decoding
 from search.merging.kinds import (
     SHARE_DIGITS,
-    AnyRecipe,
     DareLinear,
     Experts,
+    LayerSwap,
     NonLayer,
     Recipe,
     Single,
@@ -29,7 +29,7 @@ from search.merging.kinds import (
 _SMALLEST: float = 10**-SHARE_DIGITS
 
 
-def canonical(recipe: AnyRecipe, n_layers: int) -> AnyRecipe:
+def canonical(recipe: Recipe, n_layers: int) -> Recipe:
     """The recipe with everything removed that cannot change the merged weights or the decoding.
 
     Two valid recipes give the same plan and decoding if and only if their canonical forms are
@@ -44,7 +44,7 @@ def canonical(recipe: AnyRecipe, n_layers: int) -> AnyRecipe:
     decoding = _plainest(recipe.decoding)
     if isinstance(recipe, Single):
         return Single(recipe.source, decoding)
-    if isinstance(recipe, Recipe):
+    if isinstance(recipe, LayerSwap):
         return _swap(recipe, n_layers, decoding)
     if isinstance(recipe, Slerp):
         return _slerp(recipe, n_layers, decoding)
@@ -64,7 +64,7 @@ def _plainest(decoding: Decoding | None) -> Decoding | None:
     return None if decoding == Decoding() else decoding
 
 
-def _swap(recipe: Recipe, n_layers: int, decoding: Decoding | None) -> AnyRecipe:
+def _swap(recipe: LayerSwap, n_layers: int, decoding: Decoding | None) -> Recipe:
     share, non_layer, ramp = recipe.share, recipe.non_layer, recipe.ramp
     b, u, t_b, t_u = recipe.b, recipe.u, recipe.t_b, recipe.t_u
     if non_layer == "weighted":  # an average with share 0, 1/2 or 1 has a plainer name
@@ -90,11 +90,11 @@ def _swap(recipe: Recipe, n_layers: int, decoding: Decoding | None) -> AnyRecipe
     if t_b + t_u == 0 and non_layer != "weighted":
         share = 0.5
     w_task = round(1 - share, SHARE_DIGITS)
-    form = Recipe(task, lang, b, u, t_b, t_u, w_task, share, non_layer, decoding, ramp)
+    form = LayerSwap(task, lang, b, u, t_b, t_u, w_task, share, non_layer, decoding, ramp)
     return _without_zones(form, n_layers) or form
 
 
-def _without_zones(form: Recipe, n_layers: int) -> AnyRecipe | None:
+def _without_zones(form: LayerSwap, n_layers: int) -> Recipe | None:
     """What a canonical swap is if all its tensors are made alike; None if they are not."""
     task, lang = form.task_sources, form.lang_sources
     if form.b == n_layers and form.non_layer == "lang":
@@ -125,7 +125,7 @@ def _relative(weights: Sequence[float]) -> list[float]:
 
 def _soup(
     experts: Sequence[str], weights: Sequence[float], n_layers: int, decoding: Decoding | None
-) -> AnyRecipe:
+) -> Recipe:
     used = _used(experts, _relative(weights))
     names = tuple(name for name, _ in used)
     if len(used) == 1:
@@ -137,16 +137,16 @@ def _soup(
     return Soup(names, tuple(weight for _, weight in used), decoding)
 
 
-def soup(task: Experts, lang: Experts, n_layers: int, share: float = 0.5) -> Recipe:
+def soup(task: Experts, lang: Experts, n_layers: int, share: float = 0.5) -> LayerSwap:
     """The weighted average of a pair: a recipe whose transition zone is the whole model."""
-    return Recipe(
+    return LayerSwap(
         task, lang, 0, 0, n_layers, 0, w_task=1 - share, w_lang=share, non_layer="weighted"
     )
 
 
 def _task_vectors(
     recipe: TaskArithmetic | DareLinear, n_layers: int, decoding: Decoding | None
-) -> AnyRecipe:
+) -> Recipe:
     used = _used(recipe.experts, recipe.scales)
     names, scales = tuple(name for name, _ in used), tuple(scale for _, scale in used)
     density = _density(recipe.density) if isinstance(recipe, DareLinear) else 1.0
@@ -160,7 +160,7 @@ def _task_vectors(
     return TaskArithmetic(names, scales, decoding)
 
 
-def _ties(recipe: Ties, n_layers: int, decoding: Decoding | None) -> AnyRecipe:
+def _ties(recipe: Ties, n_layers: int, decoding: Decoding | None) -> Recipe:
     used = _used(recipe.experts, _relative(recipe.weights))
     names, weights = tuple(name for name, _ in used), tuple(weight for _, weight in used)
     density, scale = _density(recipe.density), _rounded(recipe.scale)
@@ -177,7 +177,7 @@ def _rounded(number: float) -> float:
     return round(float(number), SHARE_DIGITS)  # a whole number's JSON would have another key
 
 
-def _slerp(recipe: Slerp, n_layers: int, decoding: Decoding | None) -> AnyRecipe:
+def _slerp(recipe: Slerp, n_layers: int, decoding: Decoding | None) -> Recipe:
     layers = recipe.layers(n_layers)
     mean = sum(layers) / n_layers
     outside = _rounded(mean if recipe.non_layer is None else recipe.non_layer)
@@ -186,7 +186,7 @@ def _slerp(recipe: Slerp, n_layers: int, decoding: Decoding | None) -> AnyRecipe
         u = layers[::-1].index(0.0) if b < n_layers else 0
         if 1.0 not in layers[b : n_layers - u]:
             policy: NonLayer = "lang" if outside else "task"
-            swap = Recipe(recipe.task, recipe.lang, b, u, 0, 0, non_layer=policy)
+            swap = LayerSwap(recipe.task, recipe.lang, b, u, 0, 0, non_layer=policy)
             return _swap(swap, n_layers, decoding)
     t = layers[:1] if len(set(layers)) == 1 else layers
     return Slerp(recipe.task, recipe.lang, t, outside, decoding)

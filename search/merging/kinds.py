@@ -35,7 +35,7 @@ _EXPERT = re.compile(r"(task|lang)/(0|[1-9][0-9]*)").fullmatch
 
 
 @dataclass(frozen=True)
-class Recipe:
+class LayerSwap:
     """A layer swap of one pair of experts, or of two groups of experts averaged first.
 
     Attributes:
@@ -198,7 +198,7 @@ class Slerp:
         return tuple(found)
 
 
-AnyRecipe = Recipe | Single | Soup | TaskArithmetic | Ties | DareLinear | Slerp
+Recipe = LayerSwap | Single | Soup | TaskArithmetic | Ties | DareLinear | Slerp
 
 
 def members(experts: Experts) -> tuple[int, ...]:
@@ -206,7 +206,7 @@ def members(experts: Experts) -> tuple[int, ...]:
     return experts if isinstance(experts, tuple) else (experts,)
 
 
-def validate(recipe: AnyRecipe, n_layers: int) -> None:
+def validate(recipe: Recipe, n_layers: int) -> None:
     """Check a recipe against a model of `n_layers` layers.
 
     Raises:
@@ -214,7 +214,7 @@ def validate(recipe: AnyRecipe, n_layers: int) -> None:
     """
     if isinstance(recipe, Single):
         faults: list[str] = []
-    elif isinstance(recipe, Recipe):
+    elif isinstance(recipe, LayerSwap):
         faults = _swap_faults(recipe, n_layers)
     elif isinstance(recipe, Slerp):
         faults = _slerp_faults(recipe, n_layers)
@@ -224,7 +224,7 @@ def validate(recipe: AnyRecipe, n_layers: int) -> None:
         raise RecipeError(f"{recipe}: " + "; ".join(faults))
 
 
-def _swap_faults(recipe: Recipe, n_layers: int) -> list[str]:
+def _swap_faults(recipe: LayerSwap, n_layers: int) -> list[str]:
     faults = []
     for name in ("task", "lang"):
         found = members(getattr(recipe, name))

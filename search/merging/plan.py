@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple
 
 from search.errors import RecipeError
 from search.merging.recipe import (
-    AnyRecipe,
     DareLinear,
+    LayerSwap,
     Recipe,
     Single,
     Slerp,
@@ -84,7 +84,7 @@ def layer_of(name: str) -> int | None:
     return int(found.group(1)) if found else None
 
 
-def plan(recipe: AnyRecipe, names: Iterable[str], n_layers: int) -> Plan:
+def plan(recipe: Recipe, names: Iterable[str], n_layers: int) -> Plan:
     """How every tensor of the merged model is made.
 
     The printed Algorithm 1 has `l > b-1+t_b OR l < L-u-t_u` for the task expert's zone; with OR no
@@ -110,18 +110,18 @@ def plan(recipe: AnyRecipe, names: Iterable[str], n_layers: int) -> Plan:
     return result
 
 
-def _layer(form: AnyRecipe, layer: int, n_layers: int) -> Mix:
-    if isinstance(form, Recipe):
+def _layer(form: Recipe, layer: int, n_layers: int) -> Mix:
+    if isinstance(form, LayerSwap):
         return _average(form, _share(form, layer, n_layers))
     if isinstance(form, Slerp):
         return _slerp(form, form.t[layer] if len(form.t) > 1 else form.t[0])
     return _whole(form)
 
 
-def _outside(form: AnyRecipe) -> Mix:
+def _outside(form: Recipe) -> Mix:
     if isinstance(form, Slerp):
         return _slerp(form, form.non_layer or 0.0)
-    if not isinstance(form, Recipe):
+    if not isinstance(form, LayerSwap):
         return _whole(form)
     if form.non_layer == "base":
         return _linear((("base", 1.0),))
@@ -129,7 +129,7 @@ def _outside(form: AnyRecipe) -> Mix:
     return _average(form, shares[form.non_layer])
 
 
-def _share(form: Recipe, layer: int, n_layers: int) -> float:
+def _share(form: LayerSwap, layer: int, n_layers: int) -> float:
     """Share of the language expert in a layer."""
     above, below = layer - (form.b - 1), n_layers - form.u - layer  # distances to its zones
     if above <= 0 or below <= 0:
@@ -142,7 +142,7 @@ def _share(form: Recipe, layer: int, n_layers: int) -> float:
     return 1 - (above / (form.t_b + 1) if above <= form.t_b else below / (form.t_u + 1))
 
 
-def _average(form: Recipe, share: float) -> Mix:
+def _average(form: LayerSwap, share: float) -> Mix:
     task, lang = form.task_sources, form.lang_sources
     parts = [(source, (1.0 - share) / len(task)) for source in task]
     return _linear([*parts, *((source, share / len(lang)) for source in lang)])
@@ -157,9 +157,9 @@ def _slerp(form: Slerp, t: float) -> Mix:
     return _linear(parts) if t in (0.0, 1.0) else Mix("slerp", tuple(Term(*p) for p in parts))
 
 
-def _whole(form: AnyRecipe) -> Mix:
+def _whole(form: Recipe) -> Mix:
     """The one mix of all tensors, where layers make no difference."""
-    assert not isinstance(form, Recipe | Slerp)
+    assert not isinstance(form, LayerSwap | Slerp)
     if isinstance(form, Single):
         return _linear(((form.source, 1.0),))
     if isinstance(form, Soup):

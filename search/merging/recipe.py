@@ -16,9 +16,9 @@ from objectives.types import Decoding
 from search.errors import RecipeError
 from search.merging.canonical import canonical, soup
 from search.merging.kinds import (
-    AnyRecipe,
     DareLinear,
     Experts,
+    LayerSwap,
     NonLayer,
     Ramp,
     Recipe,
@@ -31,12 +31,12 @@ from search.merging.kinds import (
 )
 
 __all__ = [
-    "AnyRecipe",
+    "Recipe",
     "DareLinear",
     "Experts",
     "NonLayer",
     "Ramp",
-    "Recipe",
+    "LayerSwap",
     "Single",
     "Slerp",
     "Soup",
@@ -52,8 +52,8 @@ __all__ = [
     "validate",
 ]
 
-KINDS: dict[str, type[AnyRecipe]] = {
-    "swap": Recipe,
+KINDS: dict[str, type[Recipe]] = {
+    "swap": LayerSwap,
     "single": Single,
     "soup": Soup,
     "task_arithmetic": TaskArithmetic,
@@ -64,20 +64,20 @@ KINDS: dict[str, type[AnyRecipe]] = {
 """The `kind` of a recipe's JSON."""
 
 
-def key(recipe: AnyRecipe, n_layers: int) -> str:
+def key(recipe: Recipe, n_layers: int) -> str:
     """Stable name of the canonical recipe: 12 hexadecimal digits of its SHA-256."""
     text = json.dumps(to_dict(canonical(recipe, n_layers)), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def clip(recipe: Recipe, n_layers: int) -> Recipe:
+def clip(recipe: LayerSwap, n_layers: int) -> LayerSwap:
     """Drop transition layers that do not fit between the bottom and the upper layers."""
     room = n_layers - recipe.b - recipe.u
     t_b = min(recipe.t_b, room)
     return replace(recipe, t_b=t_b, t_u=min(recipe.t_u, room - t_b))
 
 
-def to_dict(recipe: AnyRecipe) -> dict[str, Any]:
+def to_dict(recipe: Recipe) -> dict[str, Any]:
     """The recipe as JSON values, with its `kind`; of `decoding` and `ramp`, what is not default."""
     kind = next(name for name, cls in KINDS.items() if cls is type(recipe))
     data = {"kind": kind, **asdict(recipe)}
@@ -88,7 +88,7 @@ def to_dict(recipe: AnyRecipe) -> dict[str, Any]:
     return data | ({"decoding": said} if said else {})
 
 
-def from_dict(data: Mapping[str, Any]) -> AnyRecipe:
+def from_dict(data: Mapping[str, Any]) -> Recipe:
     """The inverse of `to_dict`, also after its tuples have become JSON's lists.
 
     Raises:
@@ -107,7 +107,7 @@ def from_dict(data: Mapping[str, Any]) -> AnyRecipe:
         raise RecipeError(f"not a {kind} recipe: {error}") from None
 
 
-def label(recipe: AnyRecipe, lang: str, n_layers: int) -> str:
+def label(recipe: Recipe, lang: str, n_layers: int) -> str:
     """A name a person can read, such as `te b3 u1 tb1 tu0 w.60 m0-l1`.
 
     `w` is the language expert's share of the transition layers; it is shown where it matters. `m`
@@ -118,7 +118,7 @@ def label(recipe: AnyRecipe, lang: str, n_layers: int) -> str:
         kind, _, name = form.source.partition("/")
         names = {"task": f"math expert m{name}", "lang": f"language expert l{name}"}
         words = [names.get(kind, name or kind)]
-    elif isinstance(form, Recipe):
+    elif isinstance(form, LayerSwap):
         words = _swap_words(form, n_layers)
     elif isinstance(form, Slerp):
         anchors = recipe.t if isinstance(recipe, Slerp) else form.t
@@ -140,7 +140,7 @@ def label(recipe: AnyRecipe, lang: str, n_layers: int) -> str:
     return " ".join([lang, *words, *_decoding_words(form.decoding)])
 
 
-def _swap_words(form: Recipe, n_layers: int) -> list[str]:
+def _swap_words(form: LayerSwap, n_layers: int) -> list[str]:
     share = f"w{_short(form.share)}"
     whole = form.b + form.u == 0 and form.t_b == n_layers and form.ramp == "constant"
     if whole and (form.non_layer == "weighted" or (form.non_layer, form.share) == ("average", 0.5)):

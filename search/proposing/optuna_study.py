@@ -16,7 +16,7 @@ import optuna
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from objectives.targets import TARGETS
-from search.merging.recipe import AnyRecipe, from_dict, to_dict
+from search.merging.recipe import Recipe, from_dict, to_dict
 from search.proposing.phase import Phase, in_order
 from search.proposing.sampler import make_sampler
 from search.proposing.storage import open_storage
@@ -37,7 +37,7 @@ def phase(
     trials: int,
     space: Space | RivalSpace,
     records: Records,
-    baselines: Sequence[AnyRecipe],
+    baselines: Sequence[Recipe],
 ) -> Phase:
     """One search: Optuna's study with its sampler, and what it is to know.
 
@@ -51,8 +51,8 @@ def phase(
         baselines: proposed before anything else.
 
     Raises:
-        ConfigError: Optuna's storage needs a driver or a password.
-        StudyError: Optuna's storage cannot be used.
+        ConfigError: optuna's storage needs a driver or a password.
+        StudyError: optuna's storage cannot be used.
     """
     head = records.head()
     name = schedule.name if origin == "search" else f"{schedule.name}.{origin}"
@@ -91,7 +91,7 @@ def align(
     have no end yet.
 
     Args:
-        study: Optuna's, perhaps empty or older than the records.
+        study: optuna's, perhaps empty or older than the records.
         origin: `search`, or the rival method's name.
         space: what is searched.
         records: the study's folder.

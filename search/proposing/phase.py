@@ -47,7 +47,7 @@ class Phase:
     Attributes:
         origin: `search`, or the name of a rival method; counts the trials it proposed.
         space: what is searched; all phases share one `seen`.
-        study: Optuna's study, with its sampler.
+        study: optuna's study, with its sampler.
         trials: distinct recipes to score.
     """
 
@@ -60,7 +60,7 @@ class Phase:
         """Ask Optuna for a recipe.
 
         Raises:
-            OSError: Optuna's journal cannot be written.
+            OSError: optuna's journal cannot be written.
             StudyError: its database is away.
         """
         trial, suggested = _patiently(self._ask)
@@ -86,7 +86,7 @@ class Proposal:
     """A recipe whose end Optuna waits to hear of.
 
     Attributes:
-        study: Optuna's study.
+        study: optuna's study.
         trial: its trial.
         recipe: as JSON.
         key: the recipe's.
@@ -103,7 +103,7 @@ class Proposal:
         """Values for a scored trial; an infeasible or failed one is FAIL in Optuna, not "worst".
 
         Raises:
-            OSError: Optuna's journal cannot be written.
+            OSError: optuna's journal cannot be written.
             StudyError: its database is away.
         """
         scored = record.state == "scored"

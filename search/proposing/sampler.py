@@ -34,7 +34,7 @@ def make_sampler(schedule: Schedule, study: optuna.Study) -> optuna.samplers.Bas
 
     Args:
         schedule: how the study runs.
-        study: Optuna's, with two objectives to be maximised; what it holds is known to the sampler.
+        study: optuna's, with two objectives to be maximised; what it holds is known to the sampler.
     """
     told = study.get_trials(deepcopy=False)
     seed = schedule.seed + len(told)

@@ -12,7 +12,7 @@ from typing import Literal
 
 from objectives.types import Score, Split
 from search.errors import RecipeError, StudyError
-from search.merging.recipe import AnyRecipe, from_dict, to_dict
+from search.merging.recipe import Recipe, from_dict, to_dict
 from search.records.place import is_name
 
 SCHEMA = 1
@@ -41,7 +41,7 @@ class Record:
         written: bytes of merged tensors written into the engine.
         layers: layers rewritten.
         attempts: engines it took, 1 or 2.
-        ended: Unix time of its end.
+        ended: unix time of its end.
         host: host name and process of the engine.
         note: what of its per-item answers was too large to keep; empty when nothing.
         items: file of its per-item answers, relative to the study's folder; empty when none.
@@ -53,7 +53,7 @@ class Record:
     state: State
     origin: Origin
     label: str
-    recipe: AnyRecipe
+    recipe: Recipe
     scores: Mapping[str, Score] = field(default_factory=dict)
     reason: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from search.merging.recipe import AnyRecipe, Recipe, Single, Soup, canonical, key, soup
+from search.merging.recipe import LayerSwap, Recipe, Single, Soup, canonical, key, soup
 from search.records.record import Record
 
-Row = tuple[str, AnyRecipe]
+Row = tuple[str, Recipe]
 """A recipe of the final table and the role or roles that brought it there."""
 
 BASE = "base"
@@ -50,10 +50,15 @@ def scored(records: Iterable[Record]) -> list[Record]:
     return [record for record in found.values() if record.value("accuracy") is not None]
 
 
-def is_soup(recipe: AnyRecipe, n_layers: int) -> bool:
+def is_soup(recipe: Recipe, n_layers: int) -> bool:
     """Whether every layer is an average, so that no layer is swapped."""
     form = canonical(recipe, n_layers)
-    return isinstance(form, Soup) or (isinstance(form, Recipe) and form.t_b == n_layers)
+    return isinstance(form, Soup) or (isinstance(form, LayerSwap) and form.t_b == n_layers)
+
+
+def is_swap(recipe: Recipe, n_layers: int) -> bool:
+    """Whether layers of one expert stand beside layers of another."""
+    return isinstance(recipe, LayerSwap) and not is_soup(recipe, n_layers)
 
 
 def pareto(records: Iterable[Record]) -> list[Record]:
@@ -89,7 +94,7 @@ def recommend(records: Iterable[Record], n_layers: int, tolerance: float) -> Cho
         The choice; None if no swap has been scored.
     """
     trials = scored(records)
-    swaps = [r for r in trials if isinstance(r.recipe, Recipe) and not is_soup(r.recipe, n_layers)]
+    swaps = [r for r in trials if is_swap(r.recipe, n_layers)]
     if not swaps:
         return None
     experts = _language_experts(trials)
@@ -133,15 +138,15 @@ def best_rivals(records: Iterable[Record]) -> list[Row]:
     return rows
 
 
-def control(recipe: Recipe) -> Recipe:
+def control(recipe: LayerSwap) -> LayerSwap:
     """The same pair with b = u = t_b = t_u = 0: only what has no layer number is averaged."""
-    return Recipe(recipe.task, recipe.lang, 0, 0, 0, 0, non_layer=recipe.non_layer)
+    return LayerSwap(recipe.task, recipe.lang, 0, 0, 0, 0, non_layer=recipe.non_layer)
 
 
 def final_rows(
     records: Iterable[Record],
     choice: Choice | None,
-    default: Recipe,
+    default: LayerSwap,
     sources: Iterable[str],
     n_layers: int,
 ) -> list[Row]:
@@ -161,7 +166,7 @@ def final_rows(
     """
     trials = list(records)
     chosen = choice.record.recipe if choice else None
-    pair = chosen if isinstance(chosen, Recipe) else default
+    pair = chosen if isinstance(chosen, LayerSwap) else default
     found = best_soup(trials, n_layers)
     rows: list[Row] = [(RECOMMENDED, chosen)] if chosen else []
     rows += [
@@ -216,7 +221,7 @@ def _language_experts(trials: Iterable[Record]) -> dict[str, float]:
 def _floor(record: Record, experts: dict[str, float], tolerance: float) -> float:
     if not experts:
         return -1.0
-    assert isinstance(record.recipe, Recipe)
+    assert isinstance(record.recipe, LayerSwap)
     own = experts.get(record.recipe.lang_source)
     return (max(experts.values()) if own is None else own) - tolerance
 
@@ -228,7 +233,7 @@ def _reaches(record: Record, experts: dict[str, float], tolerance: float) -> boo
 
 def _size(record: Record, n_layers: int) -> tuple[int, int, str]:
     form = canonical(record.recipe, n_layers)
-    assert isinstance(form, Recipe)
+    assert isinstance(form, LayerSwap)
     return form.b + form.u, form.t_b + form.t_u, record.key
 
 

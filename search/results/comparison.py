@@ -17,7 +17,7 @@ from objectives.rates import Outcome
 from objectives.stats import PairedDifference, paired_accuracy, paired_lcpr
 from objectives.types import Score, Split
 from search.errors import StudyError
-from search.merging.recipe import Recipe, Single, key
+from search.merging.recipe import LayerSwap, Single, key
 from search.records.reader import Records
 from search.records.record import Record
 from search.results.choose import DEFAULT, RECOMMENDED, SOUP, Choice, Row, pareto, scored
@@ -30,7 +30,7 @@ SEARCH_ROWS = 10
 
 
 @dataclass(frozen=True)
-class Line:
+class ReportLine:
     """One recipe of the table.
 
     Attributes:
@@ -71,7 +71,7 @@ class Report:
     title: str
     lang: str
     split: Split
-    lines: tuple[Line, ...]
+    lines: tuple[ReportLine, ...]
     notes: tuple[str, ...]
     front: tuple[Record, ...]
 
@@ -138,7 +138,7 @@ def _items(records: Records, chosen: Sequence[Record]) -> tuple[Mapping[str, Ite
 
 def _compare(
     chosen: Sequence[Record], roles: Mapping[str, str], items: Mapping[str, Items], lang: str
-) -> tuple[Line, ...]:
+) -> tuple[ReportLine, ...]:
     soups = [r.key for r in chosen if SOUP in roles.get(r.key, "").split(", ")]
     experts = [r.key for r in sorted(chosen, key=_best_first) if _is_expert(r)]
 
@@ -152,7 +152,7 @@ def _compare(
     for record in chosen:
         (soup, soup_lcpr), (expert, expert_lcpr) = paired(record, soups), paired(record, experts)
         role = roles.get(record.key, "search trial")
-        found.append(Line(role, record, soup, expert, soup_lcpr, expert_lcpr))
+        found.append(ReportLine(role, record, soup, expert, soup_lcpr, expert_lcpr))
     return tuple(found)
 
 
@@ -190,12 +190,12 @@ def _is_expert(record: Record) -> bool:
     return isinstance(recipe, Single) and recipe.source.startswith(("task/", "lang/"))
 
 
-def _with_role(lines: Sequence[Line], role: str) -> Line | None:
+def _with_role(lines: Sequence[ReportLine], role: str) -> ReportLine | None:
     return next((line for line in lines if role in line.role.split(", ")), None)
 
 
 def _choice_notes(
-    lines: Sequence[Line], choice: Choice | None, records: Records, split: Split
+    lines: Sequence[ReportLine], choice: Choice | None, records: Records, split: Split
 ) -> list[str]:
     ended = records.ended("search").values()
     states = [record.state for record in ended]
@@ -220,9 +220,11 @@ def _choice_notes(
     return [f"Recommended: {choice.record.label}. {choice.reason}", luck]
 
 
-def _confusion_note(lines: Sequence[Line], items: Mapping[str, Items], lang: str) -> list[str]:
+def _confusion_note(
+    lines: Sequence[ReportLine], items: Mapping[str, Items], lang: str
+) -> list[str]:
     best = _with_role(lines, RECOMMENDED)
-    if best is None or not isinstance(best.record.recipe, Recipe):
+    if best is None or not isinstance(best.record.recipe, LayerSwap):
         return []
     source = best.record.recipe.lang_source
     expert = next((x.record for x in lines if x.record.recipe == Single(source)), None)
@@ -238,7 +240,7 @@ def _confusion_note(lines: Sequence[Line], items: Mapping[str, Items], lang: str
     ]
 
 
-def _coverage_note(lines: Sequence[Line]) -> list[str]:
+def _coverage_note(lines: Sequence[ReportLine]) -> list[str]:
     found = [share for line in lines if (share := line.score("coverage").value) is not None]
     if not found:
         return []
@@ -258,7 +260,7 @@ def _language_note(lang: str) -> list[str]:
     ]
 
 
-def _default_note(lines: Sequence[Line], items: Mapping[str, Items]) -> list[str]:
+def _default_note(lines: Sequence[ReportLine], items: Mapping[str, Items]) -> list[str]:
     best, default = _with_role(lines, RECOMMENDED), _with_role(lines, DEFAULT)
     if best is None or default is None:
         return []
@@ -275,7 +277,7 @@ def _default_note(lines: Sequence[Line], items: Mapping[str, Items]) -> list[str
     ]
 
 
-def _comparison_note(lines: Sequence[Line]) -> list[str]:
+def _comparison_note(lines: Sequence[ReportLine]) -> list[str]:
     experts = sorted((x.record for x in lines if _is_expert(x.record)), key=_best_first)
     if not experts:
         return []

@@ -13,7 +13,7 @@ from typing import Any
 
 from numpy import linspace
 
-from search.merging.recipe import AnyRecipe, Recipe, Single, canonical, key
+from search.merging.recipe import LayerSwap, Recipe, Single, canonical, key
 from search.records.record import Record
 from search.results.choose import Choice, best_soup, is_soup, pareto, scored
 
@@ -34,7 +34,7 @@ _OFFSETS += [(x, y) for r in (9, 18) for x, y in ((r, r), (r, -r), (-r, r), (-r,
 def draw(
     records: Sequence[Record],
     choice: Choice | None,
-    default: Recipe,
+    default: LayerSwap,
     folder: Path,
     *,
     family: str,
@@ -168,10 +168,10 @@ def _place_labels(
             taken.append(best[2])
 
 
-def _cell(recipe: AnyRecipe, n_layers: int) -> tuple[int, int] | None:
+def _cell(recipe: Recipe, n_layers: int) -> tuple[int, int] | None:
     """(b, u); None for whole language experts, soups and all that is not a swap."""
     form = canonical(recipe, n_layers)
-    if not isinstance(form, Recipe) or n_layers in (form.b, form.t_b):
+    if not isinstance(form, LayerSwap) or n_layers in (form.b, form.t_b):
         return None
     return form.b, form.u
 

@@ -16,7 +16,7 @@ from objectives.stats import PairedDifference
 from objectives.types import Score
 from search.records.record import Record
 from search.results.choose import RECOMMENDED
-from search.results.comparison import Line, Report, p_value, percent, signed
+from search.results.comparison import Report, ReportLine, p_value, percent, signed
 
 WIDTH = 120
 """Columns of the table where the terminal's width is not known."""
@@ -118,7 +118,7 @@ def write(report: Report, folder: Path) -> list[Path]:
     return list(files)
 
 
-def _role(line: Line) -> str:
+def _role(line: ReportLine) -> str:
     return line.role + (" (infeasible)" if line.record.state == "infeasible" else "")
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from search.errors import StudyError
-from search.merging.recipe import Recipe, clip, key, label, to_dict
+from search.merging.recipe import LayerSwap, clip, key, label, to_dict
 from search.records.place import Place
 from search.records.reader import Records
 from search.records.record import Record
@@ -38,8 +38,8 @@ def best(source: Place, space: Space) -> dict[str, Any]:
     recipes: dict[str, dict[str, Any]] = {}
     left_out = []
     for record in _ranked(records.trials, head.layers, float(head.config["search"]["tolerance"])):
-        assert isinstance(record.recipe, Recipe)
-        fitted = fit(record.recipe, head.layers, space)
+        assert isinstance(record.recipe, LayerSwap)
+        fitted = fitted_to(record.recipe, head.layers, space)
         if fitted is None:
             left_out.append(record.label)
             continue
@@ -64,7 +64,7 @@ def best(source: Place, space: Space) -> dict[str, Any]:
     }
 
 
-def fit(recipe: Recipe, n_layers: int, space: Space) -> Recipe | None:
+def fitted_to(recipe: LayerSwap, n_layers: int, space: Space) -> LayerSwap | None:
     """A recipe as the space would propose it; None if it does not lie in the space.
 
     Args:
@@ -85,7 +85,7 @@ def fit(recipe: Recipe, n_layers: int, space: Space) -> Recipe | None:
         alike = [other for other in space.pairs if other[0] == recipe.task]
         pair = (alike or space.pairs)[0]
     b = scaled(recipe.b)
-    moved = Recipe(
+    moved = LayerSwap(
         *pair,
         b=b,
         u=min(scaled(recipe.u), space.n_layers - b),
@@ -109,8 +109,7 @@ def _ranked(trials: Sequence[Record], n_layers: int, tolerance: float) -> Iterat
     given: set[str] = set()
     first = choose.recommend(trials, n_layers, tolerance)
     for record in [*([first.record] if first else []), *choose.pareto(trials)]:
-        swap = isinstance(record.recipe, Recipe) and not choose.is_soup(record.recipe, n_layers)
-        if swap and record.key not in given:
+        if choose.is_swap(record.recipe, n_layers) and record.key not in given:
             given.add(record.key)
             yield record
     rest = trials

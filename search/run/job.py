@@ -18,7 +18,7 @@ from search.config.compose import Config
 from search.engine.experts import describe
 from search.engine.live import EngineOptions
 from search.masking import masked
-from search.merging.recipe import AnyRecipe, Recipe, key
+from search.merging.recipe import LayerSwap, Recipe, key
 from search.records.record import Record
 from search.results import choose, comparison, figures, tables
 from search.run.opening import finish
@@ -27,7 +27,7 @@ from search.run.progress import ProgressDisplay
 from search.space.swap import baselines
 from search.study.schedule import Schedule
 from search.sync import ARTIFACTS, headline, recommended
-from search.tracking.outbox import Tracker
+from search.tracking.outbox import Outbox
 from search.tracking.runs import default_uri, experiment_name, is_server
 from search.tuning.trainable import Job
 from search.tuning.tune import run_study
@@ -90,7 +90,7 @@ def run(prepared: Prepared, console: Console) -> bool:
 class _Outbox:
     """Hands every record to the tracker."""
 
-    def __init__(self, tracker: Tracker) -> None:
+    def __init__(self, tracker: Outbox) -> None:
         self._tracker = tracker
 
     def started(self, name: str, origin: str) -> None:
@@ -109,7 +109,7 @@ def _schedule(config: Config) -> dict[str, Any]:
     return {name: getattr(config.search, name) for name in fields}  # a dump hides passwords
 
 
-def _final_rows(prepared: Prepared) -> tuple[choose.Choice | None, list[tuple[str, AnyRecipe]]]:
+def _final_rows(prepared: Prepared) -> tuple[choose.Choice | None, list[tuple[str, Recipe]]]:
     """The choice by the search scores so far, and the recipes of the final table."""
     trials, n_layers = prepared.records.trials, prepared.family.n_layers
     choice = choose.recommend(trials, n_layers, prepared.config.search.tolerance)
@@ -117,19 +117,19 @@ def _final_rows(prepared: Prepared) -> tuple[choose.Choice | None, list[tuple[st
     return choice, choose.final_rows(trials, choice, default, prepared.family.sources, n_layers)
 
 
-def _best_default(prepared: Prepared) -> Recipe:
+def _best_default(prepared: Prepared) -> LayerSwap:
     """The paper's default recipe of the pair that it suits best on the search items."""
     space, ended = prepared.space, prepared.records.ended("search")
     recipes = [space.default_recipe(pair) for pair in space.pairs]
 
-    def accuracy(recipe: Recipe) -> float:
+    def accuracy(recipe: LayerSwap) -> float:
         record = ended.get(key(recipe, space.n_layers))
         return (record.value("accuracy") if record else None) or 0.0
 
     return max(recipes, key=accuracy)
 
 
-def _start_tracker(prepared: Prepared, console: Console) -> Tracker:
+def _start_tracker(prepared: Prepared, console: Console) -> Outbox:
     config, records = prepared.config, prepared.records
     tags = {
         "family": config.family.name,
@@ -140,7 +140,7 @@ def _start_tracker(prepared: Prepared, console: Console) -> Tracker:
         **{f"split_hash.{o.name}": getattr(o, "split_hash", "") for o in prepared.objectives},
     }
     experiment = experiment_name(config.family.name, config.lang)
-    tracker = Tracker(prepared.uri, experiment, records.head(), tags, records.folder)
+    tracker = Outbox(prepared.uri, experiment, records.head(), tags, records.folder)
     if not tracker.start():
         console.print(
             f"warning: MLflow at {masked(prepared.uri)} does not answer; the search goes on and "
@@ -162,7 +162,7 @@ def _commit() -> str:
         return ""
 
 
-def _report(prepared: Prepared, tracker: Tracker, console: Console, finished: bool) -> None:
+def _report(prepared: Prepared, tracker: Outbox, console: Console, finished: bool) -> None:
     config, records = prepared.config, prepared.records
     if not records.trials:
         tracker.finish(status="KILLED")

@@ -135,14 +135,14 @@ def resume(place: Place, overrides: Sequence[str] = (), trials: int = 0) -> Open
     records = Records.open(place)
     try:
         head = records.head()
-        chosen = compose.validate(head.config)
+        chosen = compose.parse(head.config)
         if trials:
             budget = chosen.search.trials + trials
             added = {"when": _now(), "trials": trials, "budget": budget}
             kept: dict[str, Any] = json.loads(json.dumps(head.config))
             kept["search"]["trials"] = budget
             head = replace(head, config=kept, extensions=[*head.extensions, added], finished="")
-            chosen = compose.validate(kept)
+            chosen = compose.parse(kept)
         chosen = _changed(chosen, overrides)
     except BaseException:
         records.close()
@@ -206,7 +206,7 @@ def _changed(chosen: Config, overrides: Sequence[str]) -> Config:
             data["search"][name.removeprefix("search.")] = yaml.safe_load(value)
         except yaml.YAMLError:
             raise ConfigError(f"{name}: its value is not YAML") from None
-    return compose.validate(data)
+    return compose.parse(data)
 
 
 def _now() -> str:

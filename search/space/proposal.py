@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence, Set
 from typing import Any, Protocol
 
-from search.merging.recipe import AnyRecipe, key, label, to_dict
+from search.merging.recipe import Recipe, key, label, to_dict
 
 
 class Trial(Protocol):
@@ -32,7 +32,7 @@ class Trial(Protocol):
 
 
 def propose(
-    trial: Trial, recipe: AnyRecipe, lang: str, n_layers: int, seen: Set[str], origin: str
+    trial: Trial, recipe: Recipe, lang: str, n_layers: int, seen: Set[str], origin: str
 ) -> dict[str, Any]:
     """A suggested recipe as plain data; its key and its name go on record with the trial.
 

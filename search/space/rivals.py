@@ -15,9 +15,9 @@ from typing import Any
 
 from search.merging.kinds import members
 from search.merging.recipe import (
-    AnyRecipe,
     DareLinear,
     Experts,
+    Recipe,
     Slerp,
     TaskArithmetic,
     Ties,
@@ -81,7 +81,7 @@ class RivalSpace:
         recipe = self.recipe(pair, numbers)
         return propose(trial, recipe, self.lang, self.n_layers, self.seen, self.method)
 
-    def recipe(self, pair: str, numbers: Mapping[str, float]) -> AnyRecipe:
+    def recipe(self, pair: str, numbers: Mapping[str, float]) -> Recipe:
         """The recipe of some parameters."""
         return _BUILDERS[self.method](*pair_of(pair), self.n_layers, numbers)
 
@@ -89,7 +89,7 @@ class RivalSpace:
         """None: every value is as good a guess as the next."""
         return []
 
-    def point(self, recipe: AnyRecipe) -> dict[str, Any] | None:
+    def point(self, recipe: Recipe) -> dict[str, Any] | None:
         """Parameters of a proposal with the same key as the recipe; None outside of the space.
 
         Raises:
@@ -130,7 +130,7 @@ def _scales(x: Mapping[str, float]) -> tuple[float, float]:
     return x["scale_task"], x["scale_lang"]
 
 
-Builder = Callable[[Experts, Experts, int, Mapping[str, float]], AnyRecipe]
+Builder = Callable[[Experts, Experts, int, Mapping[str, float]], Recipe]
 _BUILDERS: Mapping[str, Builder] = {
     "soup": lambda t, g, n, x: soup(t, g, n, x["w_lang"]),
     "task_arithmetic": lambda t, g, n, x: TaskArithmetic(_experts(t, g), _shared(t, g, _scales(x))),

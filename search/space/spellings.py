@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from search.merging.recipe import AnyRecipe, NonLayer, Recipe, Single, Soup, canonical, soup
+from search.merging.recipe import LayerSwap, NonLayer, Recipe, Single, Soup, canonical, soup
 from search.space.pairs import tidy
 
 ZONES = ("b", "u", "t_b", "t_u")
@@ -24,7 +24,7 @@ Bounds = Mapping[str, tuple[int, int]]
 """Each of `ZONES` -> lowest and highest count, both included."""
 
 
-def spellings(recipe: AnyRecipe, n_layers: int, bounds: Bounds) -> Iterator[Recipe]:
+def spellings(recipe: Recipe, n_layers: int, bounds: Bounds) -> Iterator[LayerSwap]:
     """Swaps with counts within the bounds; none if no swap can mean the recipe.
 
     Transition layers that do not fit are still to be clipped. Experts are those of the canonical
@@ -45,7 +45,7 @@ def spellings(recipe: AnyRecipe, n_layers: int, bounds: Bounds) -> Iterator[Reci
                 yield replace(swap, non_layer=policy, w_task=1 - share, w_lang=share)
 
 
-def _zones(form: Recipe, bounds: Bounds) -> Iterator[tuple[int, int, int, int]]:
+def _zones(form: LayerSwap, bounds: Bounds) -> Iterator[tuple[int, int, int, int]]:
     """b, u, t_b, t_u, which may lie outside of the bounds."""
     low = {name: bounds[name][0] for name in ZONES}
     high = {name: bounds[name][1] for name in ZONES}
@@ -59,9 +59,9 @@ def _zones(form: Recipe, bounds: Bounds) -> Iterator[tuple[int, int, int, int]]:
     yield b, u, form.b - b, form.u - u
 
 
-def _swap(form: AnyRecipe, n_layers: int) -> Recipe | None:
+def _swap(form: Recipe, n_layers: int) -> LayerSwap | None:
     """A canonical recipe as a swap; of a soup the weights of each side are taken for equal."""
-    if isinstance(form, Recipe):
+    if isinstance(form, LayerSwap):
         return form
     if isinstance(form, Single):
         parts = {form.source: 1.0}
@@ -75,9 +75,9 @@ def _swap(form: AnyRecipe, n_layers: int) -> Recipe | None:
     task, lang = (tuple(int(name[5:]) for name in names) or (0,) for names in of.values())
     (pair,) = tidy([(task, lang)])
     if not of["lang/"]:
-        return Recipe(*pair, 0, 0, 0, 0, non_layer="task", decoding=form.decoding)
+        return LayerSwap(*pair, 0, 0, 0, 0, non_layer="task", decoding=form.decoding)
     if not of["task/"]:
-        return Recipe(*pair, n_layers, 0, 0, 0, non_layer="lang", decoding=form.decoding)
+        return LayerSwap(*pair, n_layers, 0, 0, 0, non_layer="lang", decoding=form.decoding)
     share = sum(parts[name] for name in of["lang/"]) / sum(parts.values())
     policy: NonLayer = "average" if abs(share - 0.5) < ROUNDING else "weighted"
     return replace(soup(*pair, n_layers, share), non_layer=policy, decoding=form.decoding)

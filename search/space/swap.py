@@ -18,8 +18,8 @@ from typing import Any
 from objectives.types import Decoding
 from search.errors import ConfigError
 from search.merging.recipe import (
-    AnyRecipe,
     Experts,
+    LayerSwap,
     NonLayer,
     Ramp,
     Recipe,
@@ -76,7 +76,7 @@ class Space:
     def __call__(self, trial: Trial) -> dict[str, Any]:
         """Suggest one recipe; its key and its name go on record with the trial."""
         baseline = BASELINE in trial.user_attrs
-        recipe: AnyRecipe
+        recipe: Recipe
         if baseline:
             recipe = from_dict(json.loads(trial.user_attrs[BASELINE]))
         else:
@@ -84,7 +84,7 @@ class Space:
         origin = "baseline" if baseline else "search"
         return propose(trial, recipe, self.lang, self.n_layers, self.seen, origin)
 
-    def _suggest(self, trial: Trial) -> Recipe:
+    def _suggest(self, trial: Trial) -> LayerSwap:
         values = {"pair": trial.suggest_categorical("pair", [pair_name(p) for p in self.pairs])}
         values |= {name: trial.suggest_int(name, *self._bounds[name]) for name in ZONES}
         for name, choices in self._choices().items():
@@ -93,7 +93,7 @@ class Space:
         if self._varies_ramp(recipe):
             ramp = trial.suggest_categorical("ramp", self.ramp)
             recipe = replace(recipe, ramp=ramp)
-        if has_weights(recipe):
+        if uses_weights(recipe):
             low, high, step = self.shares
             share = trial.suggest_float("w_lang", low, high, step=step)
             recipe = replace(recipe, w_task=1 - share, w_lang=share)
@@ -119,11 +119,11 @@ class Space:
         rest = {"w_lang": share, **first, "ramp": self.ramp[0]}
         return [{"pair": pair_name(pair), **inside, **rest} for pair in self.pairs]
 
-    def default_recipe(self, pair: Pair) -> Recipe:
+    def default_recipe(self, pair: Pair) -> LayerSwap:
         """The default recipe of a pair."""
         return self._recipe(self.default_points()[self.pairs.index(pair)])
 
-    def point(self, recipe: AnyRecipe) -> dict[str, Any] | None:
+    def point(self, recipe: Recipe) -> dict[str, Any] | None:
         """Parameters of a proposal with the same key as the recipe; None outside of the space.
 
         Raises:
@@ -150,7 +150,7 @@ class Space:
                 return point
         return None
 
-    def recipes(self) -> Iterator[Recipe]:
+    def recipes(self) -> Iterator[LayerSwap]:
         """Every recipe of the space, repeated where several parameters mean the same one."""
         return map(self._recipe, self._points())
 
@@ -161,14 +161,14 @@ class Space:
         axes.pop("ramp", None)
         for counts in itertools.product(*zones):
             zone = dict(zip(ZONES, counts, strict=True))
-            fitting = clip(Recipe(0, 0, *counts), self.n_layers)
+            fitting = clip(LayerSwap(0, 0, *counts), self.n_layers)
             if any(zone[n] > max(getattr(fitting, n), low) for n, (low, _) in bounds.items()):
                 continue  # fewer layers within the bounds mean the same
             for chosen in itertools.product(*axes.values()):
                 values = dict(zip(axes, chosen, strict=True))
                 yield from self._completed({**values, **zone}, shares)
 
-    def _values(self, swap: Recipe) -> Iterator[dict[str, Any]]:
+    def _values(self, swap: LayerSwap) -> Iterator[dict[str, Any]]:
         """Parameters that may mean a swap; also with other experts, since one may be unused."""
         own, axes, choices = (swap.task, swap.lang), self._axes(), self._choices()
         values = {name: getattr(swap, name) for name in ZONES}
@@ -190,7 +190,7 @@ class Space:
             ramps = [{"ramp": ramp} for ramp in self.ramp]
         for ramp in ramps:
             known = {**values, **ramp}
-            if has_weights(self._recipe(known)):
+            if uses_weights(self._recipe(known)):
                 yield from ({**known, "w_lang": share} for share in shares)
             else:
                 yield known
@@ -216,16 +216,16 @@ class Space:
             **({"ramp": self.ramp} if len(self.ramp) > 1 else {}),
         }
 
-    def _varies_ramp(self, recipe: Recipe) -> bool:
+    def _varies_ramp(self, recipe: LayerSwap) -> bool:
         """Whether a ramp would differ from a constant: the even step of one layer does not."""
         return len(self.ramp) > 1 and max(recipe.t_b, recipe.t_u) > 1
 
-    def _recipe(self, values: Mapping[str, Any]) -> Recipe:
+    def _recipe(self, values: Mapping[str, Any]) -> LayerSwap:
         """The recipe of some parameters; those that are not given are the first there are."""
         task, lang = pair_of(values["pair"])
         share = values.get("w_lang", 0.5)
         decoding = {n: values[n] for n in self.decoding if values.get(n) is not None}
-        recipe = Recipe(
+        recipe = LayerSwap(
             task,
             lang,
             values["b"],
@@ -244,7 +244,7 @@ class Space:
         return recipe
 
 
-def has_weights(recipe: Recipe) -> bool:
+def uses_weights(recipe: LayerSwap) -> bool:
     """Whether the weights change the model.
 
     Layers follow them in transitions without a ramp, tensors without a layer number if told to.
@@ -315,7 +315,7 @@ def make_space(
     return space
 
 
-def baselines(space: Space, n_task: int, n_lang: int, soups: str) -> list[AnyRecipe]:
+def baselines(space: Space, n_task: int, n_lang: int, soups: str) -> list[Recipe]:
     """What is scored on the search items before the search: base, experts, plain soups."""
     singles = [Single("base")]
     singles += [Single(f"task/{i}") for i in range(n_task)]

@@ -23,7 +23,7 @@ FAILURES_IN_ALL = 9
 
 
 @dataclass(frozen=True)
-class Left:
+class ActorExit:
     """What is known of a trial when its engine let go of it.
 
     Attributes:
@@ -92,7 +92,7 @@ class Tally:
         self._on: Counter[str] = Counter()
         self._in_all = 0
 
-    def well(self, node: str | None) -> None:
+    def succeeded(self, node: str | None) -> None:
         """A trial ended scored or infeasible."""
         self._in_all = 0
         if node is not None:

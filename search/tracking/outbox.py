@@ -24,7 +24,15 @@ from search.records.durable import write_whole
 from search.records.head import StudyHead
 from search.records.record import Record
 from search.tracking.runs import default_uri
-from search.tracking.view import ANSWER_SECONDS, ENVIRONMENT, End, RunStatus, Study, View, answers
+from search.tracking.view import (
+    ANSWER_SECONDS,
+    ENVIRONMENT,
+    End,
+    ParentRun,
+    RunStatus,
+    StudyView,
+    answers,
+)
 from search.values import short
 
 QUIET_SECONDS = 60.0
@@ -37,7 +45,7 @@ ENDING_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
-class Tracker:
+class Outbox:
     """Sends a study's records to MLflow from a thread of its own.
 
     Order of calls: `start`, any number of `put`, `finish`. All of them are for the driver's thread
@@ -71,7 +79,9 @@ class Tracker:
         self._uri = uri
         folder = folder.resolve()
         known_tags = _tags(folder, uri, tags)
-        self._study = Study(uri, experiment, head.name, head.id, head.config, known_tags, folder)
+        self._study = ParentRun(
+            uri, experiment, head.name, head.id, head.config, known_tags, folder
+        )
         self._rebuild = rebuild
         self._outbox: deque[Record] = deque()
         self._refused: list[Record] = []
@@ -138,13 +148,13 @@ class Tracker:
         self._answers = answers(self._uri, 0.8 * ANSWER_SECONDS)
         self._failing = not self._answers
         self._probed.set()
-        view: View | None = None
+        view: StudyView | None = None
         opened = False
         pause = 1.0
         while not self._given_up:
             try:
                 if view is None:
-                    view = View(self._study)
+                    view = StudyView(self._study)
                     continue  # nothing has been said to MLflow yet
                 if self._rebuild:
                     self._rebuild = view.clear()

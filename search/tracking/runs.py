@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from search.merging.recipe import Recipe, to_dict
+from search.merging.recipe import LayerSwap, to_dict
 from search.records.record import Record
 from search.values import flatten, short
 
@@ -54,7 +54,7 @@ def metrics_of(record: Record) -> dict[str, float]:
 def params_of(record: Record) -> dict[str, str]:
     """The fields of the recipe."""
     pair = {}
-    if isinstance(record.recipe, Recipe):
+    if isinstance(record.recipe, LayerSwap):
         pair = {"pair": record.recipe.pair}
     return params(to_dict(record.recipe) | pair)
 

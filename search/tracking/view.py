@@ -73,7 +73,7 @@ def answers(uri: str, seconds: float) -> bool:
 
 
 @dataclass(frozen=True)
-class Study:
+class ParentRun:
     """What the parent run says."""
 
     uri: str
@@ -112,10 +112,10 @@ def _completeness(run: Any) -> tuple[bool, int]:
     return run.info.status != "RUNNING", int(run.data.tags["number"])
 
 
-class View:
+class StudyView:
     """One study in MLflow, for one thread; every call may be repeated after an error."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: ParentRun) -> None:
         from mlflow import entities
         from mlflow.tracking import MlflowClient
 

@@ -22,12 +22,12 @@ from ray.tune.search import Searcher
 
 from objectives.types import Split
 from search.errors import StudyError
-from search.merging.recipe import AnyRecipe, from_dict, key, label, to_dict
+from search.merging.recipe import Recipe, from_dict, key, label, to_dict
 from search.proposing.phase import Phase, Proposal
 from search.records.reader import Records
 from search.records.record import Origin, Record
-from search.study.retries import ENGINES, FAILURES, Left, Tally, counted, settled
-from search.tuning.trainable import Outcome
+from search.study.retries import ENGINES, FAILURES, ActorExit, Tally, counted, settled
+from search.tuning.trainable import TrialOutcome
 
 REPEATS = 25
 """Repeated proposals in a row after which the next one is drawn from what is left of the space."""
@@ -55,13 +55,13 @@ class Cluster(Protocol):
     """What the order of things depends on: `search.tuning.watch.Watch`."""
 
     stopping: bool
-    without: tuple[str, ...]
-    gone: int
+    excluded_nodes: tuple[str, ...]
+    n_dead: int
 
-    def most(self) -> int:
+    def max_running(self) -> int:
         """How many trials may be handed out at a time."""
 
-    def left(self, trial_id: str, told: bool) -> Left:
+    def actor_exit(self, trial_id: str, reported: bool) -> ActorExit:
         """What is known of a trial that ended, or lost its engine untold; asked once for each."""
 
     def dead(self) -> set[str]:
@@ -82,17 +82,17 @@ class Running:
     """A trial that has not ended; the final table's trials were proposed by nobody.
 
     `losses` names the node of each engine that died under it; None where it had not begun. It was
-    told to keep off the nodes `without`, when `gone` nodes had been lost.
+    told to keep off the nodes `excluded_nodes`, when `n_dead` nodes had been lost.
     """
 
-    recipe: AnyRecipe
+    recipe: Recipe
     key: str
     origin: Origin
     split: Split
     proposal: Proposal | None
     losses: tuple[str | None, ...] = ()
-    without: tuple[str, ...] = ()
-    gone: int = 0
+    excluded_nodes: tuple[str, ...] = ()
+    n_dead: int = 0
 
 
 class StudySearcher(Searcher):
@@ -108,7 +108,7 @@ class StudySearcher(Searcher):
         lang: str,
         n_layers: int,
         records: Records,
-        final: Callable[[], Iterable[AnyRecipe]],
+        final: Callable[[], Iterable[Recipe]],
         listeners: Iterable[Listener],
         cluster: Cluster,
     ) -> None:
@@ -125,7 +125,7 @@ class StudySearcher(Searcher):
         self._again: list[Running] = []
         self._lost: list[tuple[float, Running]] = []
         self._held: dict[str, list[Proposal]] = {}
-        self._queue: list[AnyRecipe] | None = None
+        self._queue: list[Recipe] | None = None
         self._seen = self._phases[0].space.seen
         self._ended = settled(records.trials, "search")
         self._proposed = Counter(record.origin for record in records.trials)
@@ -155,12 +155,13 @@ class StudySearcher(Searcher):
         running = self._running.pop(trial_id, None)
         if running is None:
             return
-        outcome: Outcome | None = (result or {}).pop("outcome", None)
-        left = self._cluster.left(trial_id, outcome is not None)
+        outcome: TrialOutcome | None = (result or {}).pop("outcome", None)
+        left = self._cluster.actor_exit(trial_id, outcome is not None)
         if outcome is None and left.limit is not None:
             reason = f"it took longer than {left.limit:.0f} s (search.trial_timeout) and was ended"
-            outcome = Outcome("failed", reason)
-        bad = set(self._cluster.without) - set(running.without)  # left out since it was handed out
+            outcome = TrialOutcome("failed", reason)
+        # excluded since it was handed out
+        bad = set(self._cluster.excluded_nodes) - set(running.excluded_nodes)
         if outcome is not None and outcome.state == "failed" and left.node in bad:
             self._again.append(running)
             return
@@ -170,7 +171,7 @@ class StudySearcher(Searcher):
         if self._cluster.stopping:
             return  # it was killed in order
         running = replace(running, losses=(*running.losses, left.node))
-        if left.node is None and len(self._cluster.dead()) > running.gone:
+        if left.node is None and len(self._cluster.dead()) > running.n_dead:
             self._again.append(running)  # its engine was starting on a node that is gone
             return
         if left.node is None and self._failed(None, "the engine's process did not start"):
@@ -198,7 +199,7 @@ class StudySearcher(Searcher):
         self._judge_lost()
         if self.fault or self._cluster.stopping:
             return str(Searcher.FINISHED)
-        if len(self._running) >= self._cluster.most():
+        if len(self._running) >= self._cluster.max_running():
             return None
         running = self._again.pop(0) if self._again else self._next()
         if running is None:
@@ -206,8 +207,8 @@ class StudySearcher(Searcher):
                 return None
             self.finished = True
             return str(Searcher.FINISHED)
-        without, gone = self._cluster.without, self._cluster.gone
-        self._running[trial_id] = replace(running, without=without, gone=gone)
+        excluded_nodes, n_dead = self._cluster.excluded_nodes, self._cluster.n_dead
+        self._running[trial_id] = replace(running, excluded_nodes=excluded_nodes, n_dead=n_dead)
         if not running.losses:
             name = label(running.recipe, self._lang, self._n_layers)
             for listener in self._listeners:
@@ -215,7 +216,7 @@ class StudySearcher(Searcher):
         return {
             "recipe": json.dumps(to_dict(running.recipe)),
             "split": running.split,
-            "without": list(self._cluster.without),
+            "excluded_nodes": list(self._cluster.excluded_nodes),
         }
 
     def _judge_lost(self) -> None:
@@ -230,9 +231,9 @@ class StudySearcher(Searcher):
                 self._lost.append((since, running))
             else:
                 reason = f"the engine's process died {len(losses)} times (killed, or out of memory)"
-                self._end(running, Outcome("failed", reason), losses[-1])
+                self._end(running, TrialOutcome("failed", reason), losses[-1])
 
-    def _end(self, running: Running, outcome: Outcome, node: str | None) -> None:
+    def _end(self, running: Running, outcome: TrialOutcome, node: str | None) -> None:
         losses = counted(running.losses, self._cluster.dead()) if running.losses else ()
         if outcome.state != "failed" or outcome.host:  # else no engine answered
             outcome = replace(outcome, attempts=outcome.attempts + len(losses))
@@ -252,7 +253,7 @@ class StudySearcher(Searcher):
         if record.state == "failed":
             self._failed(node, record.reason)
         else:
-            self._tally.well(node)
+            self._tally.succeeded(node)
         for listener in self._listeners:
             try:
                 listener.ended(record)
@@ -356,7 +357,7 @@ class StudySearcher(Searcher):
         else:
             self._held.setdefault(proposal.key, []).append(proposal)
 
-    def _record(self, running: Running, outcome: Outcome) -> Record:
+    def _record(self, running: Running, outcome: TrialOutcome) -> Record:
         fields = {k: v for k, v in outcome.__dict__.items() if k != "items"}
         record = Record(
             number=0,

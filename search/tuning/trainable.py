@@ -36,7 +36,7 @@ from search.engine.live import Engine, EngineOptions, Materialised, NonFinite
 from search.errors import CheckpointError
 from search.masking import masked
 from search.merging.plan import Plan, plan
-from search.merging.recipe import AnyRecipe, from_dict
+from search.merging.recipe import Recipe, from_dict
 from search.records.items import pack_items
 from search.records.record import State
 from search.study.retries import ENGINES
@@ -88,7 +88,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrialOutcome:
     """What a trial found; travels to the driver as the result's `outcome`.
 
     Fields as in `search.records.record.Record`; `items` holds the packed per-item answers.
@@ -119,7 +119,7 @@ class TrialRunner:
         self._family: FittedFamily | None = None
         self._engine: LiveEngine | None = None
 
-    def run(self, recipe: AnyRecipe, split: Split) -> Outcome:
+    def run(self, recipe: Recipe, split: Split) -> TrialOutcome:
         """Materialise a recipe and score it; an engine's failure is tried again on a new one."""
         start = time.perf_counter()
         host = f"{socket.gethostname()}:{os.getpid()}"
@@ -130,7 +130,7 @@ class TrialRunner:
             except CheckpointError as error:  # this node lacks an expert: no engine helps
                 total = time.perf_counter() - start
                 reason = f"node {socket.gethostname()}: {error}\n{EVERY_NODE}"
-                return Outcome("failed", reason, seconds={"total": total}, host=host)
+                return TrialOutcome("failed", reason, seconds={"total": total}, host=host)
             except Exception as error:  # EngineError, or whatever a library may raise in it
                 causes.append(f"{type(error).__name__}: {masked(str(error))}")
                 self.close()
@@ -139,7 +139,7 @@ class TrialRunner:
             return replace(outcome, seconds=seconds, attempts=attempt, host=host)
         reason = " / then on a new engine: ".join(causes)
         total = time.perf_counter() - start
-        return Outcome("failed", reason, seconds={"total": total}, attempts=ENGINES, host=host)
+        return TrialOutcome("failed", reason, seconds={"total": total}, attempts=ENGINES, host=host)
 
     def close(self) -> None:
         """Stop the engine."""
@@ -155,11 +155,11 @@ class TrialRunner:
         with suppress(CheckpointError):
             self._experts()
 
-    def _attempt(self, recipe: AnyRecipe, split: Split) -> Outcome:
+    def _attempt(self, recipe: Recipe, split: Split) -> TrialOutcome:
         family, engine = self._ready()
         done = engine.materialise(plan(recipe, family.names, family.n_layers))
         if isinstance(done, NonFinite):
-            return Outcome("infeasible", done.reason)
+            return TrialOutcome("infeasible", done.reason)
         begun = time.perf_counter()
         decoding = recipe.decoding
         batches = [objective.requests(split, decoding) for objective in self._job.objectives]
@@ -167,7 +167,7 @@ class TrialRunner:
         generated = time.perf_counter()
         seconds = {"materialise": done.seconds, "generate": generated - begun}
         if isinstance(answers, NonFinite):
-            outcome = Outcome("infeasible", answers.reason)
+            outcome = TrialOutcome("infeasible", answers.reason)
             return replace(outcome, seconds=seconds, written=done.bytes, layers=done.layers)
         found, position = [], 0
         for objective, batch in zip(self._job.objectives, batches, strict=True):
@@ -192,14 +192,14 @@ class TrialRunner:
         return self._family
 
 
-def _gather(found: Sequence[Evaluation], answers: Sequence[Completion]) -> Outcome:
+def _gather(found: Sequence[Evaluation], answers: Sequence[Completion]) -> TrialOutcome:
     reasons = [evaluation.infeasible for evaluation in found if evaluation.infeasible]
     scores = {name: score for evaluation in found for name, score in evaluation.scores.items()}
     undefined = [t.people for t in TARGETS if scores[t.score].value is None]
     if undefined and not reasons:
         reasons = [f"{', '.join(undefined)} is not defined: nothing could be scored"]
     items, note = _bounded([item for evaluation in found for item in evaluation.items])
-    return Outcome(
+    return TrialOutcome(
         "infeasible" if reasons else "scored",
         "; ".join(reasons),
         scores=scores,

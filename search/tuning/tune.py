@@ -21,7 +21,7 @@ from ray import tune
 from search.checkpoints.family import is_remote
 from search.ending import ENDING
 from search.errors import ConfigError, StudyError
-from search.merging.recipe import AnyRecipe
+from search.merging.recipe import Recipe
 from search.proposing.optuna_study import phase
 from search.records.reader import Records
 from search.space.rivals import RivalSpace
@@ -41,8 +41,8 @@ def run_study(
     job: Job,
     space: Space,
     records: Records,
-    baselines: Sequence[AnyRecipe],
-    final: Callable[[], Iterable[AnyRecipe]],
+    baselines: Sequence[Recipe],
+    final: Callable[[], Iterable[Recipe]],
     listeners: Iterable[Listener],
 ) -> bool:
     """Run or go on with a study until its final table's recipes are scored.
@@ -102,8 +102,8 @@ def _fit(schedule: Schedule, job: Job, searcher: StudySearcher, watch: Watch, sc
         _room_for_engine(schedule, watch)  # a cluster may still grow
 
     def wanted(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        without = tuple(config.get("without", ()))
-        return placement(schedule.cpus_per_engine, schedule.gpus_per_engine, without)
+        excluded_nodes = tuple(config.get("excluded_nodes", ()))
+        return placement(schedule.cpus_per_engine, schedule.gpus_per_engine, excluded_nodes)
 
     try:
         tune.Tuner(

@@ -21,7 +21,7 @@ import ray
 from ray import tune
 
 from search.errors import StudyError
-from search.study.retries import Left
+from search.study.retries import ActorExit
 from search.study.schedule import Schedule
 
 LONG = 10
@@ -33,7 +33,7 @@ MEMORY = 100
 PATIENCE_SECONDS = 1800.0
 """How long nothing may run for want of a node; a cluster that gives nodes back gets them again."""
 LOOK_SECONDS = 1.0
-WAITING = 8
+SPARE_TRIALS = 8
 """Engines that a cluster is asked for beyond those it has room for, where `search.engines` is not
 given; as many proposals are older than they could be."""
 
@@ -61,8 +61,8 @@ class Watch(tune.Callback, tune.Stopper):
     """What Tune tells of its actors, and what the searcher asks; all in the driver's one thread.
 
     Attributes:
-        without: ids of the nodes that new trials keep off.
-        gone: how many nodes had been lost when it last looked.
+        excluded_nodes: ids of the nodes that new trials keep off.
+        n_dead: how many nodes had been lost when it last looked.
         stopping: whether everything is to end at once.
         fault: why nothing could run any more.
     """
@@ -82,23 +82,23 @@ class Watch(tune.Callback, tune.Stopper):
         self._busy = time.monotonic()
         self._places = 0
         self._grows = bool(schedule.address or "RAY_ADDRESS" in os.environ)
-        self.without: tuple[str, ...] = ()
-        self.gone = 0
+        self.excluded_nodes: tuple[str, ...] = ()
+        self.n_dead = 0
         self.stopping = False
         self.fault: StudyError | None = None
 
-    def left(self, trial_id: str, told: bool) -> Left:
+    def actor_exit(self, trial_id: str, reported: bool) -> ActorExit:
         """What is known of a trial that ended, or lost its actor untold."""
         working = self._working.pop(trial_id, None)
         if working is None:
-            return Left(None)
+            return ActorExit(None)
         node = None
         with suppress(ray.exceptions.RayError):
             if ray.wait([working.node], timeout=0)[0]:
                 node = ray.get(working.node)
-        if told:
+        if reported:
             self._seconds.append(time.monotonic() - working.began)
-        return Left(node, working.limit)
+        return ActorExit(node, working.limit)
 
     def dead(self) -> set[str]:
         """Ids of the nodes that the cluster has lost."""
@@ -106,7 +106,7 @@ class Watch(tune.Callback, tune.Stopper):
 
     def leave_out(self, node: str) -> None:
         """Let no new trial start on a node."""
-        self.without = (*self.without, node)
+        self.excluded_nodes = (*self.excluded_nodes, node)
 
     def has_room(self) -> bool:
         """Whether any node that may be used is large enough for an engine."""
@@ -118,12 +118,12 @@ class Watch(tune.Callback, tune.Stopper):
         wanted = {name: amount for name, amount in wanted.items() if amount}
         return sum(
             min(int(node.get(name, 0) / amount + 1e-6) for name, amount in wanted.items())
-            for node in resources(self.without)
+            for node in resources(self.excluded_nodes)
         )
 
-    def most(self) -> int:
+    def max_running(self) -> int:
         """How many trials may be under way or wait: one for each engine that there may be."""
-        return self._schedule.engines or self._places + (WAITING if self._grows else 0)
+        return self._schedule.engines or self._places + (SPARE_TRIALS if self._grows else 0)
 
     def engine_starts(self) -> bool:
         """Whether a place lacks its engine, that of the engine that asks for a trial excepted."""
@@ -164,7 +164,7 @@ class Watch(tune.Callback, tune.Stopper):
             return
         self._looked = now
         self._places = self.places()
-        self.gone = len(self.dead())
+        self.n_dead = len(self.dead())
         limit = self.limit()
         for working in self._working.values():
             if working.fetch is not None:
@@ -200,21 +200,23 @@ class Watch(tune.Callback, tune.Stopper):
         return {}
 
 
-def resources(without: tuple[str, ...] = ()) -> Iterator[Mapping[str, float]]:
+def resources(excluded_nodes: tuple[str, ...] = ()) -> Iterator[Mapping[str, float]]:
     """What each node that is alive has in all, those left out excepted."""
     for node in ray.nodes():
-        if node["Alive"] and node["NodeID"] not in without:
+        if node["Alive"] and node["NodeID"] not in excluded_nodes:
             yield node["Resources"]
 
 
 @lru_cache
-def placement(cpus: float, gpus: float, without: tuple[str, ...]) -> tune.PlacementGroupFactory:
+def placement(
+    cpus: float, gpus: float, excluded_nodes: tuple[str, ...]
+) -> tune.PlacementGroupFactory:
     """What Tune reserves for one engine: CPUs and GPUs of a single node that may be used.
 
     When the nodes to keep off change, Tune builds every engine anew.
     """
     bundle = {"CPU": cpus, "GPU": gpus}
-    if not without:
+    if not excluded_nodes:
         return tune.PlacementGroupFactory([bundle], strategy="STRICT_PACK")
-    off = {"ray.io/node-id": f"!in({','.join(without)})"}
+    off = {"ray.io/node-id": f"!in({','.join(excluded_nodes)})"}
     return tune.PlacementGroupFactory([bundle], strategy="STRICT_PACK", bundle_label_selector=[off])

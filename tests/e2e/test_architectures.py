@@ -18,7 +18,7 @@ import torch
 from search.checkpoints.family import fit
 from search.export.writer import write_export
 from search.merging.plan import plan
-from search.merging.recipe import AnyRecipe, Recipe, Single, Slerp, Soup, Ties
+from search.merging.recipe import LayerSwap, Recipe, Single, Slerp, Soup, Ties
 from tests.e2e.test_fresh_engine import TOLERANCE, difference, random_recipe
 from tests.engine_process import finish, make_job, start
 from tests.families import make_family
@@ -57,20 +57,20 @@ CASES = [
 ]
 
 
-def sequence(rng: random.Random) -> list[AnyRecipe]:
+def sequence(rng: random.Random) -> list[Recipe]:
     """Recipes of several kinds in random order; the last is also the first.
 
     The one before the last differs from it in one layer alone: so the last rewrite is a partial
     one.
     """
-    kinds: list[AnyRecipe] = [
+    kinds: list[Recipe] = [
         random_recipe(rng, L),
         Single(rng.choice(["task/0", "task/1", "lang/0", "lang/1"])),
         Soup(("task/0", "task/1", "lang/1"), (1.0, 1.0, rng.choice([0.5, 2.0]))),
         rng.choice([Ties(("task/0", "lang/0"), 0.5, (1.0, 1.0)), Slerp(0, 1, (0.2, 0.7))]),
     ]
     rng.shuffle(kinds)
-    last = Recipe(rng.randrange(2), rng.randrange(2), 1, rng.randrange(2), 1, 0, 0.4, 0.6)
+    last = LayerSwap(rng.randrange(2), rng.randrange(2), 1, rng.randrange(2), 1, 0, 0.4, 0.6)
     return [last, *kinds, replace(last, b=2, t_b=0), last]
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from search.checkpoints.family import Family
-from search.merging.recipe import DareLinear, Recipe, Single, Slerp, Soup, TaskArithmetic, Ties
+from search.merging.recipe import DareLinear, LayerSwap, Single, Slerp, Soup, TaskArithmetic, Ties
 from tests.engine_process import finish, make_job, start
 
 PAIR = ("task/0", "lang/0")
 RECIPES = [
     Single("task/1"),
-    Recipe(0, 1, 1, 1, 1, 1, 0.3, 0.7),
-    Recipe((0, 1), 1, 0, 2, 0, 0, non_layer="base"),
+    LayerSwap(0, 1, 1, 1, 1, 1, 0.3, 0.7),
+    LayerSwap((0, 1), 1, 0, 2, 0, 0, non_layer="base"),
     Soup(PAIR, (1.0, 3.0)),
     TaskArithmetic(PAIR, (0.5, 0.7)),
     Ties(PAIR, 0.3, (1.0, 1.0)),

@@ -14,7 +14,7 @@ STUDY = """
 import csv, sys
 from pathlib import Path
 from objectives.types import ItemResult, Request, Score
-from search import config
+from search.config import compose
 from search.engine.live import Engine
 from search.checkpoints.family import Family, fit
 from search.merging.plan import plan
@@ -24,7 +24,7 @@ from search.records.record import Record
 from search.records.reader import Records, StudyHead
 from search.export.verify import engine_options, mgsm_sampling
 
-chosen = config.load(sys.argv[2:], {"lang": "te"})
+chosen = compose.load(sys.argv[2:], {"lang": "te"})
 mgsm = chosen.objective.mgsm
 with open(mgsm.data_dir / "mgsm_te.tsv", encoding="utf-8") as file:
     rows = list(csv.reader(file, delimiter="\\t", quoting=csv.QUOTE_NONE))[:40]

@@ -21,7 +21,7 @@ from search.checkpoints.family import Family, fit
 from search.config import compose
 from search.export.writer import write_export
 from search.merging.plan import plan
-from search.merging.recipe import AnyRecipe, Recipe, Single, clip
+from search.merging.recipe import LayerSwap, Recipe, Single, clip
 from tests.engine_process import answer, finish, make_job, start
 from tests.families import overflow
 
@@ -36,24 +36,24 @@ class Case:
 
     sources: dict[str, Path]
     prompts: list[str]
-    recipes: list[AnyRecipe]
+    recipes: list[Recipe]
     checked: tuple[int, ...] = (3, 5)
     """Places in the sequence that are held against a fresh engine: after the NaN, and last."""
 
 
-def random_recipe(rng: random.Random, n_layers: int) -> Recipe:
+def random_recipe(rng: random.Random, n_layers: int) -> LayerSwap:
     b = rng.randrange(n_layers // 2 + 1)
     u = rng.randrange(n_layers - b)
     share = rng.choice([0.2, 0.5, 0.7])
     t_b, t_u = rng.randrange(3), rng.randrange(3)
-    recipe = Recipe(rng.randrange(2), rng.randrange(2), b, u, t_b, t_u, 1 - share, share)
+    recipe = LayerSwap(rng.randrange(2), rng.randrange(2), b, u, t_b, t_u, 1 - share, share)
     return clip(recipe, n_layers)
 
 
-def sequence(n_layers: int, seed: int) -> list[AnyRecipe]:
+def sequence(n_layers: int, seed: int) -> list[Recipe]:
     """Random recipes, with one in between that gives NaN, and a whole expert."""
     rng = random.Random(seed)
-    nan = Recipe(0, 2, 1, 1, 0, 0)  # lang/2 overflows
+    nan = LayerSwap(0, 2, 1, 1, 0, 0)  # lang/2 overflows
     return [
         random_recipe(rng, n_layers),
         Single("task/1"),

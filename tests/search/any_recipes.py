@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from search.merging.recipe import (
-    AnyRecipe,
     DareLinear,
+    LayerSwap,
     Recipe,
     Single,
     Slerp,
@@ -26,7 +26,7 @@ _side = st.sampled_from([0, 1, (0,), (0, 1), (1, 0)])
 
 swaps = st.builds(
     lambda task, lang, b, u, t_b, t_u, w_task, w_lang, policy, ramp: clip(
-        Recipe(task, lang, b, min(u, L - b), t_b, t_u, w_task, w_lang, policy, ramp=ramp), L
+        LayerSwap(task, lang, b, min(u, L - b), t_b, t_u, w_task, w_lang, policy, ramp=ramp), L
     ),
     _side,
     _side,
@@ -76,6 +76,6 @@ slerps = st.builds(
 )
 singles = st.builds(Single, st.sampled_from(["base", "reference/joint", *SOURCES]))
 
-recipes: st.SearchStrategy[AnyRecipe] = st.one_of(
+recipes: st.SearchStrategy[Recipe] = st.one_of(
     swaps, averages, task_vectors, ties, dares, slerps, singles
 )

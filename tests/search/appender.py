@@ -9,7 +9,7 @@ import sys
 import uuid
 
 from objectives.types import ItemResult
-from search.merging.recipe import Recipe
+from search.merging.recipe import LayerSwap
 from search.records.items import pack_items
 from search.records.place import locate
 from search.records.reader import Records
@@ -31,7 +31,7 @@ def main() -> None:
                 state="failed",
                 origin="search",
                 label=key,
-                recipe=Recipe(0, 1, 1, 1, 0, 0),
+                recipe=LayerSwap(0, 1, 1, 1, 0, 0),
                 reason="ప్ర" * (size // 9),
             ),
             pack_items([ITEM]),

@@ -15,15 +15,15 @@ from search.checkpoints.family import FittedFamily
 from search.engine.live import Materialised, NonFinite
 from search.errors import EngineDeadError, MaterialiseError
 from search.merging.plan import Plan, plan
-from search.merging.recipe import AnyRecipe, Recipe, Single
+from search.merging.recipe import LayerSwap, Recipe, Single
 from search.tuning.trainable import LiveEngine
 
-A, B = Recipe(0, 0, 1, 1, 0, 0), Recipe(1, 1, 2, 1, 1, 0)
+A, B = LayerSwap(0, 0, 1, 1, 0, 0), LayerSwap(1, 1, 2, 1, 1, 0)
 REQUESTS = [Request(f"Q: {n} and {n + 3} make what? A:", Sampling(12)) for n in range(5)]
 SAMPLED = [Request(r.prompt, Sampling(12, temperature=0.7, top_p=0.9), seed=7) for r in REQUESTS]
 
 
-def planned(recipe: AnyRecipe, family: FittedFamily) -> Plan:
+def planned(recipe: Recipe, family: FittedFamily) -> Plan:
     return plan(recipe, family.names, family.n_layers)
 
 
@@ -40,7 +40,7 @@ def answers_in_order(engine: LiveEngine, family: FittedFamily) -> None:
 
 def the_plan_decides(engine: LiveEngine, family: FittedFamily) -> None:
     """The same plan gives the same answers whatever was loaded before, sampled ones too."""
-    first: dict[AnyRecipe, object] = {}
+    first: dict[Recipe, object] = {}
     for recipe in (A, B, A, Single("base"), B, A):
         assert isinstance(engine.materialise(planned(recipe, family)), Materialised)
         found = engine.generate([*REQUESTS, *SAMPLED])

@@ -16,7 +16,7 @@ from objectives.types import ItemResult, Message, Step
 from search.config import compose
 from search.confusion import main, read_trials, show
 from search.errors import StudyError
-from search.merging.recipe import AnyRecipe, Recipe, Single, label
+from search.merging.recipe import LayerSwap, Recipe, Single, label
 from search.records.items import pack_items
 from search.records.reader import Records, StudyHead
 from search.records.record import Record
@@ -39,7 +39,7 @@ def item(name: str, text: str, at: float = 2.0, trace: bool = True) -> ItemResul
     return ItemResult("lcpr", name, TURNS, text, 9, "stop", {"outcome": "PASS"}, found)
 
 
-def add(records: Records, key: str, recipe: AnyRecipe, items: list[ItemResult]) -> None:
+def add(records: Records, key: str, recipe: Recipe, items: list[ItemResult]) -> None:
     told = label(recipe, "te", 10)
     records.append(Record(0, key, "search", "scored", "search", told, recipe), pack_items(items))
 
@@ -55,7 +55,7 @@ def study(tmp_path: Path) -> Iterator[Path]:
         item("p3", TELUGU),
         ItemResult("mgsm", "q1", "p", TELUGU, 9, "stop", {}),
     ]
-    add(records, "aaa", Recipe(0, 1, 1, 1, 0, 0), switching)
+    add(records, "aaa", LayerSwap(0, 1, 1, 1, 0, 0), switching)
     add(records, "bbb", Single("base"), [item("p1", TELUGU)])
     add(records, "ccc", Single("task/0"), [item("p1", TELUGU, trace=False)])
     yield records.folder

@@ -21,7 +21,7 @@ from search.errors import CheckpointError, ConfigError, ExpertMismatchError
 from search.export.writer import write_export
 from search.merging.arithmetic import combine
 from search.merging.plan import Mix, Term, plan
-from search.merging.recipe import Recipe, Single
+from search.merging.recipe import LayerSwap, Single
 
 Edit = Callable[[Path], None]
 
@@ -247,7 +247,7 @@ def test_combine_rounds_once() -> None:
 def test_export_is_what_the_plan_says(family: dict[str, Path], tmp_path: Path) -> None:
     fitted = fit(family)
     out = tmp_path / "export"
-    recipe = Recipe(0, 1, 1, 1, 1, 0, 0.25, 0.75)
+    recipe = LayerSwap(0, 1, 1, 1, 1, 0, 0.25, 0.75)
     write_export(plan(recipe, fitted.names, fitted.n_layers), fitted.sources, fitted.base, out)
     merged, task, lang = Checkpoint.open(out), fitted.sources["task/0"], fitted.sources["lang/1"]
     q = "model.layers.{}.self_attn.q_proj.weight".format

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from search.config.compose import CONF, GROUPS, load, validate
+from search.config.compose import CONF, GROUPS, load, parse
 from search.errors import ConfigError
 
 LANG = {"lang": "te"}
@@ -43,7 +43,7 @@ def test_a_family_of_ones_own(tmp_path: Path) -> None:
     config = load([f"family={file}"], LANG)
     assert config.family.base == str(tmp_path / "base")
     assert config.family.language == {"te": (str(tmp_path / "g"),)}
-    assert validate(config.model_dump(mode="json")) == config
+    assert parse(config.model_dump(mode="json")) == config
 
 
 @pytest.mark.parametrize(

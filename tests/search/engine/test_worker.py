@@ -18,8 +18,8 @@ from search.engine.worker import MaterialiseExtension, new_expert_kernels
 from search.export.writer import write_export
 from search.merging.plan import plan
 from search.merging.recipe import (
-    AnyRecipe,
     DareLinear,
+    LayerSwap,
     Recipe,
     Single,
     Slerp,
@@ -51,7 +51,7 @@ class Runner:
         self.got = dict(weights_iterator)
 
 
-def write(family: Any, recipe: AnyRecipe) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+def write(family: Any, recipe: Recipe) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """A worker's answer to all tensors of a recipe, and what it handed over."""
     worker = MaterialiseExtension()
     worker.model_runner = Runner()
@@ -65,7 +65,7 @@ def write(family: Any, recipe: AnyRecipe) -> tuple[dict[str, Any], dict[str, tor
     "recipe",
     [
         Single("task/1"),
-        Recipe((0, 1), 1, 1, 1, 2, 0, non_layer="base", ramp="linear"),
+        LayerSwap((0, 1), 1, 1, 1, 2, 0, non_layer="base", ramp="linear"),
         Soup(("task/0", "task/1", "lang/0"), (1.0, 1.0, 1.0)),
         TaskArithmetic(PAIR, (0.5, 0.7)),
         Ties(PAIR, 0.3, (1.0, 1.0)),
@@ -74,7 +74,7 @@ def write(family: Any, recipe: AnyRecipe) -> tuple[dict[str, Any], dict[str, tor
     ],
     ids=lambda recipe: type(recipe).__name__,
 )
-def test_worker_equals_export(tiny_llama: Family, tmp_path: Path, recipe: AnyRecipe) -> None:
+def test_worker_equals_export(tiny_llama: Family, tmp_path: Path, recipe: Recipe) -> None:
     family = fit(tiny_llama.sources("te"))
     answer, got = write(family, recipe)
     merged = plan(recipe, family.names, family.n_layers)

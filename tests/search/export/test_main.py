@@ -26,20 +26,20 @@ from search.export import verify
 from search.export.selection import open_run, read_recipe
 from search.merging.arithmetic import combine
 from search.merging.plan import plan
-from search.merging.recipe import AnyRecipe, Recipe, Single, key, label, to_dict
+from search.merging.recipe import LayerSwap, Recipe, Single, key, label, to_dict
 from search.records.items import pack_items
 from search.records.reader import Records, StudyHead
 from search.records.record import Record
 from search.tracking.runs import default_uri
 
 L = 4
-BEST = Recipe(0, 1, 1, 1, 1, 0, 0.5, 0.5)
+BEST = LayerSwap(0, 1, 1, 1, 1, 0, 0.5, 0.5)
 WORDS = "pair=0,1 b=1 u=1 t_b=1 t_u=0 w_lang=.5"
-OTHER = Recipe(1, 0, 2, 0, 0, 1, 0.3, 0.7)
-RECIPES: dict[AnyRecipe, float] = {Single("lang/1"): 0.2, BEST: 0.6, OTHER: 0.4}
+OTHER = LayerSwap(1, 0, 2, 0, 0, 1, 0.3, 0.7)
+RECIPES: dict[Recipe, float] = {Single("lang/1"): 0.2, BEST: 0.6, OTHER: 0.4}
 
 
-def trial(recipe: AnyRecipe, accuracy: float, split: Any = "search", **changes: Any) -> Record:
+def trial(recipe: Recipe, accuracy: float, split: Any = "search", **changes: Any) -> Record:
     scores = {
         "accuracy": Score(accuracy, accuracy - 0.1, accuracy + 0.1, 12, 12),
         "lcpr": Score(0.9, 0.8, 1.0, 8, 8),
@@ -50,7 +50,7 @@ def trial(recipe: AnyRecipe, accuracy: float, split: Any = "search", **changes: 
     return replace(found, **changes)
 
 
-def answers(recipe: AnyRecipe) -> bytes:
+def answers(recipe: Recipe) -> bytes:
     return pack_items(
         ItemResult(objective, f"q{i}", f"ఎన్ని {i}?", f"{i} {recipe}", 3, "stop", {})
         for objective in ("mgsm", "lcpr")
@@ -71,7 +71,7 @@ def family_file(tiny_llama: Family, tmp_path_factory: pytest.TempPathFactory) ->
     return file
 
 
-def make_study(folder: Path, family_file: Path, recipes: dict[AnyRecipe, float]) -> Path:
+def make_study(folder: Path, family_file: Path, recipes: dict[Recipe, float]) -> Path:
     chosen = compose.load([f"family={family_file}"], {"lang": "te"})
     records = Records.create(folder, StudyHead(folder.name, chosen.model_dump(mode="json")))
     for recipe, accuracy in recipes.items():
@@ -87,7 +87,7 @@ def study(family_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_study(tmp_path_factory.mktemp("runs") / "s", family_file, RECIPES)
 
 
-def is_merge(out: Path, recipe: AnyRecipe, family: Family) -> bool:
+def is_merge(out: Path, recipe: Recipe, family: Family) -> bool:
     fitted = fit(family.sources("te"))
     written = load_file(out / "model.safetensors")
     merged = plan(recipe, fitted.names, fitted.n_layers)
@@ -153,7 +153,7 @@ def test_the_card_loads_the_export(
     ],
 )
 def test_a_trial_of_a_study(
-    study: Path, tiny_llama: Family, tmp_path: Path, arguments: list[str], recipe: AnyRecipe
+    study: Path, tiny_llama: Family, tmp_path: Path, arguments: list[str], recipe: Recipe
 ) -> None:
     out = tmp_path / "out"
     assert export.main(["--study", str(study), *arguments, "--out", str(out)]) == 0
@@ -186,7 +186,7 @@ def sent(study: Path) -> tuple[str, dict[str, str]]:
 )
 def test_an_mlflow_run(
     sent: tuple[str, dict[str, str]], study: Path, tiny_llama: Family, tmp_path: Path,
-    run: str, recipe: AnyRecipe, reachable: bool,
+    run: str, recipe: Recipe, reachable: bool,
 ) -> None:  # fmt: skip
     """With the study's folder, and without it from what MLflow holds: the same files."""
     uri, ids = sent
@@ -248,13 +248,13 @@ def test_models_of_the_hub_are_named_by_id_and_commit(
     ("text", "recipe"),
     [
         (WORDS, BEST),
-        ("pair=1,0 b=2 u=1", Recipe(1, 0, 2, 1, 0, 0)),
-        ("pair=0+1,0 b=0 u=0 t_u=2 w_lang=1 w_task=3", Recipe((0, 1), 0, 0, 0, 0, 2, 3.0, 1.0)),
+        ("pair=1,0 b=2 u=1", LayerSwap(1, 0, 2, 1, 0, 0)),
+        ("pair=0+1,0 b=0 u=0 t_u=2 w_lang=1 w_task=3", LayerSwap((0, 1), 0, 0, 0, 0, 2, 3.0, 1.0)),
         ("pair=0,0 b=1 u=1 t_b=2 w_task=.25 non_layer=lang ramp=linear",
-         Recipe(0, 0, 1, 1, 2, 0, 0.25, 0.75, "lang", ramp="linear")),
+         LayerSwap(0, 0, 1, 1, 2, 0, 0.25, 0.75, "lang", ramp="linear")),
     ],
 )  # fmt: skip
-def test_words_of_a_recipe(text: str, recipe: Recipe) -> None:
+def test_words_of_a_recipe(text: str, recipe: LayerSwap) -> None:
     assert read_recipe(text) == recipe
 
 

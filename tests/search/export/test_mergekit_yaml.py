@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from benchmarks import mergekit_parity
 from search.export.mergekit_yaml import mergekit_yaml
 from search.merging.plan import layer_of, plan
-from search.merging.recipe import AnyRecipe, DareLinear, Recipe, Single, Ties
+from search.merging.recipe import DareLinear, LayerSwap, Recipe, Single, Ties
 from tests.search.any_recipes import SOURCES, L, recipes
 from tests.search.merging.test_plan import names
 
@@ -26,7 +26,7 @@ MODELS = {source: f"org/{source.replace('/', '-')}" for source in ("base", *SOUR
 MODELS["reference/joint"] = "org/joint"
 
 
-def configuration(recipe: AnyRecipe, dtype: str = "BF16") -> dict[str, Any]:
+def configuration(recipe: Recipe, dtype: str = "BF16") -> dict[str, Any]:
     return yaml.safe_load(mergekit_yaml(recipe, MODELS, names(L), L, dtype))
 
 
@@ -67,7 +67,7 @@ def read_back(config: dict[str, Any], name: str) -> dict[str, float]:
 
 @settings(max_examples=300)
 @given(recipes)
-def test_read_back_is_the_plan(recipe: AnyRecipe) -> None:
+def test_read_back_is_the_plan(recipe: Recipe) -> None:
     config = configuration(recipe)
     for name, mix in plan(recipe, names(L), L).items():
         expected = {MODELS[source]: part for source, part in mix.terms}
@@ -77,7 +77,7 @@ def test_read_back_is_the_plan(recipe: AnyRecipe) -> None:
 
 
 @given(recipes)
-def test_every_slice_lists_the_same_models_and_all_layers(recipe: AnyRecipe) -> None:
+def test_every_slice_lists_the_same_models_and_all_layers(recipe: Recipe) -> None:
     """Else mergekit silently drops sources of the head."""
     config = configuration(recipe)
     lists = [[source["model"] for source in s["sources"]] for s in config["slices"]]
@@ -106,7 +106,7 @@ def test_methods_carry_their_numbers() -> None:
 def test_arithmetic_in_float32_rounded_once() -> None:
     """By itself mergekit computes in bf16, and divides a linear merge by its weights."""
     for dtype, name in (("BF16", "bfloat16"), ("F16", "float16"), ("F32", "float32")):
-        config = configuration(Recipe(0, 1, 1, 1, 1, 0, 0.4, 0.6), dtype)
+        config = configuration(LayerSwap(0, 1, 1, 1, 1, 0, 0.4, 0.6), dtype)
         assert (config["dtype"], config["out_dtype"]) == ("float32", name)
         assert config["parameters"] == {"normalize": False}
 

@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from objectives.types import Decoding, Score
-from search.export.model_card import Merge, Part, licence_of, model_card
+from search.export.model_card import Ingredient, Merge, licence_of, model_card
 from search.merging.plan import plan
 from search.merging.recipe import (
-    AnyRecipe,
     DareLinear,
+    LayerSwap,
     Recipe,
     Single,
     Slerp,
@@ -28,16 +28,18 @@ from search.records.record import Record
 from tests.search.merging.test_plan import names
 
 L = 10
-SWAP = Recipe(0, 1, 2, 1, 1, 0, 0.25, 0.75)
+SWAP = LayerSwap(0, 1, 2, 1, 1, 0, 0.25, 0.75)
 PAIR = ("task/0", "lang/1")
 PARTS = (
-    Part("base", "org/base", "org/base@0123", "mit", {}),
-    Part("task/0", "math", "", "mit", {"model.safetensors": "ab" * 32}),
-    Part("lang/1", "org/te", "org/te@4567", "mit", {"a.safetensors": "1f", "b.safetensors": "2e"}),
+    Ingredient("base", "org/base", "org/base@0123", "mit", {}),
+    Ingredient("task/0", "math", "", "mit", {"model.safetensors": "ab" * 32}),
+    Ingredient(
+        "lang/1", "org/te", "org/te@4567", "mit", {"a.safetensors": "1f", "b.safetensors": "2e"}
+    ),
 )
 
 
-def merge(recipe: AnyRecipe = SWAP, **changes: Any) -> Merge:
+def merge(recipe: Recipe = SWAP, **changes: Any) -> Merge:
     return replace(
         Merge("merged", "my", "te", recipe, L, plan(recipe, names(L), L), PARTS), **changes
     )
@@ -103,7 +105,7 @@ def test_recipe_in_words_and_numbers() -> None:
     ],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
-def test_every_method_has_words(recipe: AnyRecipe, words: str) -> None:
+def test_every_method_has_words(recipe: Recipe, words: str) -> None:
     assert words in model_card(merge(recipe))
 
 

@@ -23,10 +23,10 @@ from search.export import writer
 from search.export.writer import write_export
 from search.merging.arithmetic import combine
 from search.merging.plan import Plan, plan
-from search.merging.recipe import AnyRecipe, DareLinear, Recipe, Single, Slerp, TaskArithmetic, Ties
+from search.merging.recipe import DareLinear, LayerSwap, Recipe, Single, Slerp, TaskArithmetic, Ties
 
 PAIR = ("task/0", "lang/1")
-SWAP = Recipe(0, 1, 1, 1, 1, 0, 0.3, 0.7)
+SWAP = LayerSwap(0, 1, 1, 1, 1, 0, 0.3, 0.7)
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -35,11 +35,11 @@ def family(tiny_llama: Family) -> FittedFamily:
     return fit(tiny_llama.sources("te"))
 
 
-def planned(family: FittedFamily, recipe: AnyRecipe = SWAP) -> Plan:
+def planned(family: FittedFamily, recipe: Recipe = SWAP) -> Plan:
     return plan(recipe, family.names, family.n_layers)
 
 
-def export(family: FittedFamily, out: Path, recipe: AnyRecipe = SWAP, **options: object) -> None:
+def export(family: FittedFamily, out: Path, recipe: Recipe = SWAP, **options: object) -> None:
     merged = planned(family, recipe)
     write_export(merged, family.sources, family.base, out, **options)  # type: ignore[arg-type]
 
@@ -51,7 +51,7 @@ def export(family: FittedFamily, out: Path, recipe: AnyRecipe = SWAP, **options:
     ids=lambda recipe: type(recipe).__name__,
 )  # fmt: skip
 def test_pieces_are_the_whole(
-    family: FittedFamily, recipe: AnyRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    family: FittedFamily, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Written in pieces of 7 rows, every bit is that of the tensor merged at once."""
     monkeypatch.setattr(writer, "PIECE_BYTES", 7 * 2 * 64)
@@ -62,7 +62,7 @@ def test_pieces_are_the_whole(
         whole = combine(mix, {s: family.sources[s].read(name) for s in mix.sources}, name)
         assert torch.equal(written[name], whole), name
     assert sum(pieces) == family.base.bytes
-    by_rows = isinstance(recipe, Recipe | Single | TaskArithmetic)
+    by_rows = isinstance(recipe, LayerSwap | Single | TaskArithmetic)
     assert (len(pieces) > 3 * len(family.names)) == by_rows
 
 

@@ -14,8 +14,8 @@ from search.merging import arithmetic
 from search.merging.arithmetic import combine, combine_into, is_elementwise
 from search.merging.plan import Mix, Term, plan
 from search.merging.recipe import (
-    AnyRecipe,
     DareLinear,
+    LayerSwap,
     Recipe,
     Single,
     Slerp,
@@ -41,7 +41,7 @@ def tensors(
     return {source: tensor.to(dtype) for source, tensor in found.items()}
 
 
-def merged(recipe: AnyRecipe, sources: Tensors, name: str = NAMES[0]) -> torch.Tensor:
+def merged(recipe: Recipe, sources: Tensors, name: str = NAMES[0]) -> torch.Tensor:
     mix = plan(recipe, NAMES, L)[name]
     return combine(mix, {source: sources[source] for source in mix.sources}, name)
 
@@ -53,7 +53,7 @@ def weighted(parts: list[torch.Tensor], weights: list[float]) -> torch.Tensor:
     return sum((w * p for w, p in zip(weights, parts, strict=True)), torch.zeros(()))
 
 
-def swap(recipe: Recipe, w: Tensors, name: str) -> torch.Tensor:
+def swap(recipe: LayerSwap, w: Tensors, name: str) -> torch.Tensor:
     """Algorithm 1 with groups of experts, the base's embeddings and linear ramps."""
     sides = {}
     for side, indices in (("task", recipe.task), ("lang", recipe.lang)):
@@ -114,10 +114,10 @@ def slerp(recipe: Slerp, w: Tensors, name: str) -> torch.Tensor:
     return (torch.sin((1 - t) * angle) * one + torch.sin(t * angle) * other) / torch.sin(angle)
 
 
-def literal(recipe: AnyRecipe, w: Tensors, name: str) -> torch.Tensor:
+def literal(recipe: Recipe, w: Tensors, name: str) -> torch.Tensor:
     if isinstance(recipe, Single):
         return w[recipe.source]
-    if isinstance(recipe, Recipe):
+    if isinstance(recipe, LayerSwap):
         return swap(recipe, w, name)
     if isinstance(recipe, Soup):
         return weighted([w[e] for e in recipe.experts], list(recipe.weights)) / sum(recipe.weights)
@@ -131,7 +131,7 @@ def literal(recipe: AnyRecipe, w: Tensors, name: str) -> torch.Tensor:
 
 @settings(max_examples=300, deadline=None)
 @given(recipes.filter(lambda r: not isinstance(r, DareLinear) or r.density == 1), st.integers(0, 9))
-def test_merge_is_what_the_recipe_defines(recipe: AnyRecipe, seed: int) -> None:
+def test_merge_is_what_the_recipe_defines(recipe: Recipe, seed: int) -> None:
     """From the recipe as it is, not its canonical form."""
     sources = tensors(seed)
     exact = {source: tensor.double() for source, tensor in sources.items()}
@@ -258,7 +258,7 @@ def test_parallel_tensors_are_interpolated_linearly() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(recipes, st.sampled_from([1, 7, 16]), st.sampled_from([torch.bfloat16, torch.float32]))
-def test_chunks_do_not_show(recipe: AnyRecipe, size: int, dtype: torch.dtype) -> None:
+def test_chunks_do_not_show(recipe: Recipe, size: int, dtype: torch.dtype) -> None:
     sources = tensors(3, dtype)
     whole = merged(recipe, sources)
     before = arithmetic.CHUNK["cpu"]
@@ -275,7 +275,7 @@ def test_chunks_do_not_show(recipe: AnyRecipe, size: int, dtype: torch.dtype) ->
 
 @given(recipes)
 @settings(deadline=None)
-def test_sources_are_not_written_into(recipe: AnyRecipe) -> None:
+def test_sources_are_not_written_into(recipe: Recipe) -> None:
     sources = tensors(5)
     before = {source: tensor.clone() for source, tensor in sources.items()}
     for name in NAMES:

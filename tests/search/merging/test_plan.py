@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from search.errors import RecipeError
 from search.merging.plan import Mix, Plan, Term, layer_of, plan
 from search.merging.recipe import (
-    AnyRecipe,
     DareLinear,
+    LayerSwap,
     Recipe,
     Single,
     Slerp,
@@ -33,7 +33,7 @@ def names(n_layers: int) -> list[str]:
     return [f"model.layers.{i}.{m}" for i in range(n_layers) for m in MATRICES] + list(OUTSIDE)
 
 
-def algorithm_1(recipe: Recipe, n_layers: int) -> dict[str, dict[str, float]]:
+def algorithm_1(recipe: LayerSwap, n_layers: int) -> dict[str, dict[str, float]]:
     """Line by line, with AND where the paper prints OR; source -> coefficient, zeros left out.
 
     Beyond the paper: groups of experts, the base's embeddings, linear ramps.
@@ -80,7 +80,7 @@ def as_mapping(merged: Plan) -> dict[str, dict[str, float]]:
 
 @settings(max_examples=300)
 @given(swaps)
-def test_equals_algorithm_1(recipe: Recipe) -> None:
+def test_equals_algorithm_1(recipe: LayerSwap) -> None:
     found, expected = as_mapping(plan(recipe, names(L), L)), algorithm_1(recipe, L)
     assert list(found) == names(L)  # every tensor exactly once
     for name, terms in expected.items():
@@ -89,24 +89,24 @@ def test_equals_algorithm_1(recipe: Recipe) -> None:
 
 @settings(max_examples=500)
 @given(recipes, recipes)
-def test_equal_keys_if_and_only_if_equal_plans(one: AnyRecipe, other: AnyRecipe) -> None:
+def test_equal_keys_if_and_only_if_equal_plans(one: Recipe, other: Recipe) -> None:
     same_plan = plan(one, names(L), L) == plan(other, names(L), L)
     assert (key(one, L) == key(other, L)) == same_plan
 
 
 @settings(max_examples=300)
 @given(recipes)
-def test_canonical_is_idempotent_and_the_same_model(recipe: AnyRecipe) -> None:
+def test_canonical_is_idempotent_and_the_same_model(recipe: Recipe) -> None:
     form = canonical(recipe, L)
     assert canonical(form, L) == form
     assert plan(form, names(L), L) == plan(recipe, names(L), L)
 
 
-def small_space(n_layers: int) -> list[AnyRecipe]:
+def small_space(n_layers: int) -> list[Recipe]:
     """Every swap of so many layers, and other methods that can mean the same."""
     sizes = range(n_layers + 1)
-    found: list[AnyRecipe] = [
-        Recipe(task, lang, b, u, t_b, t_u, w_task, w_lang, policy, ramp=ramp)  # type: ignore[arg-type]
+    found: list[Recipe] = [
+        LayerSwap(task, lang, b, u, t_b, t_u, w_task, w_lang, policy, ramp=ramp)  # type: ignore[arg-type]
         for b in sizes
         for u in sizes[: n_layers + 1 - b]
         for t_b in sizes[: n_layers + 1 - b - u]
@@ -146,7 +146,7 @@ def test_equal_keys_over_a_whole_small_space() -> None:
 
 
 @given(recipes)
-def test_plain_form_and_pickle(recipe: AnyRecipe) -> None:
+def test_plain_form_and_pickle(recipe: Recipe) -> None:
     """What goes to vLLM's processes: text and numbers, as tuples or lists."""
     for mix in set(plan(recipe, names(L), L).values()):
         method, terms, *rest = mix.plain()
@@ -185,7 +185,7 @@ def test_methods_read_the_base() -> None:
 )
 def test_ramps(change: dict[str, object], shares: list[float]) -> None:
     """Language share layer by layer."""
-    recipe = replace(Recipe(0, 1, 1, 1, 0, 0, 0.7, 0.3), **change)  # type: ignore[arg-type]
+    recipe = replace(LayerSwap(0, 1, 1, 1, 0, 0, 0.7, 0.3), **change)  # type: ignore[arg-type]
     merged = as_mapping(plan(recipe, names(8), 8))
     found = [merged[f"model.layers.{i}.mlp.down_proj.weight"].get("lang/1", 0) for i in range(8)]
     assert found == pytest.approx(shares)

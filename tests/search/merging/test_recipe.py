@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from objectives.types import Decoding
 from search.errors import RecipeError
 from search.merging.recipe import (
-    AnyRecipe,
     DareLinear,
+    LayerSwap,
     Recipe,
     Single,
     Slerp,
@@ -29,7 +29,7 @@ from search.merging.recipe import (
     validate,
 )
 
-R = Recipe(0, 1, 3, 1, 1, 0, 0.4, 0.6)
+R = LayerSwap(0, 1, 3, 1, 1, 0, 0.4, 0.6)
 M0, M1, L0, L1 = "task/0", "task/1", "lang/0", "lang/1"
 VECTORS = TaskArithmetic((M0, L1), (0.5, 1.0))
 TIES = Ties((M0, L1), 0.2, (1.0, 1.0), 0.8)
@@ -81,7 +81,7 @@ def test_invalid(change: dict[str, object], message: str) -> None:
         (Slerp(0, 0, (1.5,), -1.0), r"t = 1.5 is not in \[0, 1\]; non_layer = -1.0 is not in"),
     ],
 )
-def test_invalid_methods(recipe: AnyRecipe, message: str) -> None:
+def test_invalid_methods(recipe: Recipe, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         validate(recipe, 10)
 
@@ -93,11 +93,11 @@ SAME = [
     (replace(R, w_task=0.0), replace(R, b=4, t_b=0), "a transition that is all language"),
     (replace(R, b=2, u=5, t_b=1, t_u=2), replace(R, b=2, u=5, t_b=3, t_u=0), "zones that meet"),
     (replace(R, b=10, u=0, t_b=0), replace(R, b=4, u=6, t_b=0), "all layers language"),
-    (Recipe(0, 1, 10, 0, 0, 0, non_layer="lang"), Single("lang/1"), "the language expert"),
-    (Recipe(0, 1, 0, 0, 0, 0, non_layer="task"), Single("task/0"), "the task expert"),
+    (LayerSwap(0, 1, 10, 0, 0, 0, non_layer="lang"), Single("lang/1"), "the language expert"),
+    (LayerSwap(0, 1, 0, 0, 0, 0, non_layer="task"), Single("task/0"), "the task expert"),
     (soup(0, 1, 10, 1.0), Single("lang/1"), "a soup of one"),
     (soup(0, 1, 10, 0.0), Single("task/0"), "a soup of the other"),
-    (soup(0, 1, 10), Recipe(0, 1, 0, 0, 4, 6), "an even soup"),
+    (soup(0, 1, 10), LayerSwap(0, 1, 0, 0, 4, 6), "an even soup"),
     (R, replace(R, decoding=Decoding()), "a decoding that says nothing"),
     (
         replace(R, decoding=Decoding(temperature=0.0, top_p=0.5)),
@@ -123,25 +123,25 @@ SAME = [
         "weights beside a linear ramp",
     ),
     (
-        Recipe(0, 1, 4, 5, 1, 0, 0.7, 0.3, "weighted", ramp="linear"),
-        Recipe(0, 1, 4, 5, 0, 1, 0.7, 0.3, "weighted", ramp="linear"),
+        LayerSwap(0, 1, 4, 5, 1, 0, 0.7, 0.3, "weighted", ramp="linear"),
+        LayerSwap(0, 1, 4, 5, 0, 1, 0.7, 0.3, "weighted", ramp="linear"),
         "one transition layer, seen from both sides",
     ),
     (
-        Recipe(0, 1, 6, 4, 0, 0, non_layer="base"),
-        Recipe(1, 1, 10, 0, 0, 0, non_layer="base"),
+        LayerSwap(0, 1, 6, 4, 0, 0, non_layer="base"),
+        LayerSwap(1, 1, 10, 0, 0, 0, non_layer="base"),
         "no layer of the task expert",
     ),
     (
-        Recipe(0, 1, 0, 0, 0, 0, non_layer="base"),
-        Recipe(0, 0, 0, 0, 0, 0, non_layer="base"),
+        LayerSwap(0, 1, 0, 0, 0, 0, non_layer="base"),
+        LayerSwap(0, 0, 0, 0, 0, 0, non_layer="base"),
         "no layer of the language expert",
     ),
     (Soup((L1, M0), (0.3, 0.7)), soup(0, 1, 10, 0.3), "a soup of a pair"),
     (Soup((L1, M0, M1), (2.0, 2.0, 4.0)), Soup((M0, M1, L1), (0.5, 1.0, 0.5)), "order, scale"),
     (Soup((M0, M1), (1.0, 0.0)), Single(M0), "a weight of 0"),
     (soup((0, 1), 1, 10, 0.5), Soup((M0, M1, L1), (1.0, 1.0, 2.0)), "a soup of groups"),
-    (Recipe(0, (0, 1), 10, 0, 0, 0, non_layer="lang"), Soup((L0, L1), (1, 1)), "language soup"),
+    (LayerSwap(0, (0, 1), 10, 0, 0, 0, non_layer="lang"), Soup((L0, L1), (1, 1)), "language soup"),
     (TaskArithmetic((L1, M0), (1.0, 0.5)), VECTORS, "the order of task vectors"),
     (TaskArithmetic((M0, L1), (0.7, 0.3)), soup(0, 1, 10, 0.3), "the base cancels"),
     (TaskArithmetic((M0, M1, L1), (1 / 3,) * 3), Soup((M0, M1, L1), (1.0,) * 3), "and in thirds"),
@@ -165,14 +165,14 @@ SAME = [
     (Slerp(0, 1, (0.0, 1.0)), Slerp(0, 1, (0.0, 1.0), 0.5), "the mean of t outside of the layers"),
     (
         Slerp(0, 1, (1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0), 0.0),
-        Recipe(0, 1, 1, 2, 0, 0, non_layer="task"),
+        LayerSwap(0, 1, 1, 2, 0, 0, non_layer="task"),
         "SLERP of whole layers",
     ),
 ]
 
 
 @pytest.mark.parametrize(("one", "other", "why"), SAME, ids=[s[2] for s in SAME])
-def test_same_model_same_key(one: AnyRecipe, other: AnyRecipe, why: str) -> None:
+def test_same_model_same_key(one: Recipe, other: Recipe, why: str) -> None:
     assert key(one, 10) == key(other, 10), why
 
 
@@ -181,7 +181,7 @@ DIFFERENT = [
     (R, replace(R, lang=0)),
     (R, replace(R, w_lang=0.61)),
     (R, replace(R, non_layer="lang")),
-    (soup(0, 1, 10, 0.3), Recipe(0, 1, 0, 0, 10, 0, 0.7, 0.3)),  # embeddings .7/.3 or .5/.5
+    (soup(0, 1, 10, 0.3), LayerSwap(0, 1, 0, 0, 10, 0, 0.7, 0.3)),  # embeddings .7/.3 or .5/.5
     (Single("base"), Single("task/0")),
     (R, replace(R, decoding=Decoding(temperature=0.7))),
     (Single("base", Decoding(shots=1)), Single("base", Decoding(shots=5))),
@@ -202,7 +202,7 @@ DIFFERENT = [
 
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT)
-def test_other_model_other_key(one: AnyRecipe, other: AnyRecipe) -> None:
+def test_other_model_other_key(one: Recipe, other: Recipe) -> None:
     assert key(one, 10) != key(other, 10)
 
 
@@ -238,7 +238,7 @@ def test_key_is_stable() -> None:
         (Slerp(0, 1, (0.0, 0.5, 1.0), 0.5), "te SLERP t.00-.50-1.00 m0-l1 embeddings.50"),
     ],
 )
-def test_label(recipe: AnyRecipe, name: str) -> None:
+def test_label(recipe: Recipe, name: str) -> None:
     assert label(recipe, "te", 10) == name
 
 
@@ -257,7 +257,7 @@ def test_label(recipe: AnyRecipe, name: str) -> None:
         Slerp(0, 1, (0.1, 0.9), 0.5),
     ],
 )
-def test_json_round_trip(recipe: AnyRecipe) -> None:
+def test_json_round_trip(recipe: Recipe) -> None:
     assert from_dict(json.loads(json.dumps(to_dict(recipe)))) == recipe
 
 
@@ -285,7 +285,7 @@ counts = st.integers(0, 6)
 
 @given(counts, counts, st.integers(0, 12), st.integers(0, 12))
 def test_clip_makes_valid(b: int, u: int, t_b: int, t_u: int) -> None:
-    clipped = clip(Recipe(0, 0, b, u, t_b, t_u), 12)
+    clipped = clip(LayerSwap(0, 0, b, u, t_b, t_u), 12)
     validate(clipped, 12)
     assert (clipped.b, clipped.u) == (b, u)
     if b + u + t_b + t_u <= 12:

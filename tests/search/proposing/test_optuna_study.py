@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.config.secrets import STORAGE_PASSWORD
 from search.errors import ConfigError, StudyError
-from search.merging.recipe import AnyRecipe, Recipe, Single, clip, key, to_dict
+from search.merging.recipe import LayerSwap, Recipe, Single, clip, key, to_dict
 from search.proposing.optuna_study import phase
 from search.proposing.phase import Phase
 from search.proposing.storage import JOURNAL, open_storage
@@ -47,7 +47,7 @@ class Study(Bench):
     def phase(self, origin: str, space: Space | RivalSpace, trials: int) -> Phase:
         return make_phase(self.records, origin, space, trials, self.storage)
 
-    def end(self, n: int) -> list[AnyRecipe]:
+    def end(self, n: int) -> list[Recipe]:
         """Let so many trials end, some of them not scored."""
         found = []
         for number in range(n):
@@ -170,7 +170,7 @@ def test_parameters_are_those_of_the_recipe(tmp_path: Path) -> None:
             continue
         params = {"w_lang": 0.5} | trial.params
         share, counts = params["w_lang"], [params[name] for name in ("b", "u", "t_b", "t_u")]
-        told = clip(Recipe(0, 0, *counts, w_task=1 - share, w_lang=share), L)
+        told = clip(LayerSwap(0, 0, *counts, w_task=1 - share, w_lang=share), L)
         assert key(told, L) == key(recipes[trial.user_attrs["key"]], L)
         assert set(trial.distributions) == set(trial.params)
 
@@ -220,7 +220,7 @@ def test_resumed_many_times_nothing_waits_twice(tmp_path: Path) -> None:
 
 
 def test_imported_recipes_follow_the_default_ones(tmp_path: Path) -> None:
-    wanted = Recipe(0, 0, 1, 0, 1, 1, 0.7, 0.3)
+    wanted = LayerSwap(0, 0, 1, 0, 1, 1, 0.7, 0.3)
     entry = {"from": "k", "label": "x", "recipe": to_dict(wanted)}
     head = replace(StudyHead("s", {}), imported={"recipes": [entry]})
     Records.create(tmp_path / "s", head).close()

@@ -15,7 +15,7 @@ import pytest
 
 from objectives.types import ItemResult, Score
 from search.errors import ConfigError, StudyError
-from search.merging.recipe import Recipe, Single
+from search.merging.recipe import LayerSwap, Single
 from search.records import durable
 from search.records.items import pack_items
 from search.records.reader import Records, StudyHead
@@ -30,7 +30,7 @@ def record(key: str = "k", **fields: object) -> Record:
     given: dict[str, object] = dict(
         number=0, key=key, split="search", state="scored", origin="search", label=f"te {key}"
     )
-    given |= {"recipe": Recipe(0, 1, 1, 1, 0, 0), "scores": {"accuracy": SCORE}}
+    given |= {"recipe": LayerSwap(0, 1, 1, 1, 0, 0), "scores": {"accuracy": SCORE}}
     return Record(**(given | fields))  # type: ignore[arg-type]
 
 

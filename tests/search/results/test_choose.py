@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from objectives.types import Score, Split
-from search.merging.recipe import AnyRecipe, Recipe, Single, Slerp, Soup, Ties, key, label, soup
+from search.merging.recipe import LayerSwap, Recipe, Single, Slerp, Soup, Ties, key, label, soup
 from search.records.record import Record, State
 from search.results.choose import best_soup, final_rows, is_soup, pareto, recommend
 
@@ -18,7 +18,7 @@ def share(value: float | None, n: int = 150) -> Score:
 
 
 def trial(
-    recipe: AnyRecipe,
+    recipe: Recipe,
     accuracy: float,
     lcpr: float | None,
     state: State = "scored",
@@ -37,8 +37,8 @@ def trial(
     )
 
 
-def swap(b: int, u: int, task: int = 0, lang: int = 0, t_b: int = 1) -> Recipe:
-    return Recipe(task, lang, b, u, t_b, 0)
+def swap(b: int, u: int, task: int = 0, lang: int = 0, t_b: int = 1) -> LayerSwap:
+    return LayerSwap(task, lang, b, u, t_b, 0)
 
 
 EXPERTS = [trial(Single("lang/0"), 0.3, 0.98), trial(Single("lang/1"), 0.3, 0.90)]
@@ -136,14 +136,14 @@ def test_nobody_qualifies() -> None:
     [
         (soup(0, 1, L), True),
         (soup(0, 1, L, 0.3), True),
-        (Recipe(0, 1, 0, 0, 4, 6, 0.4, 0.6), True),  # zones meet: every layer is averaged
+        (LayerSwap(0, 1, 0, 0, 4, 6, 0.4, 0.6), True),  # zones meet: every layer is averaged
         (Soup(("task/0", "task/1", "lang/0"), (1.0, 1.0, 2.0)), True),
-        (Recipe(0, 1, 0, 0, 4, 5), False),
-        (Recipe(0, 1, 0, 0, 0, 0), False),
+        (LayerSwap(0, 1, 0, 0, 4, 5), False),
+        (LayerSwap(0, 1, 0, 0, 0, 0), False),
         (Single("base"), False),
     ],
 )
-def test_what_a_soup_is(recipe: AnyRecipe, expected: bool) -> None:
+def test_what_a_soup_is(recipe: Recipe, expected: bool) -> None:
     assert is_soup(recipe, L) is expected
 
 
@@ -160,7 +160,7 @@ def test_rows_of_the_final_table_in_order() -> None:
         ("recommended", swap(3, 2, task=1)),
         ("default recipe", swap(1, 1)),
         ("best soup", soup(1, 0, L)),
-        ("control b=u=0", Recipe(1, 0, 0, 0, 0, 0)),
+        ("control b=u=0", LayerSwap(1, 0, 0, 0, 0, 0)),
         ("math expert", Single("task/2")),
         ("math expert", Single("task/10")),
         ("language expert", Single("lang/0")),
@@ -193,8 +193,8 @@ def test_each_rival_method_sends_its_best_recipe_whatever_its_language() -> None
 
 
 def test_a_recipe_in_two_roles_is_one_row() -> None:
-    default = Recipe(0, 0, 1, 1, 1, 1)
-    same = Recipe(0, 0, 1, 1, 1, 1, 2.0, 2.0)  # another scale of the weights: the same model
+    default = LayerSwap(0, 0, 1, 1, 1, 1)
+    same = LayerSwap(0, 0, 1, 1, 1, 1, 2.0, 2.0)  # another scale of the weights: the same model
     records = [*EXPERTS, trial(same, 0.9, 0.98)]
     rows = final_rows(records, recommend(records, L, 0.02), default, ["base"], L)
     assert [role for role, _ in rows][:2] == ["recommended, default recipe", "best soup"]
@@ -204,5 +204,5 @@ def test_a_recipe_in_two_roles_is_one_row() -> None:
 def test_rows_without_a_choice() -> None:
     rows = final_rows([], None, swap(1, 1, task=2), ["base"], L)
     assert [role for role, _ in rows] == ["default recipe", "best soup", "control b=u=0", "base"]
-    assert rows[2][1] == Recipe(2, 0, 0, 0, 0, 0)
+    assert rows[2][1] == LayerSwap(2, 0, 0, 0, 0, 0)
     assert best_soup([], L) is None

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from matplotlib.image import imread
 
-from search.merging.recipe import Recipe, Single, soup
+from search.merging.recipe import LayerSwap, Single, soup
 from search.records.record import Record
 from search.results import figures
 from search.results.choose import recommend
@@ -82,7 +82,7 @@ def test_labels_do_not_cross_each_other(tmp_path: Path, drawn: dict[str, Any]) -
 
 
 def test_cells_hold_the_best_swap_of_each_b_u(tmp_path: Path, drawn: dict[str, Any]) -> None:
-    whole = trial(Recipe(0, 0, 10, 0, 0, 0), 0.99, 0.5)  # the language expert's layers, no swap
+    whole = trial(LayerSwap(0, 0, 10, 0, 0, 0), 0.99, 0.5)  # the language expert's layers, no swap
     draw([*TRIALS, whole], tmp_path)
     axes = drawn["landscape.png"].axes[0]
     cells = {text.get_position(): text.get_text() for text in axes.texts}

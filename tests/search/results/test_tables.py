@@ -12,7 +12,7 @@ from rich.console import Console
 
 from objectives.stats import proportion
 from objectives.types import ItemResult, Score, Split
-from search.merging.recipe import AnyRecipe, Recipe, Single, key, label, soup
+from search.merging.recipe import LayerSwap, Recipe, Single, key, label, soup
 from search.records.items import pack_items
 from search.records.reader import Records, StudyHead
 from search.records.record import Origin, Record, State
@@ -22,10 +22,10 @@ from search.results.tables import markdown, show, tsv, write
 
 L = 10
 N = 200
-BEST, DEFAULT = Recipe(0, 0, 2, 2, 0, 0), Recipe(0, 0, 1, 1, 1, 1)
-CONTROL = Recipe(0, 0, 0, 0, 0, 0)
+BEST, DEFAULT = LayerSwap(0, 0, 2, 2, 0, 0), LayerSwap(0, 0, 1, 1, 1, 1)
+CONTROL = LayerSwap(0, 0, 0, 0, 0, 0)
 SOURCES = ("base", "task/0", "lang/0", "lang/1")
-HELD_OUT: dict[AnyRecipe, float] = {
+HELD_OUT: dict[Recipe, float] = {
     BEST: 0.80,
     DEFAULT: 0.60,
     soup(0, 0, L): 0.55,
@@ -47,7 +47,7 @@ def answers(share: float, seed: int) -> list[bool]:
 
 def add(
     records: Records,
-    recipe: AnyRecipe,
+    recipe: Recipe,
     accuracy: float,
     split: Split,
     state: State = "scored",
@@ -221,8 +221,8 @@ def test_an_interrupted_search_shows_search_scores_best_first(records: Records) 
     for recipe, share in SEARCH.items():
         add(records, recipe, share, "search")
     for b in range(12):
-        add(records, Recipe(0, 1, b % 4 + 1, 3, b // 4, 0), 0.5 + b / 100, "search")
-    add(records, Recipe(0, 1, 4, 4, 0, 0), 0.99, "search", state="infeasible")
+        add(records, LayerSwap(0, 1, b % 4 + 1, 3, b // 4, 0), 0.5 + b / 100, "search")
+    add(records, LayerSwap(0, 1, 4, 4, 0, 0), 0.99, "search", state="infeasible")
     report, *_ = made(records)
     shares = [line.score("accuracy").value or 0 for line in report.lines]
     assert shares == sorted(shares, reverse=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from search.merging.recipe import Recipe
-from search.run.imports import fit
+from search.merging.recipe import LayerSwap
+from search.run.imports import fitted_to
 from search.space.swap import Space, make_space
 
 
@@ -17,21 +17,21 @@ def space(n_layers: int, **kwargs: Any) -> Space:
 
 CASES = [
     # layers there, recipe, space, the same here
-    (32, Recipe(1, 0, 4, 1, 1, 1), space(32), Recipe(1, 0, 4, 1, 1, 1)),
-    (32, Recipe(1, 0, 4, 2, 2, 0), space(16), Recipe(1, 0, 2, 1, 1, 0)),
-    (32, Recipe(1, 0, 4, 1, 1, 0), space(10), Recipe(1, 0, 1, 1, 1, 0)),
-    (16, Recipe(0, 1, 2, 0, 1, 0, 0.3, 0.7), space(32), Recipe(0, 1, 4, 0, 2, 0, 0.3, 0.7)),
-    (8, Recipe(1, 1, 2, 1, 0, 0), space(8, n_lang=1), Recipe(1, 0, 2, 1, 0, 0)),
-    (8, Recipe(5, 5, 2, 1, 0, 0), space(8), Recipe(0, 0, 2, 1, 0, 0)),
-    (8, Recipe(0, 0, 2, 1, 1, 0, 0.52, 0.48), space(8), Recipe(0, 0, 2, 1, 1, 0)),
-    (8, Recipe(0, 0, 4, 4, 0, 0), space(3, b=(0, 2), u=(0, 1)), Recipe(0, 0, 2, 1, 0, 0)),
-    (8, Recipe(0, 0, 2, 1, 0, 0), space(8, b=(3, 4)), None),
+    (32, LayerSwap(1, 0, 4, 1, 1, 1), space(32), LayerSwap(1, 0, 4, 1, 1, 1)),
+    (32, LayerSwap(1, 0, 4, 2, 2, 0), space(16), LayerSwap(1, 0, 2, 1, 1, 0)),
+    (32, LayerSwap(1, 0, 4, 1, 1, 0), space(10), LayerSwap(1, 0, 1, 1, 1, 0)),
+    (16, LayerSwap(0, 1, 2, 0, 1, 0, 0.3, 0.7), space(32), LayerSwap(0, 1, 4, 0, 2, 0, 0.3, 0.7)),
+    (8, LayerSwap(1, 1, 2, 1, 0, 0), space(8, n_lang=1), LayerSwap(1, 0, 2, 1, 0, 0)),
+    (8, LayerSwap(5, 5, 2, 1, 0, 0), space(8), LayerSwap(0, 0, 2, 1, 0, 0)),
+    (8, LayerSwap(0, 0, 2, 1, 1, 0, 0.52, 0.48), space(8), LayerSwap(0, 0, 2, 1, 1, 0)),
+    (8, LayerSwap(0, 0, 4, 4, 0, 0), space(3, b=(0, 2), u=(0, 1)), LayerSwap(0, 0, 2, 1, 0, 0)),
+    (8, LayerSwap(0, 0, 2, 1, 0, 0), space(8, b=(3, 4)), None),
 ]
 
 
 @pytest.mark.parametrize(("n_layers", "recipe", "target", "expected"), CASES)
-def test_fit(n_layers: int, recipe: Recipe, target: Space, expected: Recipe | None) -> None:
-    found = fit(recipe, n_layers, target)
+def test_fit(n_layers: int, recipe: LayerSwap, target: Space, expected: LayerSwap | None) -> None:
+    found = fitted_to(recipe, n_layers, target)
     if expected is None:
         assert found is None
         return

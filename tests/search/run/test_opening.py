@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from objectives.types import Score
 from search.checkpoints.family import Family
-from search.merging.recipe import AnyRecipe, Recipe, Single, from_dict, key, label
+from search.merging.recipe import LayerSwap, Recipe, Single, from_dict, key, label
 from search.records.reader import Records, StudyHead
 from search.records.record import Record
 from search.run import __main__ as run
@@ -39,7 +39,7 @@ def setup(tmp_path: Path, tiny_llama: Family, ran: list[Prepared]) -> Setup:
     return made
 
 
-def add_trials(study: Path, recipes: list[tuple[AnyRecipe, float]]) -> None:
+def add_trials(study: Path, recipes: list[tuple[Recipe, float]]) -> None:
     records = Records.open(study)
     for recipe, value in recipes:
         scores = {name: Score(value, value, value, 6, 6) for name in ("accuracy", "lcpr")}
@@ -114,7 +114,7 @@ def test_changed_models_and_data_are_refused(
 
     assert setup.main() == 0
     study = setup.out / "s"
-    add_trials(study, [(Recipe(0, 0, 1, 1, 0, 0), 0.5)])
+    add_trials(study, [(LayerSwap(0, 0, 1, 1, 0, 0), 0.5)])
     before = (study / "study.yaml").read_bytes()
     change(setup)
     more = ["--trials=3"] if command == "--extend" else []
@@ -133,7 +133,7 @@ def test_files_may_change_before_the_first_trial(setup: Setup) -> None:
 
 def test_a_copy_is_the_same(setup: Setup) -> None:
     assert setup.main() == 0
-    add_trials(setup.out / "s", [(Recipe(0, 0, 1, 1, 0, 0), 0.5)])
+    add_trials(setup.out / "s", [(LayerSwap(0, 0, 1, 1, 0, 0), 0.5)])
     shutil.copytree(setup.folder / "math", setup.folder / "moved")
     shutil.rmtree(setup.folder / "math")
     shutil.copytree(setup.folder / "moved", setup.folder / "math")
@@ -204,9 +204,9 @@ def test_extend_adds_to_the_budget(
 
 def test_import_names_what_it_took(setup: Setup, capsys: pytest.CaptureFixture[str]) -> None:
     assert setup.main(study="old") == 0
-    good, better = Recipe(0, 1, 1, 0, 1, 0, 0.7, 0.3), Recipe(0, 0, 1, 1, 0, 0)
-    plain = Recipe(0, 0, 0, 1, 0, 0)
-    found: list[tuple[AnyRecipe, float]] = [(Single("base"), 0.9), (plain, 0.1)]
+    good, better = LayerSwap(0, 1, 1, 0, 1, 0, 0.7, 0.3), LayerSwap(0, 0, 1, 1, 0, 0)
+    plain = LayerSwap(0, 0, 0, 1, 0, 0)
+    found: list[tuple[Recipe, float]] = [(Single("base"), 0.9), (plain, 0.1)]
     add_trials(setup.out / "old", [*found, (good, 0.5), (better, 0.6)])
     setup.more = ["--import", str(setup.out / "old"), "space.u=[1,2]"]
     assert setup.main() == 0

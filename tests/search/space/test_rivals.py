@@ -9,12 +9,12 @@ import pickle
 import optuna
 import pytest
 
-from search.merging.kinds import DareLinear, Recipe, Slerp, TaskArithmetic, Ties
+from search.merging.kinds import DareLinear, LayerSwap, Slerp, TaskArithmetic, Ties
 from search.merging.recipe import from_dict, key, validate
 from search.space.rivals import AXES, RivalSpace
 
 KINDS = {
-    "soup": Recipe,
+    "soup": LayerSwap,
     "task_arithmetic": TaskArithmetic,
     "ties": Ties,
     "dare_linear": DareLinear,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from objectives.types import Decoding
 from search.errors import ConfigError
-from search.merging.recipe import Recipe, Single, from_dict, key, soup, to_dict, validate
+from search.merging.recipe import LayerSwap, Single, from_dict, key, soup, to_dict, validate
 from search.space.swap import BASELINE, Space, baselines, make_space
 
 
@@ -20,7 +20,7 @@ def space(n_layers: int = 10, **changes: Any) -> Space:
     return make_space(**({"lang": "te", "n_layers": n_layers, "n_task": 2, "n_lang": 3} | changes))
 
 
-def asked(points: int, within: Space, seed: int = 0) -> list[tuple[Recipe, optuna.Trial]]:
+def asked(points: int, within: Space, seed: int = 0) -> list[tuple[LayerSwap, optuna.Trial]]:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
     found = []
     for _ in range(points):

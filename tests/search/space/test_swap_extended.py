@@ -18,7 +18,7 @@ from search.export.mergekit_yaml import mergekit_yaml
 from search.export.model_card import Merge, model_card
 from search.merging.plan import plan
 from search.merging.recipe import (
-    AnyRecipe,
+    LayerSwap,
     Recipe,
     Single,
     Slerp,
@@ -33,7 +33,7 @@ from search.records.record import Record
 from search.results import comparison, figures
 from search.results.choose import final_rows, recommend
 from search.space.rivals import AXES, RivalSpace
-from search.space.swap import Space, has_weights, make_space
+from search.space.swap import Space, make_space, uses_weights
 from tests.search import any_recipes
 from tests.search.any_recipes import POLICIES
 from tests.search.merging.test_plan import names
@@ -48,7 +48,7 @@ EXTENDED: dict[str, Any] = {
 }
 
 
-def proposed(within: Space, points: int) -> list[tuple[Recipe, dict[str, Any]]]:
+def proposed(within: Space, points: int) -> list[tuple[LayerSwap, dict[str, Any]]]:
     """Recipes of random trials with the parameters they were asked by."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
     trials = [study.ask() for _ in range(points)]
@@ -97,11 +97,11 @@ def test_a_parameter_is_asked_for_only_where_it_matters() -> None:
         validate(recipe, 12)
         assert params["non_layer"] == recipe.non_layer
         assert ("ramp" in params) == (max(recipe.t_b, recipe.t_u) > 1)
-        assert ("w_lang" in params) == has_weights(recipe)
+        assert ("w_lang" in params) == uses_weights(recipe)
         assert params.get("ramp", "constant") == recipe.ramp
         found.add((recipe.non_layer, recipe.ramp, "w_lang" in params))
         if "w_lang" not in params:
-            other = Recipe(**{**recipe.__dict__, "w_task": 0.25, "w_lang": 0.75})
+            other = LayerSwap(**{**recipe.__dict__, "w_task": 0.25, "w_lang": 0.75})
             assert key(other, 12) == key(recipe, 12)
     free = {(policy, "linear", False) for policy in POLICIES if policy != "weighted"}
     assert found >= {(policy, "constant", True) for policy in POLICIES} | free
@@ -155,7 +155,7 @@ KEYS = {key(recipe, any_recipes.L) for recipe in ANY.recipes()}
 
 @settings(max_examples=300)
 @given(any_recipes.recipes)
-def test_a_recipe_without_a_point_is_not_in_the_space(recipe: AnyRecipe) -> None:
+def test_a_recipe_without_a_point_is_not_in_the_space(recipe: Recipe) -> None:
     point = ANY.point(recipe)
     assert (point is not None) == (key(recipe, any_recipes.L) in KEYS)
     assert point is None or at(ANY, point) == (key(recipe, any_recipes.L), point)
@@ -211,7 +211,7 @@ def test_a_study_of_such_recipes_is_reported_and_exported(tmp_path: Path) -> Non
     sources = ["base", *(f"{kind}/{i}" for kind in ("task", "lang") for i in range(2))]
     records = Records.create(tmp_path / "s", StudyHead("s", {}))
 
-    def run(recipe: AnyRecipe, split: Any, accuracy: float) -> None:
+    def run(recipe: Recipe, split: Any, accuracy: float) -> None:
         scores = {
             name: Score(value, value, value, 40, 40)
             for name, value in {"accuracy": accuracy, "lcpr": 0.9}.items()
@@ -222,11 +222,15 @@ def test_a_study_of_such_recipes_is_reported_and_exported(tmp_path: Path) -> Non
     for source in sources:
         run(Single(source), "search", 0.2)
     found = {key(r, n_layers): r for r, _ in proposed(within, 150)}
-    found = {k: r for k, r in found.items() if isinstance(canonical(r, n_layers), Recipe)}
+    found = {k: r for k, r in found.items() if isinstance(canonical(r, n_layers), LayerSwap)}
     for number, recipe in enumerate(found.values()):
         run(recipe, "search", 0.3 + number / 1000)
     best = max(
-        (r for r in records.trials if isinstance(r.recipe, Recipe) and r.recipe.ramp == "linear"),
+        (
+            r
+            for r in records.trials
+            if isinstance(r.recipe, LayerSwap) and r.recipe.ramp == "linear"
+        ),
         key=lambda r: isinstance(r.recipe.task, tuple) + isinstance(r.recipe.lang, tuple),
     )
     run(best.recipe, "search", 0.99)

@@ -22,11 +22,11 @@ from objectives.types import Score, Split
 from search import sync
 from search.errors import StudyError
 from search.masking import masked
-from search.merging.recipe import Recipe, key, label
+from search.merging.recipe import LayerSwap, key, label
 from search.records.reader import Records, StudyHead
 from search.records.record import Record, State
 from search.tracking import outbox
-from search.tracking.outbox import Tracker, address
+from search.tracking.outbox import Outbox, address
 from search.tracking.runs import default_uri, experiment_name, metrics_of, params
 from search.tracking.view import answers
 from tests.mlflow_server import MlflowServer
@@ -38,7 +38,7 @@ HEAD = StudyHead("te-study", {"lang": "te", "family": {"name": "demo"}, "search"
 def trial(
     number: int, state: State = "scored", split: Split = "search", b: int | None = None
 ) -> Record:
-    recipe = Recipe(0, 1, number if b is None else b, 1, 1, 0, 0.4, 0.6)
+    recipe = LayerSwap(0, 1, number if b is None else b, 1, 1, 0, 0.4, 0.6)
     return Record(
         number=number,
         key=key(recipe, L),
@@ -88,11 +88,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "te-study"
 
 
-def tracker(uri: str, folder: Path, *, rebuild: bool = False, **params: Any) -> Tracker:
+def tracker(uri: str, folder: Path, *, rebuild: bool = False, **params: Any) -> Outbox:
     tags = {"host": "box", "git_commit": "abc"}
     name = experiment_name("demo", "xx")  # the store's empty study has an experiment of its own
     head = StudyHead("te-study", {"lang": "te", "n": 1, **params}, id=folder.name)
-    return Tracker(uri, name, head, tags, folder, rebuild=rebuild)
+    return Outbox(uri, name, head, tags, folder, rebuild=rebuild)
 
 
 def send(
@@ -220,7 +220,9 @@ def test_nothing_is_sent_twice_and_a_cut_run_is_completed(uri: str, folder: Path
 
 
 def test_a_trial_tried_again_replaces_what_its_run_says(uri: str, folder: Path) -> None:
-    again = replace(trial(7, b=1), recipe=Recipe(0, 1, 1, 1, 1, 0, 4.0, 6.0), ended=1_700_000_100.0)
+    again = replace(
+        trial(7, b=1), recipe=LayerSwap(0, 1, 1, 1, 1, 0, 4.0, 6.0), ended=1_700_000_100.0
+    )
     assert send(uri, folder, [trial(1, "failed"), again, trial(1, "failed")]) == 0
     _, (child,) = runs(uri)
     assert child.info.status == "FINISHED"

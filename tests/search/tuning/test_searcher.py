@@ -14,26 +14,26 @@ from ray.tune.search import Searcher
 
 from objectives.targets import TARGETS
 from objectives.types import Score
-from search.merging.recipe import AnyRecipe, Recipe, Single, Slerp, Ties, from_dict, key, to_dict
+from search.merging.recipe import LayerSwap, Recipe, Single, Slerp, Ties, from_dict, key, to_dict
 from search.proposing.phase import Phase
 from search.records.reader import Records, StudyHead
 from search.records.record import Record
 from search.space.rivals import RivalSpace
 from search.space.swap import BASELINE, Space, make_space
-from search.study.retries import FAILURES, FAILURES_IN_ALL, Left, settled
+from search.study.retries import FAILURES, FAILURES_IN_ALL, ActorExit, settled
 from search.tuning.searcher import StudySearcher
-from search.tuning.trainable import Outcome
+from search.tuning.trainable import TrialOutcome
 
 L = 3
-FINAL = [Single("base"), Recipe(0, 0, 1, 0, 0, 0)]
+FINAL = [Single("base"), LayerSwap(0, 0, 1, 0, 0, 0)]
 
 
 SCORES = tuple(target.score for target in TARGETS)
 
 
-def outcome(value: float = 0.5, **fields: Any) -> Outcome:
+def outcome(value: float = 0.5, **fields: Any) -> TrialOutcome:
     score = Score(value, value, value, 10, 10)
-    return Outcome(**({"state": "scored", "scores": dict.fromkeys(SCORES, score)} | fields))
+    return TrialOutcome(**({"state": "scored", "scores": dict.fromkeys(SCORES, score)} | fields))
 
 
 class Nodes:
@@ -42,26 +42,26 @@ class Nodes:
     def __init__(self, *names: str) -> None:
         self.names = names
         self.lost: set[str] = set()
-        self.gone = 0
-        self.next = Left(names[0])
-        self.without: tuple[str, ...] = ()
+        self.n_dead = 0
+        self.next = ActorExit(names[0])
+        self.excluded_nodes: tuple[str, ...] = ()
         self.stopping = False
         self.engines: int | None = 1
 
-    def most(self) -> int:
+    def max_running(self) -> int:
         return self.engines or 10_000
 
-    def left(self, trial_id: str, told: bool) -> Left:
+    def actor_exit(self, trial_id: str, reported: bool) -> ActorExit:
         return self.next
 
     def dead(self) -> set[str]:
         return self.lost
 
     def leave_out(self, node: str) -> None:
-        self.without = (*self.without, node)
+        self.excluded_nodes = (*self.excluded_nodes, node)
 
     def has_room(self) -> bool:
-        return bool({*self.names} - {*self.without} - self.lost)
+        return bool({*self.names} - {*self.excluded_nodes} - self.lost)
 
     def stop(self) -> None:
         self.stopping = True
@@ -92,7 +92,7 @@ class Bench:
         *,
         trials: int = 5,
         engines: int | None = 1,
-        baselines: Iterable[AnyRecipe] = (Single("base"),),
+        baselines: Iterable[Recipe] = (Single("base"),),
         space: Space | None = None,
         rivals: Mapping[str, int] | None = None,
         nodes: Nodes | None = None,
@@ -129,7 +129,7 @@ class Bench:
         study = optuna.create_study(directions=["maximize"] * 2, study_name=origin, sampler=sampler)
         return Phase(origin, space, study, trials)
 
-    def ask(self) -> tuple[str, AnyRecipe, str] | None:
+    def ask(self) -> tuple[str, Recipe, str] | None:
         """One proposal: its id, recipe and split."""
         self.asked += 1
         name = f"t{self.asked}"
@@ -139,7 +139,7 @@ class Bench:
             return None
         return name, from_dict(json.loads(config["recipe"])), config["split"]
 
-    def run(self, answer: Callable[[AnyRecipe], Outcome] = lambda recipe: outcome()) -> None:
+    def run(self, answer: Callable[[Recipe], TrialOutcome] = lambda recipe: outcome()) -> None:
         """Until it has nothing more to propose, one trial after another."""
         while (proposal := self.ask()) is not None:
             name, recipe, _ = proposal
@@ -166,9 +166,9 @@ def test_each_rival_has_its_budget_and_hears_of_its_own_trials(tmp_path: Path) -
     assert found == {"baseline": 1, "search": 2, "soup": 9, "ties": 4, "slerp": 3, "final": 2}
     assert len({(r.key, r.split) for r in bench.records.trials}) == len(bench.records.trials)
     kinds = {r.origin: type(r.recipe) for r in bench.records.trials if r.origin in rivals}
-    assert kinds == {"soup": Recipe, "ties": Ties, "slerp": Slerp}
-    told = {phase.origin: len(phase.study.trials) for phase in phases}
-    assert told["ties"] == 4 and told["slerp"] == 3 and told["soup"] >= 9
+    assert kinds == {"soup": LayerSwap, "ties": Ties, "slerp": Slerp}
+    reported = {phase.origin: len(phase.study.trials) for phase in phases}
+    assert reported["ties"] == 4 and reported["slerp"] == 3 and reported["soup"] >= 9
     states = {t.state.name for phase in phases for t in phase.study.trials}
     assert states <= {"COMPLETE", "WAITING"}
 
@@ -191,7 +191,7 @@ def test_recorded_before_anyone_hears(tmp_path: Path) -> None:
 def test_a_recipe_is_generated_for_once(tmp_path: Path) -> None:
     """The whole of a small space: repetitions are answered, the search ends by itself."""
     bench = Bench(tmp_path / "s", trials=10_000)
-    bench.run(lambda recipe: outcome(0.25 if isinstance(recipe, Recipe) and recipe.b else 0.75))
+    bench.run(lambda recipe: outcome(0.25 if isinstance(recipe, LayerSwap) and recipe.b else 0.75))
     found = [r.key for r in bench.records.trials if r.origin == "search"]
     assert sorted(found) == sorted({key(r, L) for r in bench.space.recipes()})
     repeats = [t for t in bench.study.trials if t.user_attrs.get("repeated")]
@@ -236,11 +236,11 @@ def test_final_waits_for_the_search(tmp_path: Path) -> None:
     ("ended", "state", "reason"),
     [
         (outcome(state="infeasible", reason="coverage 0.1"), "infeasible", "coverage 0.1"),
-        (Outcome("failed", "the engine burnt"), "failed", "the engine burnt"),
+        (TrialOutcome("failed", "the engine burnt"), "failed", "the engine burnt"),
     ],
 )
 def test_not_scored_is_not_the_worst(
-    tmp_path: Path, ended: Outcome, state: str, reason: str
+    tmp_path: Path, ended: TrialOutcome, state: str, reason: str
 ) -> None:
     bench = Bench(tmp_path / "s", baselines=())
     name, _, _ = bench.ask() or pytest.fail("nothing proposed")
@@ -251,10 +251,10 @@ def test_not_scored_is_not_the_worst(
     assert trial.state == optuna.trial.TrialState.FAIL and trial.values is None
 
 
-def lose(bench: Bench, node: str | None) -> AnyRecipe:
+def lose(bench: Bench, node: str | None) -> Recipe:
     """The next trial loses its engine on this node."""
     name, recipe, _ = bench.ask() or pytest.fail("nothing proposed")
-    bench.nodes.next = Left(node)
+    bench.nodes.next = ActorExit(node)
     bench.searcher.on_trial_complete(name, error=True)
     return recipe
 
@@ -277,7 +277,7 @@ def test_a_trial_whose_engine_dies_again_failed(
     monkeypatch.setattr("search.tuning.searcher.SURE_SECONDS", 0.0)
     bench = Bench(tmp_path / "s", trials=4)
     assert lose(bench, "a") == lose(bench, "a")
-    bench.nodes.next = Left("a")
+    bench.nodes.next = ActorExit("a")
     bench.run()
     first = bench.records.trials[0]
     assert (first.state, first.attempts) == ("failed", 2) and "died 2 times" in first.reason
@@ -291,7 +291,7 @@ def test_a_lost_node_costs_no_retry_and_no_budget(tmp_path: Path) -> None:
     for node in ("a", "b", "c", "d"):
         lost.append(lose(bench, node))
         bench.nodes.lost.add(node)
-    bench.nodes.next = Left("e")
+    bench.nodes.next = ActorExit("e")
     bench.run()
     assert lost == [lost[0]] * 4 and len(bench.records.trials) == 7
     assert {(r.state, r.attempts) for r in bench.records.trials} == {("scored", 1)}
@@ -303,7 +303,7 @@ def test_what_is_lost_is_waited_for(tmp_path: Path) -> None:
     lost = [lose(bench, "a"), lose(bench, "a")]
     assert bench.ask() is None and not bench.records.trials and not bench.searcher.finished
     bench.nodes.lost.add("a")
-    bench.nodes.next = Left("b")
+    bench.nodes.next = ActorExit("b")
     bench.run()
     assert [r.recipe for r in bench.records.trials][0] == lost[0] and bench.searcher.finished
 
@@ -311,7 +311,7 @@ def test_what_is_lost_is_waited_for(tmp_path: Path) -> None:
 def test_watchdog_ends_a_trial_as_failed(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "s")
     name, _, _ = bench.ask() or pytest.fail("nothing proposed")
-    bench.nodes.next = Left("a", limit=7.0)
+    bench.nodes.next = ActorExit("a", limit=7.0)
     bench.searcher.on_trial_complete(name, error=True)
     (record,) = bench.records.trials
     assert record.state == "failed" and "longer than 7 s (search.trial_timeout)" in record.reason
@@ -319,7 +319,7 @@ def test_watchdog_ends_a_trial_as_failed(tmp_path: Path) -> None:
 
 def test_failures_in_a_row_stop_the_search(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "s", trials=50)
-    bench.run(lambda recipe: Outcome("failed", "no memory"))
+    bench.run(lambda recipe: TrialOutcome("failed", "no memory"))
     assert len(bench.records.trials) == FAILURES and bench.nodes.stopping
     assert "no memory" in str(bench.searcher.fault) and "--resume" in str(bench.searcher.fault)
     assert not bench.searcher.finished
@@ -335,7 +335,7 @@ def test_a_listener_that_fails_costs_nobody_anything(
         raise RuntimeError("no terminal")
 
     monkeypatch.setattr(bench.log, "ended", fail)
-    bench.run(lambda recipe: Outcome("failed", "no memory"))
+    bench.run(lambda recipe: TrialOutcome("failed", "no memory"))
     assert len(bench.records.trials) == FAILURES and "no memory" in str(bench.searcher.fault)
     assert "no terminal" in caplog.text
 
@@ -360,35 +360,37 @@ def test_what_was_handed_out_before_costs_nothing(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "s", engines=None, nodes=Nodes("bad", "good"))
     configs = [bench.searcher.suggest(f"w{n}") for n in range(FAILURES + 2)]
     for number in range(FAILURES + 2):
-        bench.nodes.next = Left("bad")
-        failed = {"outcome": Outcome("failed", "no memory")}
+        bench.nodes.next = ActorExit("bad")
+        failed = {"outcome": TrialOutcome("failed", "no memory")}
         bench.searcher.on_trial_complete(f"w{number}", failed)
     assert [r.state for r in bench.records.trials] == ["failed"] * FAILURES
     for number in (FAILURES, FAILURES + 1):
         again = bench.searcher.suggest(f"again{number}")
         assert isinstance(again, dict) and isinstance(configs[number], dict)
-        assert again == configs[number] | {"without": ["bad"]}
-    bench.nodes.next = Left("bad")  # it was told to keep off: no free trial for ever
-    bench.searcher.on_trial_complete(f"again{FAILURES}", {"outcome": Outcome("failed", "again")})
+        assert again == configs[number] | {"excluded_nodes": ["bad"]}
+    bench.nodes.next = ActorExit("bad")  # it was told to keep off: no free trial for ever
+    bench.searcher.on_trial_complete(
+        f"again{FAILURES}", {"outcome": TrialOutcome("failed", "again")}
+    )
     assert len(bench.records.trials) == FAILURES + 1
 
 
 def test_a_node_that_fails_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench(tmp_path / "s", trials=20, nodes=Nodes("bad", "good"))
 
-    def answer(recipe: AnyRecipe) -> Outcome:
-        bad = "bad" not in bench.nodes.without
-        bench.nodes.next = Left("bad" if bad else "good")
-        return Outcome("failed", "no memory") if bad else outcome()
+    def answer(recipe: Recipe) -> TrialOutcome:
+        bad = "bad" not in bench.nodes.excluded_nodes
+        bench.nodes.next = ActorExit("bad" if bad else "good")
+        return TrialOutcome("failed", "no memory") if bad else outcome()
 
     name, *_ = bench.ask() or pytest.fail("nothing proposed")
-    bench.nodes.next = Left("bad")
-    bench.searcher.on_trial_complete(name, {"outcome": Outcome("failed", "no memory")})
+    bench.nodes.next = ActorExit("bad")
+    bench.searcher.on_trial_complete(name, {"outcome": TrialOutcome("failed", "no memory")})
     config = bench.searcher.suggest("x")
-    assert isinstance(config, dict) and config["without"] == []
-    bench.searcher.on_trial_complete("x", {"outcome": Outcome("failed", "no memory")})
+    assert isinstance(config, dict) and config["excluded_nodes"] == []
+    bench.searcher.on_trial_complete("x", {"outcome": TrialOutcome("failed", "no memory")})
     bench.run(answer)
-    assert bench.nodes.without == ("bad",) and bench.searcher.finished
+    assert bench.nodes.excluded_nodes == ("bad",) and bench.searcher.finished
     states = Counter(r.state for r in bench.records.trials)
     assert states == {"failed": FAILURES, "scored": 23 - FAILURES}
     assert "node bad: it is not used further" in caplog.text and "no memory" in caplog.text
@@ -398,7 +400,7 @@ def test_what_is_killed_at_the_end_is_no_failure(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "s", trials=50, engines=None)
     running = [bench.ask() or pytest.fail("nothing proposed") for _ in range(FAILURES_IN_ALL)]
     bench.nodes.stop()
-    bench.nodes.next = Left(None)
+    bench.nodes.next = ActorExit(None)
     for name, _, _ in running:
         bench.searcher.on_trial_complete(name, error=True)
     assert bench.ask() is None and bench.searcher.fault is None and not bench.records.trials
@@ -415,16 +417,16 @@ def test_engines_that_never_start_end_the_search(tmp_path: Path) -> None:
 def test_engines_that_started_on_lost_nodes_are_no_failures(tmp_path: Path) -> None:
     """Spot nodes with eight GPUs each go while their engines start."""
     bench = Bench(tmp_path / "s", trials=30, engines=None, nodes=Nodes("a", "b"))
-    bench.nodes.next = Left(None)
+    bench.nodes.next = ActorExit(None)
     running = [bench.ask() or pytest.fail("nothing proposed") for _ in range(16)]
     bench.nodes.lost.add("a")
     for name, _, _ in running:
         bench.searcher.on_trial_complete(name, error=True)
     assert bench.searcher.fault is None and not bench.nodes.stopping
-    bench.nodes.gone, bench.nodes.next = 1, Left("b")
+    bench.nodes.n_dead, bench.nodes.next = 1, ActorExit("b")
     again = [bench.ask() or pytest.fail("nothing proposed") for _ in range(16)]
     assert [recipe for _, recipe, _ in again] == [recipe for _, recipe, _ in running]
-    bench.nodes.next = Left(None)
+    bench.nodes.next = ActorExit(None)
     for name, _, _ in again[:FAILURES_IN_ALL]:  # nothing explains these
         bench.searcher.on_trial_complete(name, error=True)
     assert "did not start" in str(bench.searcher.fault)
@@ -435,11 +437,11 @@ def test_bad_nodes_do_not_end_a_search_that_has_good_ones(tmp_path: Path) -> Non
     bad = [f"bad{number}" for number in range(4)]
     bench = Bench(tmp_path / "s", trials=40, engines=None, nodes=Nodes("good", *bad))
     for node in bad:
-        bench.nodes.next = Left(node)
+        bench.nodes.next = ActorExit(node)
         for _ in range(FAILURES):
             name, _, _ = bench.ask() or pytest.fail("nothing proposed")
-            bench.searcher.on_trial_complete(name, {"outcome": Outcome("failed", "no expert")})
-    assert bench.nodes.without == tuple(bad) and bench.searcher.fault is None
+            bench.searcher.on_trial_complete(name, {"outcome": TrialOutcome("failed", "no expert")})
+    assert bench.nodes.excluded_nodes == tuple(bad) and bench.searcher.fault is None
     assert not bench.nodes.stopping
 
 
@@ -447,7 +449,7 @@ def test_what_ended_the_search_is_tried_again(tmp_path: Path) -> None:
     """The cause was mended: base and experts, always the first trials, must not stay failed."""
     fixed = (Single("base"), Single("task/0"), Single("lang/0"))
     first = Bench(tmp_path / "s", trials=4, baselines=fixed)
-    first.run(lambda recipe: Outcome("failed", "no expert"))
+    first.run(lambda recipe: TrialOutcome("failed", "no expert"))
     assert "--resume" in str(first.searcher.fault)
     first.records.close()
     second = Bench(tmp_path / "s", trials=4, baselines=fixed)
@@ -465,7 +467,7 @@ def test_what_ended_the_search_is_tried_again(tmp_path: Path) -> None:
 def test_what_ended_the_search_is_tried_again_after_one_more_crash(tmp_path: Path) -> None:
     fixed = (Single("base"), Single("task/0"), Single("lang/0"))
     first = Bench(tmp_path / "s", trials=4, baselines=fixed)
-    first.run(lambda recipe: Outcome("failed", "no expert"))
+    first.run(lambda recipe: TrialOutcome("failed", "no expert"))
     first.records.close()
     second = Bench(tmp_path / "s", trials=4, baselines=fixed)
     name, recipe, _ = second.ask() or pytest.fail("nothing proposed")

@@ -24,7 +24,7 @@ from search.checkpoints.family import Family
 from search.engine.live import EngineOptions, Materialised, NonFinite
 from search.errors import EngineDeadError, MaterialiseError
 from search.merging.plan import Plan
-from search.merging.recipe import Recipe, Single
+from search.merging.recipe import LayerSwap, Single
 from search.tuning.trainable import Job, TrialRunner
 
 
@@ -91,7 +91,7 @@ def make_runner(family: Family, *objectives: Echo) -> TrialRunner:
 
 def test_scored(runner: TrialRunner) -> None:
     """Each objective gets its own part of one joint generation."""
-    found = runner.run(Recipe(0, 1, 1, 1, 0, 0), "held_out")
+    found = runner.run(LayerSwap(0, 1, 1, 1, 0, 0), "held_out")
     assert (found.state, found.reason, found.attempts) == ("scored", "", 1)
     assert {name: score.value for name, score in found.scores.items()} == {"accuracy": 1, "lcpr": 1}
     assert (found.tokens, found.written, found.layers) == (24, 100, 2)

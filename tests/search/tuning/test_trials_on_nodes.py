@@ -89,16 +89,16 @@ def test_answers_that_are_sent_are_bounded(
 
 
 def test_a_node_that_lacks_an_expert_says_so(tiny_llama: Family, tmp_path: Path) -> None:
-    gone = tmp_path / "models" / "te-0"
-    runner = TrialRunner(job(places(tiny_llama) | {"lang/0": str(gone)}))
+    n_dead = tmp_path / "models" / "te-0"
+    runner = TrialRunner(job(places(tiny_llama) | {"lang/0": str(n_dead)}))
     for _ in range(2):  # the actor lives on, and looks again
         found = runner.run(Single("base"), "search")
         assert (found.state, found.attempts) == ("failed", 1)
         assert found.reason.startswith(f"node {socket.gethostname()}: 1 checkpoints that cannot")
-        assert f"lang/0: {gone}/config.json is missing" in found.reason
+        assert f"lang/0: {n_dead}/config.json is missing" in found.reason
         assert "put them at the same path there or on a shared filesystem" in found.reason
-    gone.parent.mkdir()
-    gone.symlink_to(tiny_llama.language["te"][0])
+    n_dead.parent.mkdir()
+    n_dead.symlink_to(tiny_llama.language["te"][0])
     assert runner.run(Single("base"), "search").state == "scored"
 
 

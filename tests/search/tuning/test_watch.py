@@ -62,7 +62,7 @@ def test_new_trials_keep_off_nodes_that_are_left_out() -> None:
     found = watch()
     found.leave_out("a")
     found.leave_out("b")
-    away = placement(2, 1, found.without)
+    away = placement(2, 1, found.excluded_nodes)
     assert away == placement(2, 1, ("a", "b")) != placement(2, 1, ())
     selector = away._bound.kwargs["bundle_label_selector"]
     assert selector == [{"ray.io/node-id": "!in(a,b)"}]
@@ -70,13 +70,13 @@ def test_new_trials_keep_off_nodes_that_are_left_out() -> None:
 
 
 def test_nothing_is_known_of_a_trial_that_never_began() -> None:
-    assert watch().left("x", True).node is None
+    assert watch().actor_exit("x", True).node is None
 
 
 def test_the_clock_starts_when_the_experts_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """A node may take an hour to fetch them, while its other engines wait."""
     found, killed, ready = watch(trial_timeout=5.0), list[object](), list[object]()
-    monkeypatch.setattr("search.tuning.watch.resources", lambda without=(): [{"CPU": 4.0}])
+    monkeypatch.setattr("search.tuning.watch.resources", lambda excluded_nodes=(): [{"CPU": 4.0}])
     monkeypatch.setattr(found, "dead", lambda: set())
     monkeypatch.setattr("ray.kill", killed.append)
     monkeypatch.setattr("ray.wait", lambda refs, timeout: ([r for r in refs if r in ready], []))
@@ -99,7 +99,7 @@ def test_the_clock_starts_when_the_experts_are_there(monkeypatch: pytest.MonkeyP
 
 def test_a_search_that_no_node_has_room_for_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     found = watch()
-    monkeypatch.setattr("search.tuning.watch.resources", lambda without=(): [])
+    monkeypatch.setattr("search.tuning.watch.resources", lambda excluded_nodes=(): [])
     monkeypatch.setattr(found, "dead", lambda: set())
     found.on_step_begin(0, [])
     assert not found.stopping
@@ -111,7 +111,7 @@ def test_a_search_that_no_node_has_room_for_ends(monkeypatch: pytest.MonkeyPatch
 
 def test_places_are_engines_that_whole_nodes_have_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = [{"CPU": 4.0, "GPU": 2.0}, {"CPU": 1.0}, {"CPU": 0.5, "GPU": 8.0}, {"GPU": 1.0}]
-    monkeypatch.setattr("search.tuning.watch.resources", lambda without=(): nodes)
+    monkeypatch.setattr("search.tuning.watch.resources", lambda excluded_nodes=(): nodes)
     assert watch().places() == 5
     assert watch(gpus_per_engine=1).places() == 2
     assert watch(gpus_per_engine=2).places() == 1

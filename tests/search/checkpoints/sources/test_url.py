@@ -170,7 +170,7 @@ def test_names_in_a_store_stay_in_the_cache(memory: Any, cache: Path) -> None:
     assert not (cache.parent / "evil.json").exists()
 
 
-def fetch(url: str, cache: str, slow: float, times: Any) -> None:
+def fetch(address: str, cache: str, slow: float, times: Any) -> None:
     """In a process of its own: how often the weights are read."""
     os.environ["XDG_CACHE_HOME"] = cache
     store = fsspec.filesystem("file")
@@ -182,7 +182,7 @@ def fetch(url: str, cache: str, slow: float, times: Any) -> None:
         return get_file(self, *args, **kwargs)
 
     type(store).get_file = counted
-    Checkpoint.open(url.fetch(url, weights=True))
+    Checkpoint.open(url.fetch(address, weights=True))
 
 
 def test_one_engine_of_a_node_fetches_for_all(tmp_path: Path, tiny_llama: Family) -> None:
