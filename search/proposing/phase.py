@@ -1,7 +1,7 @@
 """One search with a budget of its own, and its proposals.
 
 Owns what Optuna is asked and told while a study runs, and that a database which goes away for a
-while costs nothing. When a phase's turn comes is `search.tuning.searcher`'s.
+while costs nothing. When a phase's turn comes is `search.study.order`'s.
 """
 
 from __future__ import annotations
@@ -56,6 +56,11 @@ class Phase:
     study: optuna.Study
     trials: int
 
+    @property
+    def seen(self) -> set[str]:
+        """Keys already proposed, by any phase."""
+        return self.space.seen
+
     def propose(self) -> Proposal:
         """Ask Optuna for a recipe.
 
@@ -69,6 +74,10 @@ class Phase:
     def first(self, point: dict[str, Any]) -> None:
         """Propose these parameters next; raises as `propose` does."""
         _patiently(lambda: self.study.enqueue_trial(point))
+
+    def unseen(self, seed: int) -> dict[str, Any] | None:
+        """Parameters of a recipe that was never proposed; None when there are none."""
+        return self.space.unseen(seed)
 
     def owes_baseline(self) -> bool:
         """Whether a recipe waits that costs nothing of the budget, as after a crash."""

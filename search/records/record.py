@@ -17,6 +17,7 @@ from search.records.place import is_name
 
 SCHEMA = 1
 State = Literal["scored", "infeasible", "failed"]
+Cause = Literal["", "engine", "process", "timeout", "expert", "scorer"]
 Origin = str
 """`baseline`, `search` or `final`; of a rival method's trial, the method's name."""
 
@@ -56,6 +57,7 @@ class Record:
     recipe: Recipe
     scores: Mapping[str, Score] = field(default_factory=dict)
     reason: str = ""
+    cause: Cause = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
     tokens: int = 0
     written: int = 0

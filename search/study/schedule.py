@@ -22,3 +22,11 @@ class Schedule:
     address: str | None
     storage: str | None
     trial_timeout: float | None = None
+    reproducible: bool | None = None
+
+    @property
+    def lag(self) -> int:
+        """k: proposal i is made from the trials up to i - k only; 0: from all that have ended."""
+        if self.engines is None or self.reproducible is False:
+            return 0
+        return self.engines if self.reproducible or self.engines <= 8 else 0
