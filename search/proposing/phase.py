@@ -15,7 +15,7 @@ import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
-from objectives.targets import TARGETS
+from objectives import targets
 from search.ending import ENDING
 from search.errors import StudyError
 from search.records.record import Origin, Record
@@ -47,7 +47,7 @@ class Phase:
     Attributes:
         origin: `search`, or the name of a rival method; counts the trials it proposed.
         space: what is searched; all phases share one `seen`.
-        study: optuna's study, with its sampler.
+        study: Optuna's study, with its sampler.
         trials: distinct recipes to score.
     """
 
@@ -65,7 +65,7 @@ class Phase:
         """Ask Optuna for a recipe.
 
         Raises:
-            OSError: optuna's journal cannot be written.
+            OSError: Optuna's journal cannot be written.
             StudyError: its database is away.
         """
         trial, suggested = _patiently(self._ask)
@@ -95,7 +95,7 @@ class Proposal:
     """A recipe whose end Optuna waits to hear of.
 
     Attributes:
-        study: optuna's study.
+        study: Optuna's study.
         trial: its trial.
         recipe: as JSON.
         key: the recipe's.
@@ -112,7 +112,7 @@ class Proposal:
         """Values for a scored trial; an infeasible or failed one is FAIL in Optuna, not "worst".
 
         Raises:
-            OSError: optuna's journal cannot be written.
+            OSError: Optuna's journal cannot be written.
             StudyError: its database is away.
         """
         scored = record.state == "scored"
@@ -130,7 +130,9 @@ class Proposal:
 
 def in_order(record: Record) -> list[float]:
     """A scored trial's objectives as Optuna has them."""
-    return [share for target in TARGETS if (share := record.value(target.score)) is not None]
+    return [
+        share for target in targets.TARGETS if (share := record.value(target.score)) is not None
+    ]
 
 
 def _patiently(call: Callable[[], T]) -> T:

@@ -42,7 +42,7 @@ class Record:
         written: bytes of merged tensors written into the engine.
         layers: layers rewritten.
         attempts: engines it took, 1 or 2.
-        ended: unix time of its end.
+        ended: Unix time of its end.
         host: host name and process of the engine.
         note: what of its per-item answers was too large to keep; empty when nothing.
         items: file of its per-item answers, relative to the study's folder; empty when none.

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import ray
 from ray import tune
 
-from objectives.targets import TARGETS
+from objectives import targets
 from objectives.types import (
     Completion,
     Evaluation,
@@ -209,7 +209,7 @@ def _scorer_failed(error: Exception) -> TrialOutcome:
 def _gather(found: Sequence[Evaluation], answers: Sequence[Completion]) -> TrialOutcome:
     reasons = [evaluation.infeasible for evaluation in found if evaluation.infeasible]
     scores = {name: score for evaluation in found for name, score in evaluation.scores.items()}
-    undefined = [t.people for t in TARGETS if scores[t.score].value is None]
+    undefined = [t.people for t in targets.TARGETS if scores[t.score].value is None]
     if undefined and not reasons:
         reasons = [f"{', '.join(undefined)} is not defined: nothing could be scored"]
     items, note = _bounded([item for evaluation in found for item in evaluation.items])
