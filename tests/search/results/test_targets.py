@@ -1,4 +1,4 @@
-"""Other targets than the two of today: the rule, the front and the table follow the table of targets."""
+"""Other targets than today's two: rule, front and tables follow the table of targets."""
 
 from __future__ import annotations
 
