@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from search.errors import SearchError
 from search.masking import masked
 from search.records.place import locate
-from search.records.reader import Records
+from search.records.reader import RecordsReader
+from search.records.writer import RecordsWriter
 from search.results import choose
 from search.tracking.outbox import Outbox, address
 from search.tracking.runs import experiment_name
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     try:
-        records = Records.open(locate(args.study))
+        records = RecordsWriter.open(locate(args.study))
         try:
             uri = address(records.folder, args.tracking_uri)
             lacking = send(records, uri, rebuild=args.rebuild)
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def send(records: Records, uri: str, *, rebuild: bool = False) -> int:
+def send(records: RecordsWriter, uri: str, *, rebuild: bool = False) -> int:
     """Send a study's records and files.
 
     Args:
@@ -87,7 +88,7 @@ def send(records: Records, uri: str, *, rebuild: bool = False) -> int:
     )
 
 
-def headline(records: Records, choice: choose.Choice | None) -> Mapping[str, float]:
+def headline(records: RecordsReader, choice: choose.Choice | None) -> Mapping[str, float]:
     """The recommended recipe's held-out scores, in percent, for the parent run."""
     record = records.ended("held_out").get(choice.record.key) if choice else None
     if record is None:

@@ -10,20 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from objectives.languages import LANGUAGES
 from objectives.rates import Outcome
 from objectives.stats import PairedDifference, paired_accuracy, paired_lcpr
-from objectives.types import Score, Split
+from objectives.types import ItemResult, Score, Split, Verdict
 from search.errors import StudyError
 from search.merging.recipe import LayerSwap, Single, key
-from search.records.reader import Records
+from search.records.reader import RecordsReader
 from search.records.record import Record
 from search.results.choose import DEFAULT, RECOMMENDED, SOUP, Choice, Row, pareto, scored
 
-Items = Sequence[Mapping[str, Any]]
-"""Per-item answers of one trial, as `Records.items` gives them."""
+Items = Sequence[ItemResult]
+"""Per-item answers of one trial, as `RecordsReader.items` gives them."""
 
 SEARCH_ROWS = 10
 """Search trials that a table without held-out scores adds to the baselines."""
@@ -77,7 +76,7 @@ class Report:
 
 
 def build(
-    records: Records,
+    records: RecordsReader,
     rows: Sequence[Row],
     choice: Choice | None,
     *,
@@ -123,7 +122,9 @@ def build(
     return Report(f"{family} / {lang}: {where}", lang, split, lines, tuple(notes), front)
 
 
-def _items(records: Records, chosen: Sequence[Record]) -> tuple[Mapping[str, Items], Sequence[str]]:
+def _items(
+    records: RecordsReader, chosen: Sequence[Record]
+) -> tuple[Mapping[str, Items], Sequence[str]]:
     """The answers of each trial, none where they cannot be read; a note for each of those."""
     found: dict[str, Items] = {}
     lost = []
@@ -172,13 +173,13 @@ def lcpr_difference(a: Items, b: Items, lang: str) -> PairedDifference | None:
     both = [name for name in one if name in other]
     if not both:
         return None
-    ended = [[Outcome[side[name]["outcome"]] for name in both] for side in (one, other)]
-    sources = [one[name]["source"] for name in both]
+    ended = [[Outcome[str(side[name]["outcome"])] for name in both] for side in (one, other)]
+    sources = [str(one[name]["source"]) for name in both]
     return paired_lcpr(ended[0], ended[1], sources, LANGUAGES[lang].wpr_applies)
 
 
-def _verdicts(items: Items, objective: str) -> dict[str, Mapping[str, Any]]:
-    return {item["id"]: item["verdict"] for item in items if item["objective"] == objective}
+def _verdicts(items: Items, objective: str) -> dict[str, Verdict]:
+    return {item.id: item.verdict for item in items if item.objective == objective}
 
 
 def _best_first(record: Record) -> tuple[float, float, str]:
@@ -195,7 +196,7 @@ def _with_role(lines: Sequence[ReportLine], role: str) -> ReportLine | None:
 
 
 def _choice_notes(
-    lines: Sequence[ReportLine], choice: Choice | None, records: Records, split: Split
+    lines: Sequence[ReportLine], choice: Choice | None, records: RecordsReader, split: Split
 ) -> list[str]:
     ended = records.ended("search").values()
     states = [record.state for record in ended]
@@ -289,7 +290,7 @@ def _comparison_note(lines: Sequence[ReportLine]) -> list[str]:
 
 
 def _missing(
-    roles: Mapping[str, str], chosen: Sequence[Record], records: Records, split: Split
+    roles: Mapping[str, str], chosen: Sequence[Record], records: RecordsReader, split: Split
 ) -> list[str]:
     shown, ended = {record.key for record in chosen}, records.ended(split)
     notes = [

@@ -24,8 +24,8 @@ from objectives.types import Split
 from search.errors import StudyError
 from search.merging.recipe import Recipe, from_dict, key, label, to_dict
 from search.proposing.phase import Phase, Proposal
-from search.records.reader import Records
 from search.records.record import Origin, Record
+from search.records.writer import RecordsWriter
 from search.study.retries import ENGINES, FAILURES, ActorExit, Tally, counted, settled
 from search.tuning.trainable import TrialOutcome
 
@@ -107,7 +107,7 @@ class StudySearcher(Searcher):
         phases: Sequence[Phase],
         lang: str,
         n_layers: int,
-        records: Records,
+        records: RecordsWriter,
         final: Callable[[], Iterable[Recipe]],
         listeners: Iterable[Listener],
         cluster: Cluster,
