@@ -22,7 +22,8 @@ from pathlib import Path
 from objectives.targets import TARGETS
 from objectives.types import Score
 from search.proposing.optuna_study import phase
-from search.records.reader import Records, StudyHead
+from search.records.head import StudyHead
+from search.records.writer import RecordsWriter
 from search.space.swap import Space, make_space
 from search.study.course import Course
 from search.study.order import Order
@@ -80,7 +81,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         schedule = bench_schedule(trials, engines, sampler)
         space = bench_space()
-        records = Records.create(Path(folder) / "bench", StudyHead("bench", {}))
+        records = RecordsWriter.create(Path(folder) / "bench", StudyHead("bench", {}))
         cluster = AllWell(engines)
         phases = [phase(schedule, "search", trials, space, records, [])]
         order = Order(phases, records.trials, space.n_layers, list, lag=schedule.lag)

@@ -26,8 +26,8 @@ from search.checkpoints.family import FittedFamily
 from search.engine.live import EngineOptions, Materialised
 from search.merging.plan import Plan
 from search.records.head import StudyHead
-from search.records.reader import Records
 from search.records.record import Origin, Record
+from search.records.writer import RecordsWriter
 from search.tuning.trainable import Job
 from search.tuning.tune import run_study
 from tests.sparse import LLAMA_8B, write_sparse
@@ -128,7 +128,7 @@ def main(
             name: str(write_sparse(Path(folder) / name, LLAMA_8B))
             for name in ("base", "task/0", "task/1", "task/2", "lang/0", "lang/1", "lang/2")
         }
-        records = Records.create(Path(folder) / "bench", StudyHead("bench", {}))
+        records = RecordsWriter.create(Path(folder) / "bench", StudyHead("bench", {}))
         run_study(
             bench_schedule(trials, engines, sampler),
             job=Job(sources, EngineOptions(), [Dice()], engine=engine),

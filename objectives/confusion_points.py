@@ -21,14 +21,13 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from objectives.confusion import ConfusionJudge
 from objectives.languages import LANGUAGES
 from objectives.rates import Outcome
-from objectives.types import Step
+from objectives.types import ItemResult, Step
 
 _SCRIPTS = {
     "Japanese": frozenset({"HIRAGANA", "KATAKANA", "CJK", "IDEOGRAPHIC"}),
@@ -108,15 +107,18 @@ class PointTable:
     elsewhere: Average
 
 
-def traced(items: Iterable[Mapping[str, Any]], judge: ConfusionJudge) -> list[TracedResponse]:
+def traced(items: Iterable[ItemResult], judge: ConfusionJudge) -> list[TracedResponse]:
     """Find the confusion points of recorded items; those without a trace are left out.
 
     Args:
-        items: rows with the fields of `types.ItemResult`, of which `id` and `steps` are read.
+        items: results of any objective; their `id` and `steps` are read.
         judge: the judge of the language that the responses should be in.
     """
-    rows = [(str(row["id"]), tuple(row["steps"])) for row in items if row["steps"]]
-    return [TracedResponse(name, steps, find_switch(steps, judge)) for name, steps in rows]
+    return [
+        TracedResponse(item.id, item.steps, find_switch(item.steps, judge))
+        for item in items
+        if item.steps
+    ]
 
 
 def points(responses: Sequence[TracedResponse]) -> PointTable:

@@ -25,7 +25,7 @@ from objectives.tokens import split_line
 from search.config import compose
 from search.errors import SearchError, StudyError
 from search.records.place import Place, locate
-from search.records.reader import Records
+from search.records.reader import RecordsReader
 from search.records.record import Record
 
 WIDTH = 130
@@ -81,7 +81,7 @@ def read_trials(study: Place, key: str | None = None) -> list[TracedTrial]:
         ConfigError: the study's configuration cannot be used.
         ObjectiveError: the detector or the word list cannot be used.
     """
-    records = Records.read(study)
+    records = RecordsReader.read(study)
     chosen = [record for record in records.trials if key in (None, record.key)]
     if not chosen and key is not None:
         known = ", ".join(sorted({record.key for record in records.trials})[:5]) or "none yet"

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from objectives import targets
 from search.errors import SearchError
-from search.records import remote
+from search.records import listing
 from search.records.place import Place, locate
-from search.records.reader import Records
+from search.records.reader import RecordsReader
 from search.results import choose
 from search.results.summary import values
 from search.values import percent
@@ -85,7 +85,7 @@ def studies(place: Place) -> list[StudyLine]:
     Raises:
         StudyError: the folder, or the object store, cannot be read.
     """
-    found = [place] if Records.exists(place) else remote.studies(place)
+    found = [place] if RecordsReader.exists(place) else listing.studies(place)
     return sorted(map(look, found), key=lambda line: (-line.changed, line.study))
 
 
@@ -99,7 +99,7 @@ def look(place: Place) -> StudyLine:
 
 
 def _line(place: Place, changed: float) -> StudyLine:
-    records = Records.read(place)
+    records = RecordsReader.read(place)
     head = records.head()
     trials = records.trials
     tolerance = float(head.config["search"]["tolerance"])
@@ -110,7 +110,7 @@ def _line(place: Place, changed: float) -> StudyLine:
         study=str(place),
         family=str(head.config["family"]["name"]),
         lang=str(head.config["lang"]),
-        state="running" if remote.is_held(place) else state,
+        state="running" if listing.is_held(place) else state,
         trials=sum((r.origin, r.split) == ("search", "search") for r in trials),
         budget=int(head.config["search"]["trials"]),
         best=choice.record.label if choice else "",

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from search.errors import SearchError
 from search.masking import masked
 from search.records.place import locate
-from search.records.reader import Records
+from search.records.writer import RecordsWriter
 from search.results import choose
 from search.results.summary import ARTIFACTS, headline, recommended
 from search.tracking.outbox import Outbox, address
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     try:
-        records = Records.open(locate(args.study))
+        records = RecordsWriter.open(locate(args.study))
         try:
             uri = address(records.folder, args.tracking_uri)
             lacking = send(records, uri, rebuild=args.rebuild)
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def send(records: Records, uri: str, *, rebuild: bool = False) -> int:
+def send(records: RecordsWriter, uri: str, *, rebuild: bool = False) -> int:
     """Send a study's records and files.
 
     Args:

@@ -20,7 +20,7 @@ from search.config.compose import Config
 from search.errors import RecipeError, SearchError, StudyError
 from search.merging.recipe import LayerSwap, Recipe, Single, Slerp, from_dict
 from search.records.place import Place
-from search.records.reader import Records
+from search.records.reader import RecordsReader
 from search.records.record import Record
 from search.tracking.view import SentRun, read_study
 
@@ -44,7 +44,7 @@ class Study:
     family: Family
     tolerance: float
     trials: Sequence[Record]
-    records: Records | None = None
+    records: RecordsReader | None = None
     config: Config | None = None
 
 
@@ -55,7 +55,7 @@ def open_study(place: Place) -> Study:
         StudyError: there is none, or its records cannot be read.
         ConfigError: its configuration cannot be used.
     """
-    records = Records.read(place)
+    records = RecordsReader.read(place)
     head = records.head()
     chosen = compose.parse(head.config)
     family = Family(**chosen.family.model_dump())
@@ -196,7 +196,7 @@ def _folder(runs: Sequence[SentRun]) -> Path | None:
             continue
         folder = Path(run.tags["items"]).parent.parent
         try:
-            head = Records.read(folder).head()
+            head = RecordsReader.read(folder).head()
         except SearchError:
             return None
         return folder if head.id == run.tags["study_id"] else None

@@ -22,7 +22,7 @@ from typing import Any
 
 from objectives.languages import language
 from objectives.mgsm_prompts import stop_strings
-from objectives.types import Message, Prompt, Request, Sampling
+from objectives.types import ItemResult, Message, Prompt, Request, Sampling
 from search.config.compose import Config
 from search.engine.live import EngineOptions
 from search.errors import EngineError
@@ -49,10 +49,10 @@ def mgsm_sampling(config: Config) -> Sampling:
     return Sampling(max_tokens=mgsm.max_tokens, stop=stop)
 
 
-def questions(items: Sequence[Mapping[str, Any]], count: int) -> list[Question]:
-    """The first greedy answers among a trial's items (`Records.items`)."""
-    greedy = [item for item in items if item["objective"] == "mgsm"]
-    return [Question(item["id"], item["prompt"], item["completion"]) for item in greedy[:count]]
+def questions(items: Sequence[ItemResult], count: int) -> list[Question]:
+    """The first greedy answers among a trial's items (`RecordsReader.items`)."""
+    greedy = [item for item in items if item.objective == "mgsm"]
+    return [Question(item.id, item.prompt, item.completion) for item in greedy[:count]]
 
 
 def answer_differences(

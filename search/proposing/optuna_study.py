@@ -20,8 +20,9 @@ from search.merging.recipe import Recipe, from_dict, to_dict
 from search.proposing.phase import Phase, in_order
 from search.proposing.sampler import make_sampler
 from search.proposing.storage import open_storage
-from search.records.reader import Records
+from search.records.reader import RecordsReader
 from search.records.record import Record
+from search.records.writer import RecordsWriter
 from search.space.rivals import RivalSpace
 from search.space.swap import BASELINE, Space
 from search.study.retries import settled
@@ -36,7 +37,7 @@ def phase(
     origin: str,
     trials: int,
     space: Space | RivalSpace,
-    records: Records,
+    records: RecordsWriter,
     baselines: Sequence[Recipe],
 ) -> Phase:
     """One search: Optuna's study with its sampler, and what it is to know.
@@ -81,7 +82,7 @@ def align(
     study: optuna.Study,
     origin: str,
     space: Space | RivalSpace,
-    records: Records,
+    records: RecordsReader,
     first: Iterable[Point],
 ) -> None:
     """Bring Optuna's study in line with the records, whatever it lacks; no sampler is asked.

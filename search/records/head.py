@@ -1,6 +1,6 @@
 """The head of a study: what study.yaml holds beside the trials.
 
-Owns its fields and its YAML. Where the file is kept is `search.records.reader`'s.
+Owns its fields and its YAML. Where the file is kept is `search.records.store`'s.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Per-item answers of a trial as bytes: gzipped JSON lines.
 
-Owns their packing. Where the bytes are kept is `search.records.reader`'s.
+Owns their packing. Where the bytes are kept is `search.records.store`'s.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ def pack_items(results: Iterable[ItemResult]) -> bytes:
     return gzip.compress("\n".join(lines).encode(), compresslevel=6, mtime=0)
 
 
-def unpack_items(data: bytes) -> list[dict[str, Any]]:
-    """The inverse of `pack_items`, one mapping for each item.
+def unpack_items(data: bytes) -> list[ItemResult]:
+    """The inverse of `pack_items`.
 
-    The mappings have the fields of `ItemResult`: `prompt` is text or messages, `steps` a tuple,
-    empty where no trace was asked for.
+    Raises:
+        OSError, EOFError, zlib.error: the bytes are not gzipped, or cut off.
+        ValueError, KeyError, TypeError: a line is not an item.
     """
     return [_unpack(json.loads(line)) for line in gzip.decompress(data).splitlines()]
 
@@ -46,10 +47,9 @@ def _pack(result: ItemResult) -> dict[str, Any]:
     return row
 
 
-def _unpack(row: dict[str, Any]) -> dict[str, Any]:
+def _unpack(row: dict[str, Any]) -> ItemResult:
     """The inverse of `_pack`."""
     if not isinstance(row["prompt"], str):
         row["prompt"] = tuple(Message(**message) for message in row["prompt"])
-    columns = row.get("steps", {})
-    row["steps"] = tuple(map(Step, *columns.values())) if columns else ()
-    return row
+    columns = row.pop("steps", {})
+    return ItemResult(**row, steps=tuple(map(Step, *columns.values())) if columns else ())

@@ -1,6 +1,6 @@
 """One ended trial, and its line in a study's trials.jsonl.
 
-Owns what is kept of a trial and its JSON. Where the lines are kept is `search.records.reader`'s.
+Owns what is kept of a trial and its JSON. Where the lines are kept is `search.records.store`'s.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from objectives.types import Score, Split
 from search.errors import RecipeError, StudyError
@@ -17,9 +17,12 @@ from search.records.place import is_name
 
 SCHEMA = 1
 State = Literal["scored", "infeasible", "failed"]
-Cause = Literal["", "engine", "process", "timeout", "expert", "scorer"]
 Origin = str
 """`baseline`, `search` or `final`; of a rival method's trial, the method's name."""
+Cause = Literal["", "engine", "process", "timeout", "expert", "scorer"]
+"""What made a trial fail: its engine raised; the engine's process died, or did not start; it took
+too long; an expert could not be read; an objective could not score the answers."""
+CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,14 @@ class Record:
         recipe: what was merged.
         scores: score name -> share with interval and counts; empty unless scored or infeasible.
         reason: why it is infeasible or failed; empty when scored.
+        cause: what made it fail; empty unless failed, and where it is not known, as in records of
+            earlier versions.
         seconds: `materialise`, `generate`, `score`, `total`, in seconds.
         tokens: tokens generated.
         written: bytes of merged tensors written into the engine.
         layers: layers rewritten.
-        attempts: engines it took, 1 or 2.
+        attempts: engines it took: those that answered or raised, and those whose process died
+            under it while their node lived; so 3 where one died and two raised.
         ended: Unix time of its end.
         host: host name and process of the engine.
         note: what of its per-item answers was too large to keep; empty when nothing.
@@ -69,14 +75,18 @@ class Record:
     items: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a file of answers outside the study's folder.
+        """Refuse a file of answers outside the study's folder, and a cause where none can be.
 
         Raises:
-            ValueError: it is.
+            ValueError: naming it.
         """
         folder, _, name = self.items.partition("/")
         if self.items and not (folder == "items" and is_name(name)):
             raise ValueError(f"{self.items!r} is no file of items/")
+        if self.cause not in CAUSES:
+            raise ValueError(f"cause is {self.cause!r}, not one of {', '.join(CAUSES[1:])}")
+        if self.cause and self.state != "failed":
+            raise ValueError(f"a trial that is {self.state} has the cause {self.cause!r}")
 
     def value(self, name: str) -> float | None:
         """A score as a share, None where it is missing or not defined."""
@@ -84,8 +94,10 @@ class Record:
         return None if score is None else score.value
 
     def to_json(self) -> str:
-        """The record as one line."""
+        """The record as one line; without a cause, one that earlier versions read as well."""
         data = {"schema": SCHEMA, **asdict(self), "recipe": to_dict(self.recipe)}
+        if not self.cause:
+            del data["cause"]
         return json.dumps(data, ensure_ascii=False)
 
     def to_line(self) -> bytes:

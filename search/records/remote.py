@@ -6,14 +6,14 @@
     <address>/lease/000003.json                         who drives (`search.records.lease`)
 
 The store is the truth, the working copy what a driver reads and writes fast. Owns what travels
-between them and when. Which records there are is `search.records.reader`'s.
+between them and when.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
-import os
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -24,12 +24,12 @@ from platformdirs import user_cache_path
 
 from search.ending import ENDING
 from search.errors import StudyError
-from search.records import lease, lock
 from search.records.bucket import FIRST_PAUSE, LONGEST_PAUSE, Bucket
 from search.records.durable import write_whole
+from search.records.folder import FolderStore
 from search.records.head import StudyHead, taken
 from search.records.lease import Lease
-from search.records.place import Place, Url, is_name
+from search.records.place import Url, is_name
 from search.records.record import Record, next_number, parse
 
 OPENING_SECONDS = 5.0
@@ -48,118 +48,156 @@ def working_copy(url: Url) -> Path:
     return cache / "studies" / hashlib.sha256(out.encode()).hexdigest()[:16] / url.name
 
 
-class Remote:
-    """The store's side of a study.
+class BucketReader:
+    """A `search.records.store.StoreReader` of objects; it needs no working copy."""
 
-    Order of calls: `take`; `begin` or `merge`; any number of `send` and `publish`;
-    `finish` and `release`. Who reads only calls `get` and `lines`. All but the last two raise
-    OSError while the store is away.
-    """
-
-    def __init__(self, url: Url, folder: Path) -> None:
+    def __init__(self, url: Url) -> None:
         """Prepare; the store is not asked yet.
 
         Args:
             url: the study's address.
-            folder: the working copy, locked by this process; or a reader's folder.
 
         Raises:
             OSError: nothing here speaks the address's protocol.
         """
-        self.url, self._folder = url, folder
+        self._bucket = Bucket(url, OPENING_SECONDS)
+
+    def head(self) -> bytes | None:
+        """Get study.yaml."""
+        return self._bucket.get("study.yaml")
+
+    def lines(self) -> list[bytes]:
+        """Get all objects of trials/."""
+        return self._bucket.get_all("trials")
+
+    def items(self, name: str) -> bytes:
+        """Get an object of items/."""
+        data = self._bucket.get(name)
+        if data is None:
+            raise FileNotFoundError("no such object")
+        return data
+
+
+class BucketStore:
+    """A `search.records.store.Store`: objects, and a working copy that is a folder's store.
+
+    Attributes:
+        folder: the working copy.
+    """
+
+    def __init__(self, url: Url, folder: Path) -> None:
+        """Prepare; the store is not asked yet, and the folder not made.
+
+        Args:
+            url: the study's address.
+            folder: the working copy.
+
+        Raises:
+            OSError: nothing here speaks the address's protocol.
+        """
+        self.folder = folder
+        self._url = url
+        self._copy = FolderStore(folder, url)
+        self._reader = BucketReader(url)
         self._bucket = Bucket(url, OPENING_SECONDS)
         self._once = Bucket(url, 0.0)
         self._patience = OPENING_SECONDS
         self._lease: Lease | None = None
-        self._sent = 0
+        self._unsent: list[Record] = []
         self._shown: dict[str, tuple[int, int]] = {}
 
-    def take(self) -> None:
-        """Become the study's driver.
+    def head(self) -> bytes | None:
+        """Get study.yaml."""
+        return self._reader.head()
 
-        Raises:
-            StudyError: another drives it.
-        """
-        known = self._folder / ".copy"
-        if not known.exists():
-            write_whole(known, uuid.uuid4().hex.encode())
-        claim = Lease(Bucket(self.url, OPENING_SECONDS), known.read_text())
-        claim.take()
+    def lines(self) -> list[bytes]:
+        """Get all objects of trials/."""
+        return self._reader.lines()
+
+    def items(self, name: str) -> bytes:
+        """Read a file of items/ from the working copy where it has it, or else the object."""
+        here = (self.folder / name).exists()
+        return self._copy.items(name) if here else self._reader.items(name)
+
+    def take(self) -> None:
+        """Lock the working copy, then take the lease."""
+        self._copy.take()
+        try:
+            known = self.folder / ".copy"
+            if not known.exists():
+                write_whole(known, uuid.uuid4().hex.encode())
+            claim = Lease(Bucket(self._url, OPENING_SECONDS), known.read_text())
+            claim.take()
+        except BaseException:
+            self._copy.release()
+            raise
         self._lease = claim
 
     def begin(self, head: StudyHead) -> None:
-        """Write study.yaml of a new study.
+        """Make study.yaml, which must not exist, in the store and then in the working copy.
 
         Raises:
             StudyError: there is a study, or the working copy of one that was there.
+            OSError: the store is away, or the disk refuses.
         """
-        if self._bucket.put_new("study.yaml", head.to_yaml()):
-            if (self._folder / "study.yaml").exists():
-                self._bucket.remove(["study.yaml"])
-                raise StudyError(
-                    f"{self._folder} holds the working copy of a study that is no longer at "
-                    f"{self.url}: move it away, or name another study with --study"
-                )
-            return
-        raise StudyError(taken(self._head(), head, str(self.url)))
+        if not self._bucket.put_new("study.yaml", head.to_yaml()):
+            raise StudyError(taken(self._head(), head, str(self._url)))
+        if self._copy.head() is not None:
+            self._bucket.remove(["study.yaml"])
+            raise StudyError(
+                f"{self.folder} holds the working copy of a study that is no longer at "
+                f"{self._url}: move it away, or name another study with --study"
+            )
+        self._copy.begin(head)
 
-    def merge(self, own: Sequence[Record]) -> list[Record]:
-        """The store's records, and those that it had not taken when the last driver ended.
+    def load(self) -> list[Record]:
+        """Bring the records of store and working copy together, and send what the store lacks.
 
         The files beside them are copied here.
-
-        Args:
-            own: the working copy's records.
-
-        Raises:
-            StudyError: the working copy is of another study, or an object is not a record.
         """
-        copy = self._folder / "study.yaml"
-        if copy.exists():
-            known = StudyHead.from_yaml(copy.read_bytes(), str(copy))
+        own = self._copy.load()
+        there = self._fetch()
+        merged = [*there, *_lacking(there, own)]
+        if merged != own:
+            self._copy.replace(merged)
+        self._unsent = merged[len(there) :]
+        self._patiently(self._send)
+        return merged
+
+    def _fetch(self) -> list[Record]:
+        """The store's records; the files beside them are in the working copy afterwards."""
+        copy = self._copy.head()
+        if copy is not None:
+            known = StudyHead.from_yaml(copy, str(self.folder / "study.yaml"))
             if known.id != self._head().id:
                 raise StudyError(
-                    f"{self._folder} is the working copy of another study that once was at "
-                    f"{self.url}: move it away"
+                    f"{self.folder} is the working copy of another study that once was at "
+                    f"{self._url}: move it away"
                 )
         for name in filter(_is_shown, self._bucket.names()):
             data = self._bucket.get(name)
             if data is not None:
-                write_whole(self._folder / name, data)
-                self._shown[name] = _state(self._folder / name)
-        found = parse(self.lines(), str(self.url))
-        there = {(record.key, record.split): record.state for record in found}
-        for record in own:
-            state = there.get((record.key, record.split))
-            if state is None or (state == "failed" != record.state):  # tried again since
-                found.append(replace(record, number=next_number(found)))
-        return found
+                write_whole(self.folder / name, data)
+                self._shown[name] = _state(self.folder / name)
+        return parse(self.lines(), str(self._url))
 
     def _head(self) -> StudyHead:
-        return StudyHead.from_yaml(self.get("study.yaml") or b"", f"{self.url}/study.yaml")
+        return StudyHead.from_yaml(self.head() or b"", f"{self._url}/study.yaml")
 
-    def lines(self) -> list[bytes]:
-        """The records' lines in their order."""
-        lines = self._bucket.get_all("trials")
-        self._sent = len(lines)
-        return lines
+    def append(self, record: Record, items: bytes) -> None:
+        """Add to the working copy, then send it and what could not be sent before.
 
-    def get(self, name: str) -> bytes | None:
-        """A file of the study, None where there is none."""
-        return self._bucket.get(name)
-
-    def send(self, trials: Sequence[Record]) -> None:
-        """Write what the store lacks of these records, in their order, and the files beside them.
-
-        Args:
-            trials: all records of the study.
-
-        Raises:
-            StudyError: another driver has taken the study over.
-            OSError: the store stayed away; a later call goes on where this one stopped, and tries
-                once only.
+        Where the store stayed away, a later call goes on where this one stopped, and tries once.
         """
-        self._patiently(lambda: self._send(trials))
+        self._copy.append(record, items)
+        self._unsent.append(record)
+        try:
+            self._patiently(self._send)
+        except OSError as error:
+            raise StudyError(
+                f"trial {record.label} is on record in {self.folder} only: {error}; mend that, "
+                f"then --resume {self._url} on this machine"
+            ) from None
 
     def _patiently(self, call: Callable[[], None]) -> None:
         end, pause = time.time() + self._patience, FIRST_PAUSE
@@ -177,56 +215,53 @@ class Remote:
             ENDING.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _send(self, trials: Sequence[Record]) -> None:
+    def _send(self) -> None:
         """Try once; whether another has taken over meanwhile is looked at before every write."""
         self._publish()
-        for record in trials[self._sent :]:
-            file = self._folder / record.items
+        while self._unsent:
+            record = self._unsent[0]
+            file = self.folder / record.items
             if record.items and file.exists():
                 self._check()
                 self._once.put(record.items, file.read_bytes())
             self._check()
             if not self._once.put_new(_name(record), record.to_line()):
                 raise StudyError(
-                    f"{self.url}: another search has recorded trial {record.number}; this one "
-                    f"stops: --resume {self.url} when that one has ended"
+                    f"{self._url}: another search has recorded trial {record.number}; this one "
+                    f"stops: --resume {self._url} when that one has ended"
                 )
-            self._sent += 1
+            self._unsent.pop(0)
 
     def _check(self) -> None:
         assert self._lease is not None
         self._lease.check()
 
     def publish(self) -> None:
-        """Write the files beside the records that have changed here.
-
-        Raises:
-            StudyError: another driver has taken the study over.
-            OSError: the store stayed away.
-        """
+        """Write the files beside the records that have changed in the working copy."""
         self._patiently(self._publish)
 
     def _publish(self) -> None:
         self._check()
-        for file in sorted(self._folder.iterdir()):
+        for file in sorted(self.folder.iterdir()):
             if _is_shown(file.name) and self._shown.get(file.name) != _state(file):
                 self._once.put(file.name, file.read_bytes())
                 self._shown[file.name] = _state(file)
 
     def discard(self) -> None:
-        """Remove a study without records."""
-        self._bucket.remove(filter(_is_shown, self._bucket.names()))
+        """Remove the objects as far as the store can be reached, and the working copy."""
+        with contextlib.suppress(OSError):
+            self._bucket.remove(filter(_is_shown, self._bucket.names()))
+        self._let_go(remove=True)
+        (self.folder / ".copy").unlink(missing_ok=True)
+        self._copy.discard()
 
-    def finish(self) -> None:
-        """Send what is left; a store that is away, or another's by now, is a warning."""
-        try:
-            if self._lease is not None:
-                self.publish()
-        except (OSError, StudyError) as error:
-            _log.warning("%s; --resume %s sends the rest from %s", error, self.url, self._folder)
+    def release(self) -> None:
+        """Release the lease, then the working copy; a store that is away is a warning."""
+        self._let_go(remove=False)
+        self._copy.release()
 
-    def release(self, *, remove: bool = False) -> None:
-        """Let others drive the study, or with `remove` leave no trace of having driven it."""
+    def _let_go(self, *, remove: bool) -> None:
+        """Release the lease, or with `remove` leave no trace of it."""
         claim, self._lease = self._lease, None
         try:
             if claim is not None:
@@ -235,33 +270,15 @@ class Remote:
             _log.warning("%s; other machines can take the study some minutes from now", error)
 
 
-def studies(place: Place) -> Sequence[Place]:
-    """The studies directly in a folder or under an address, by name.
-
-    Raises:
-        StudyError: it cannot be read.
-    """
-    try:
-        if isinstance(place, Path):  # os.path: a folder that may not be looked into has no study
-            return sorted(c for c in place.iterdir() if os.path.isfile(c / "study.yaml"))
-        bucket = Bucket(place, OPENING_SECONDS)
-        return [place / n for n in bucket.folders() if bucket.get(f"{n}/study.yaml") is not None]
-    except OSError as error:
-        raise StudyError(f"{place} cannot be read: {error.strerror or error}") from None
-
-
-def is_held(place: Place) -> bool:
-    """Whether a driver holds a study.
-
-    Raises:
-        StudyError: the store is away.
-    """
-    if isinstance(place, Path):
-        return lock.is_held(place)
-    try:
-        return lease.is_held(Bucket(place, OPENING_SECONDS))
-    except OSError as error:
-        raise StudyError(f"{place} cannot be read: {error}") from None
+def _lacking(there: Sequence[Record], own: Sequence[Record]) -> list[Record]:
+    """The working copy's records that the store has not, with the numbers that follow there."""
+    states = {(record.key, record.split): record.state for record in there}
+    found = list(there)
+    for record in own:
+        state = states.get((record.key, record.split))
+        if state is None or (state == "failed" != record.state):  # tried again since
+            found.append(replace(record, number=next_number(found)))
+    return found[len(there) :]
 
 
 def _name(record: Record) -> str:

@@ -19,7 +19,7 @@ from objectives.types import ItemResult, Score, Split
 from search.errors import StudyError
 from search.merging.recipe import LayerSwap, Single, key
 from search.merging.source import Source
-from search.records.reader import Records
+from search.records.reader import RecordsReader
 from search.records.record import Record
 from search.results.choose import (
     DEFAULT,
@@ -34,7 +34,7 @@ from search.results.choose import (
 from search.values import percent
 
 Items = Sequence[ItemResult]
-"""Per-item answers of one trial, as `Records.items` gives them."""
+"""Per-item answers of one trial, as `RecordsReader.items` gives them."""
 
 RIVALS = ("soup", "expert")
 """What each line is compared with: the best soup, and the best expert, on the same items."""
@@ -94,7 +94,7 @@ class Report:
 
 
 def build(
-    records: Records,
+    records: RecordsReader,
     rows: Sequence[FinalRow],
     choice: Choice | None,
     *,
@@ -141,13 +141,15 @@ def build(
     return Report(f"{family} / {lang}: {where}", lang, split, lines, tuple(notes), front)
 
 
-def _items(records: Records, chosen: Sequence[Record]) -> tuple[Mapping[str, Items], Sequence[str]]:
+def _items(
+    records: RecordsReader, chosen: Sequence[Record]
+) -> tuple[Mapping[str, Items], Sequence[str]]:
     """The answers of each trial, none where they cannot be read; a note for each of those."""
     found: dict[str, Items] = {}
     lost = []
     for record in chosen:
         try:
-            found[record.key] = [ItemResult(**item) for item in records.items(record)]
+            found[record.key] = records.items(record)
         except StudyError as error:
             found[record.key] = []
             lost.append(f"{record.label} is not compared item by item: {error}")
@@ -186,7 +188,7 @@ def _with_role(lines: Sequence[ReportLine], role: str) -> ReportLine | None:
 
 
 def _choice_notes(
-    lines: Sequence[ReportLine], choice: Choice | None, records: Records, split: Split
+    lines: Sequence[ReportLine], choice: Choice | None, records: RecordsReader, split: Split
 ) -> list[str]:
     ended = records.ended("search").values()
     states = [record.state for record in ended]
@@ -287,7 +289,10 @@ def _comparison_note(lines: Sequence[ReportLine]) -> list[str]:
 
 
 def _missing(
-    roles: Mapping[str, tuple[str, ...]], chosen: Sequence[Record], records: Records, split: Split
+    roles: Mapping[str, tuple[str, ...]],
+    chosen: Sequence[Record],
+    records: RecordsReader,
+    split: Split,
 ) -> list[str]:
     shown, ended = {record.key for record in chosen}, records.ended(split)
     notes = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from objectives import targets
-from search.records.reader import Records
+from search.records.reader import RecordsReader
 from search.records.record import Record
 from search.results.choose import Choice
 
@@ -16,7 +16,7 @@ ARTIFACTS = ("report.md", "report.tsv", "pareto.png", "landscape.png", "study.ya
 """Files of a study's folder that its parent run shows, where they exist."""
 
 
-def headline(records: Records, choice: Choice | None) -> Mapping[str, float]:
+def headline(records: RecordsReader, choice: Choice | None) -> Mapping[str, float]:
     """The recommended recipe's held-out scores, in percent, for the parent run."""
     record = records.ended("held_out").get(choice.record.key) if choice else None
     if record is None:

@@ -14,7 +14,7 @@ from typing import Any
 from search.errors import StudyError
 from search.merging.recipe import LayerSwap, clip, key, label, to_dict
 from search.records.place import Place
-from search.records.reader import Records
+from search.records.reader import RecordsReader
 from search.records.record import Record
 from search.results import choose
 from search.space.swap import Space
@@ -33,7 +33,7 @@ def best(source: Place, space: Space) -> dict[str, Any]:
     Raises:
         StudyError: the study cannot be read, or none of its recipes can be proposed.
     """
-    records = Records.read(source)
+    records = RecordsReader.read(source)
     head = records.head()
     recipes: dict[str, dict[str, Any]] = {}
     left_out = []

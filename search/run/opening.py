@@ -21,7 +21,8 @@ from search.config.compose import Config
 from search.errors import ConfigError, StudyError
 from search.records.head import StudyHead
 from search.records.place import Place, check_name
-from search.records.reader import Records
+from search.records.reader import RecordsReader
+from search.records.writer import RecordsWriter
 from search.run import fingerprint, imports
 from search.run.fingerprint import Fingerprints
 from search.run.prepare import Prepared, versions
@@ -57,7 +58,7 @@ class Opened:
     """
 
     config: Config
-    records: Records
+    records: RecordsWriter
     head: StudyHead
     new: bool
     source: Place | None = None
@@ -79,7 +80,7 @@ def begin(chosen: Config, out: Place, name: str, source: Place | None = None) ->
     """
     check_name(name)
     head = StudyHead(name, chosen.model_dump(mode="json"), versions())
-    return Opened(chosen, Records.create(out / name, head), head, new=True, source=source)
+    return Opened(chosen, RecordsWriter.create(out / name, head), head, new=True, source=source)
 
 
 def begin_or_resume(chosen: Config, out: Place, name: str, source: Place | None = None) -> Opened:
@@ -93,9 +94,9 @@ def begin_or_resume(chosen: Config, out: Place, name: str, source: Place | None 
     """
     check_name(name)
     place = out / name
-    if not Records.exists(place):
+    if not RecordsReader.exists(place):
         return begin(chosen, out, name, source)
-    records = Records.open(place)
+    records = RecordsWriter.open(place)
     try:
         head = records.head()
         if chosen.search.trials in {added["budget"] - added["trials"] for added in head.extensions}:
@@ -132,7 +133,7 @@ def resume(place: Place, overrides: Sequence[str] = (), trials: int = 0) -> Open
             f"{place}/study.yaml says what is searched and scored: leave out {', '.join(fixed)}; "
             f"only {', '.join(sorted(FREE))} may change"
         )
-    records = Records.open(place)
+    records = RecordsWriter.open(place)
     try:
         head = records.head()
         chosen = compose.parse(head.config)
@@ -177,7 +178,7 @@ def settle(opened: Opened, prepared: Prepared) -> Prepared:
     return replace(prepared, warnings=[*prepared.warnings, *warnings])
 
 
-def finish(records: Records) -> None:
+def finish(records: RecordsWriter) -> None:
     """Note that the final table is complete."""
     head = records.head()
     if not head.finished:

@@ -21,7 +21,7 @@ from search.config.compose import Config, ObjectiveConfig
 from search.engine.decode import has_chat_template
 from search.errors import ConfigError
 from search.proposing.storage import open_storage
-from search.records.reader import Records
+from search.records.writer import RecordsWriter
 from search.run.fingerprint import Fingerprints, take
 from search.run.prompt_lengths import check_context, context_length
 from search.space.swap import Space, make_space
@@ -38,7 +38,7 @@ class Prepared:
 
     config: Config
     name: str
-    records: Records
+    records: RecordsWriter
     uri: str
     family: FittedFamily
     objectives: Sequence[Objective]
@@ -47,7 +47,7 @@ class Prepared:
     fingerprints: Fingerprints
 
 
-def prepare(config: Config, name: str, records: Records, uri: str) -> Prepared:
+def prepare(config: Config, name: str, records: RecordsWriter, uri: str) -> Prepared:
     """Check family, data and space; cheap checks first, weights last.
 
     Raises:

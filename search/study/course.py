@@ -16,8 +16,8 @@ from typing import Protocol
 
 from search.errors import StudyError
 from search.merging.recipe import label
-from search.records.reader import Records
 from search.records.record import Origin, Record
+from search.records.writer import RecordsWriter
 from search.study.fate import Fate, Known, Losses, judge
 from search.study.order import Candidate, Order
 from search.study.outcome import ActorExit, TrialOutcome
@@ -94,7 +94,7 @@ class Course:
     def __init__(
         self,
         order: Order,
-        records: Records,
+        records: RecordsWriter,
         cluster: Cluster,
         listeners: Iterable[Listener],
         *,

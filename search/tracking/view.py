@@ -216,7 +216,7 @@ class StudyView:
         self._client.set_terminated(self._parent, end.status)
 
     def _tags(self, record: Record, trial: str) -> dict[str, str]:
-        names = ("number", "key", "split", "state", "origin", "reason", "host")
+        names = ("number", "key", "split", "state", "origin", "reason", "cause", "host")
         tags = {name: short(getattr(record, name), VALUE_LENGTH) for name in names}
         tags["recipe"] = json.dumps(to_dict(record.recipe))
         tags["items"] = str(self._study.folder / record.items) if record.items else ""

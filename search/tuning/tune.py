@@ -23,7 +23,7 @@ from search.ending import ENDING
 from search.errors import ConfigError, StudyError
 from search.merging.recipe import Recipe
 from search.proposing.optuna_study import phase
-from search.records.reader import Records
+from search.records.writer import RecordsWriter
 from search.space.rivals import RivalSpace
 from search.space.swap import Space
 from search.study.course import Course, Listener
@@ -42,7 +42,7 @@ def run_study(
     *,
     job: Job,
     space: Space,
-    records: Records,
+    records: RecordsWriter,
     baselines: Sequence[Recipe],
     final: Callable[[], Iterable[Recipe]],
     listeners: Iterable[Listener],

@@ -21,7 +21,8 @@ from search.merging.plan import plan
 from search.merging.recipe import Recipe, Single, key, label
 from search.records.items import pack_items
 from search.records.record import Record
-from search.records.reader import Records, StudyHead
+from search.records.head import StudyHead
+from search.records.writer import RecordsWriter
 from search.export.verify import engine_options, mgsm_sampling
 
 chosen = compose.load(sys.argv[2:], {"lang": "te"})
@@ -32,7 +33,7 @@ prompts = [mgsm.template.format(question=question) for question, _ in rows]
 requests = [Request(prompt, mgsm_sampling(chosen)) for prompt in prompts]
 family = fit(Family(**chosen.family.model_dump()).sources("te"))
 engine = Engine(family, engine_options(chosen))
-records = Records.create(Path(sys.argv[1]), StudyHead("s", chosen.model_dump(mode="json")))
+records = RecordsWriter.create(Path(sys.argv[1]), StudyHead("s", chosen.model_dump(mode="json")))
 for recipe in (Single("task/0"), Recipe(0, 1, 1, 1, 1, 0, 0.4, 0.6)):
     engine.materialise(plan(recipe, family.names, family.n_layers))
     items = [

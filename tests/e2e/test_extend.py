@@ -17,7 +17,7 @@ from mlflow.tracking import MlflowClient
 
 from search.records.bucket import Bucket
 from search.records.place import Url, locate
-from search.records.reader import Records
+from search.records.reader import RecordsReader
 from tests.e2e.commands import ROOT, SMALL, environment, run, trials
 from tests.search.s3_server import S3
 
@@ -121,7 +121,7 @@ def test_a_new_study_begins_with_the_best_of_another_language(
         *arguments, "search.seed=7", "search.baselines={ties: 0, slerp: 0}", "--import", str(source)
     )
     place = locate(f"{s3.url}/heir")
-    heir = Records.read(place)
+    heir = RecordsReader.read(place)
     about = heir.head()
     assert about.finished and about.config["lang"] == "sw"
     assert about.imported["study"] == str(source) and about.imported["id"] == head(source)["id"]

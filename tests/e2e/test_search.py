@@ -112,12 +112,12 @@ def test_table_and_records(output: str, out: Path) -> None:
 
 
 def test_search_and_held_out_items_never_overlap(output: str, out: Path) -> None:
-    from search.records.reader import Records
+    from search.records.writer import RecordsWriter
 
-    records = Records.open(out / "first")
+    records = RecordsWriter.open(out / "first")
     ids: dict[str, set[str]] = {"search": set(), "held_out": set()}
     for record in records.trials:
-        ids[record.split] |= {item["id"] for item in records.items(record)}
+        ids[record.split] |= {item.id for item in records.items(record)}
     records.close()
     assert len(ids["search"]) == len(ids["held_out"]) == 24 + 12
     assert not ids["search"] & ids["held_out"]

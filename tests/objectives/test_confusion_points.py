@@ -1,6 +1,5 @@
 import csv
 import re
-from typing import Any
 
 import pytest
 
@@ -10,7 +9,7 @@ from objectives.langid import LanguageIdentifier
 from objectives.languages import LANGUAGES, language
 from objectives.rates import Outcome
 from objectives.tokens import split_line
-from objectives.types import Step
+from objectives.types import ItemResult, Step
 from tests.objectives.conftest import SHARED, needs_shared
 
 RUSSIAN = "Сегодня утром мы долго гуляли по старому парку"
@@ -72,8 +71,9 @@ def test_point_of_a_character_in_pieces(lid: LanguageIdentifier) -> None:
     assert switch is not None and (switch.step, switch.end - switch.start) == (at, 1)
 
 
-def row(name: str, text: str) -> dict[str, Any]:
-    return {"id": name, "steps": words(text), "completion": text}
+def row(name: str, text: str, *, trace: bool = True) -> ItemResult:
+    steps = tuple(words(text)) if trace else ()
+    return ItemResult("lcpr", name, "prompt", text, len(steps), "stop", {}, steps)
 
 
 def test_averages(lid: LanguageIdentifier) -> None:
@@ -82,7 +82,7 @@ def test_averages(lid: LanguageIdentifier) -> None:
         row("a", f"{RUSSIAN} walked old"),  # 0 to 9, the point is 8
         row("b", "This morning we walked for"),  # 0 to 4, the point is 0
         row("c", RUSSIAN),  # 0 to 7
-        {"id": "d", "steps": (), "completion": RUSSIAN},
+        row("d", RUSSIAN, trace=False),
     ]
     found = traced(rows, judge("ru", lid))
     assert [response.id for response in found] == ["a", "b", "c"]

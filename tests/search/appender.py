@@ -12,15 +12,15 @@ from objectives.types import ItemResult
 from search.merging.recipe import LayerSwap
 from search.records.items import pack_items
 from search.records.place import locate
-from search.records.reader import Records
 from search.records.record import Record
+from search.records.writer import RecordsWriter
 
 ITEM = ItemResult("mgsm", "mgsm_te:1", "ప్రశ్న", "a\u2028b\nc", 3, "stop", {"correct": True})
 
 
 def main() -> None:
     size = int(sys.argv[2]) if len(sys.argv) > 2 else 10
-    records = Records.open(locate(sys.argv[1]))
+    records = RecordsWriter.open(locate(sys.argv[1]))
     while True:
         key = uuid.uuid4().hex[:12]
         records.append(

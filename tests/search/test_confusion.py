@@ -17,9 +17,11 @@ from search.config import compose
 from search.confusion import main, read_trials, show
 from search.errors import StudyError
 from search.merging.recipe import LayerSwap, Recipe, Single, label
+from search.records.head import StudyHead
 from search.records.items import pack_items
-from search.records.reader import Records, StudyHead
+from search.records.reader import RecordsReader
 from search.records.record import Record
+from search.records.writer import RecordsWriter
 
 TELUGU = "ఈ రోజు ఉదయం మేము పాత ఉద్యానవనంలో చాలా సేపు నడిచాము"
 ENGLISH = "This morning we walked for a long time in the old park"
@@ -39,7 +41,7 @@ def item(name: str, text: str, at: float = 2.0, trace: bool = True) -> ItemResul
     return ItemResult("lcpr", name, TURNS, text, 9, "stop", {"outcome": "PASS"}, found)
 
 
-def add(records: Records, key: str, recipe: Recipe, items: list[ItemResult]) -> None:
+def add(records: RecordsWriter, key: str, recipe: Recipe, items: list[ItemResult]) -> None:
     told = label(recipe, "te", 10)
     records.append(Record(0, key, "search", "scored", "search", told, recipe), pack_items(items))
 
@@ -48,7 +50,7 @@ def add(records: Records, key: str, recipe: Recipe, items: list[ItemResult]) -> 
 def study(tmp_path: Path) -> Iterator[Path]:
     """Three trials: one that switches twice, one that does not, one without a trace; held open."""
     head = StudyHead("s", compose.load([], {"lang": "te"}).model_dump(mode="json"))
-    records = Records.create(tmp_path / "s", head)
+    records = RecordsWriter.create(tmp_path / "s", head)
     switching = [
         item("p1", f"{TELUGU} walked", at=2.0),
         item("p2", f"{TELUGU}\n{ENGLISH}", at=3.0),
@@ -63,16 +65,14 @@ def study(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_packed_traces_and_turns_come_back(tmp_path: Path) -> None:
-    records = Records.create(tmp_path / "s", StudyHead("s", {}))
+    records = RecordsWriter.create(tmp_path / "s", StudyHead("s", {}))
     traced = item("a", "x ఒక\u2028y", at=1.23456)
     add(records, "k", Single("base"), [traced, item("b", "plain", trace=False)])
     first, second = records.items(records.trials[0])
-    assert first["prompt"] == second["prompt"] == TURNS
-    assert [s.entropy for s in first["steps"]] == [1.2346, 0.5, 1.2346]  # to 1e-4 nat
-    assert [(s.text, s.nucleus) for s in first["steps"]] == [
-        (s.text, s.nucleus) for s in traced.steps
-    ]
-    assert second["steps"] == () and second["completion"] == "plain"
+    assert first.prompt == second.prompt == TURNS
+    assert [s.entropy for s in first.steps] == [1.2346, 0.5, 1.2346]  # to 1e-4 nat
+    assert [(s.text, s.nucleus) for s in first.steps] == [(s.text, s.nucleus) for s in traced.steps]
+    assert second.steps == () and second.completion == "plain"
 
 
 def test_traces_are_packed_as_columns() -> None:
@@ -98,7 +98,7 @@ def test_table(study: Path) -> None:
 def test_what_is_printed(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """While a search holds the study; plain, because the output is no terminal."""
     with pytest.raises(StudyError, match="in use by another running search"):
-        Records.open(study)
+        RecordsWriter.open(study)
     assert main([str(study)]) == 0
     printed = capsys.readouterr().out
     assert "\x1b" not in printed
@@ -156,6 +156,6 @@ def test_line_that_is_being_written(study: Path) -> None:
     file = study / "trials.jsonl"
     whole = file.read_bytes()
     file.write_bytes(whole + b'{"schema": 1, "num')
-    assert [record.key for record in Records.read(study).trials] == ["aaa", "bbb", "ccc"]
+    assert [record.key for record in RecordsReader.read(study).trials] == ["aaa", "bbb", "ccc"]
     assert file.read_bytes() == whole + b'{"schema": 1, "num'
     assert not file.with_suffix(".jsonl.cut").exists()

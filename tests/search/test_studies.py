@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from search import studies
-from search.records.reader import Records, StudyHead
+from search.records.head import StudyHead
+from search.records.writer import RecordsWriter
 from tests.search.tracking.test_view import L, trial
 
 CONFIG = {
@@ -20,9 +21,9 @@ CONFIG = {
 }
 
 
-def make(folder: Path, n: int, *, finished: bool = False) -> Records:
+def make(folder: Path, n: int, *, finished: bool = False) -> RecordsWriter:
     head = StudyHead(folder.name, CONFIG, layers=L, finished="2026-01-01" if finished else "")
-    records = Records.create(folder, head)
+    records = RecordsWriter.create(folder, head)
     for number in range(n):
         records.append(replace(trial(number), ended=1_700_000_000.0 + number))
     return records

@@ -27,9 +27,10 @@ from search.export.selection import open_run, read_recipe
 from search.merging.arithmetic import combine
 from search.merging.plan import plan
 from search.merging.recipe import LayerSwap, Recipe, Single, key, label, to_dict
+from search.records.head import StudyHead
 from search.records.items import pack_items
-from search.records.reader import Records, StudyHead
 from search.records.record import Record
+from search.records.writer import RecordsWriter
 from search.tracking.runs import default_uri
 
 L = 4
@@ -73,7 +74,7 @@ def family_file(tiny_llama: Family, tmp_path_factory: pytest.TempPathFactory) ->
 
 def make_study(folder: Path, family_file: Path, recipes: dict[Recipe, float]) -> Path:
     chosen = compose.load([f"family={family_file}"], {"lang": "te"})
-    records = Records.create(folder, StudyHead(folder.name, chosen.model_dump(mode="json")))
+    records = RecordsWriter.create(folder, StudyHead(folder.name, chosen.model_dump(mode="json")))
     for recipe, accuracy in recipes.items():
         records.append(trial(recipe, accuracy), answers(recipe))
     if BEST in recipes:
@@ -170,7 +171,7 @@ def sent(study: Path) -> tuple[str, dict[str, str]]:
     from mlflow.tracking import MlflowClient
 
     uri = default_uri(study.parent)
-    records = Records.open(study)
+    records = RecordsWriter.open(study)
     assert sync.send(records, uri) == 0
     records.close()
     client = MlflowClient(uri)

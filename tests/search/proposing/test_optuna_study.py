@@ -24,8 +24,10 @@ from search.merging.recipe import LayerSwap, Recipe, Single, clip, key, to_dict
 from search.proposing.optuna_study import phase
 from search.proposing.phase import Phase
 from search.proposing.storage import JOURNAL, open_storage
-from search.records.reader import Records, StudyHead
+from search.records.head import StudyHead
+from search.records.reader import RecordsReader
 from search.records.record import Record
+from search.records.writer import RecordsWriter
 from search.space.rivals import RivalSpace
 from search.space.swap import Space, make_space
 from search.study.schedule import Schedule
@@ -60,7 +62,7 @@ class Study(Bench):
 
 
 def make_phase(
-    records: Records,
+    records: RecordsWriter,
     origin: str,
     space: Space | RivalSpace,
     trials: int = 10,
@@ -80,7 +82,9 @@ def ended(study: optuna.Study) -> dict[str, tuple[TrialState, list[float] | None
     }
 
 
-def recorded(records: Records, *origins: str) -> dict[str, tuple[TrialState, list[float] | None]]:
+def recorded(
+    records: RecordsReader, *origins: str
+) -> dict[str, tuple[TrialState, list[float] | None]]:
     found: dict[str, tuple[TrialState, list[float] | None]] = {}
     for record in records.ended("search").values():
         if record.origin in origins:
@@ -184,7 +188,7 @@ def test_no_sampler_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(
             optuna.samplers.TPESampler, name, lambda *_, **__: pytest.fail("sampled")
         )
-    records = Records.open(tmp_path / "s")
+    records = RecordsWriter.open(tmp_path / "s")
     space = make_space(lang="te", n_layers=L, n_task=1, n_lang=1)
     made = make_phase(records, "search", space, sampler="tpe")
     assert len(ended(made.study)) == 12
@@ -223,7 +227,7 @@ def test_imported_recipes_follow_the_default_ones(tmp_path: Path) -> None:
     wanted = LayerSwap(0, 0, 1, 0, 1, 1, 0.7, 0.3)
     entry = {"from": "k", "label": "x", "recipe": to_dict(wanted)}
     head = replace(StudyHead("s", {}), imported={"recipes": [entry]})
-    Records.create(tmp_path / "s", head).close()
+    RecordsWriter.create(tmp_path / "s", head).close()
     study = Study(tmp_path / "s", trials=10)
     found = study.end(4)
     assert found[:2] == list(BASELINES)

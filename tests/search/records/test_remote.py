@@ -26,11 +26,13 @@ from search.records.bucket import Bucket
 from search.records.head import StudyHead
 from search.records.items import pack_items
 from search.records.lease import Lease
+from search.records.listing import is_held, studies
 from search.records.place import Place, Url, locate
-from search.records.reader import Records
-from search.records.remote import is_held, studies, working_copy
+from search.records.reader import RecordsReader
+from search.records.remote import BucketStore, working_copy
+from search.records.writer import RecordsWriter
 from search.studies import main as list_studies
-from tests.search.records.test_reader import HEAD, ITEM, record
+from tests.search.records.samples import HEAD, ITEM, record
 from tests.search.s3_server import S3
 
 
@@ -73,17 +75,24 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str = "othe
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
 
 
-def crash(records: Records) -> None:
+def bucket_store(records: RecordsWriter) -> BucketStore:
+    """What a writer keeps its records in."""
+    assert isinstance(records._store, BucketStore)
+    return records._store
+
+
+def crash(records: RecordsWriter) -> None:
     """What `kill -9` leaves: the kernel takes the lock back, nobody says good-bye to the store."""
-    assert records._remote is not None and records._remote._lease is not None
-    records._remote._lease._done.set()
-    records._lock.release()
+    store = bucket_store(records)
+    assert store._lease is not None
+    store._lease._done.set()
+    store._copy._lock.release()
 
 
 def test_another_machine_goes_on(
     runs: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    records = Records.create(runs / "s", HEAD)
+    records = RecordsWriter.create(runs / "s", HEAD)
     first = records.append(record("a"), pack_items([ITEM]))
     (records.folder / "mlflow.json").write_text("{}")
     second = records.append(record("b", state="failed", reason="died\u2028here", scores={}))
@@ -100,23 +109,23 @@ def test_another_machine_goes_on(
         "trials/000001.json",
     ]
     elsewhere(tmp_path, monkeypatch)
-    again = Records.open(runs / "s")
+    again = RecordsWriter.open(runs / "s")
     assert again.head() == HEAD and again.trials == [first, second]
-    assert again.items(first)[0]["completion"] == ITEM.completion
+    assert again.items(first)[0].completion == ITEM.completion
     assert (again.folder / "report.md").read_text() == "table"
     third = again.append(record("c"))
     again.close()
     elsewhere(tmp_path, monkeypatch, "cache")
-    assert Records.open(runs / "s").trials == [first, second, third]
+    assert RecordsWriter.open(runs / "s").trials == [first, second, third]
 
 
 def test_reading_takes_nothing(runs: Place) -> None:
-    records = Records.create(runs / "s", HEAD)
+    records = RecordsWriter.create(runs / "s", HEAD)
     first = records.append(record("a"), pack_items([ITEM]))
     before = objects(runs / "s")
-    reader = Records.read(runs / "s")
+    reader = RecordsReader.read(runs / "s")
     assert reader.head() == HEAD and reader.trials == [first]
-    assert reader.items(first)[0]["id"] == ITEM.id
+    assert reader.items(first)[0].id == ITEM.id
     assert objects(runs / "s") == before
     records.append(record("b"))
     records.close()
@@ -124,88 +133,88 @@ def test_reading_takes_nothing(runs: Place) -> None:
 
 def test_studies_are_found(runs: Place) -> None:
     for name in ("b", "a"):
-        Records.create(runs / name, replace(HEAD, name=name)).close()
+        RecordsWriter.create(runs / name, replace(HEAD, name=name)).close()
     assert studies(runs) == [runs / "a", runs / "b"]
-    assert Records.exists(runs / "a") and not Records.exists(runs / "c")
+    assert RecordsReader.exists(runs / "a") and not RecordsReader.exists(runs / "c")
 
 
 def test_no_study(runs: Place) -> None:
-    for opened in (Records.open, Records.read):
+    for opened in (RecordsWriter.open, RecordsReader.read):
         with pytest.raises(StudyError, match=r"://.*/runs/s holds no study"):
             opened(runs / "s")
 
 
 def test_name_is_taken(runs: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Records.create(runs / "s", HEAD).close()
+    RecordsWriter.create(runs / "s", HEAD).close()
     elsewhere(tmp_path, monkeypatch)
     with pytest.raises(StudyError, match=r"holds this study already: go on with --resume \w+://"):
-        Records.create(runs / "s", replace(HEAD, id="another"))
+        RecordsWriter.create(runs / "s", replace(HEAD, id="another"))
     other = replace(HEAD, id="another", config={"lang": "sw"})
     with pytest.raises(StudyError, match=r"another configuration: lang \('te' there, 'sw' here\)"):
-        Records.create(runs / "s", other)
-    assert Records.open(runs / "s").head() == HEAD
+        RecordsWriter.create(runs / "s", other)
+    assert RecordsWriter.open(runs / "s").head() == HEAD
 
 
 def test_discard_leaves_nothing(runs: Place) -> None:
-    records = Records.create(runs / "s", HEAD)
+    records = RecordsWriter.create(runs / "s", HEAD)
     (records.folder / "mlflow.json").write_text("{}")
     records.rewrite(replace(HEAD, layers=4))
     records.discard()
     assert objects(runs) == [] and not records.folder.exists()
-    Records.create(runs / "s", HEAD).close()
+    RecordsWriter.create(runs / "s", HEAD).close()
 
 
 def test_two_drivers(runs: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    records = Records.create(runs / "s", HEAD)
+    records = RecordsWriter.create(runs / "s", HEAD)
     with pytest.raises(
         StudyError, match=rf"in use by another running search \(process {os.getpid()}"
     ):
-        Records.open(runs / "s")  # the working copy's lock
+        RecordsWriter.open(runs / "s")  # the working copy's lock
     elsewhere(tmp_path, monkeypatch)
     with pytest.raises(StudyError, match=r"if that one is dead, try again in 1[78]\d s"):
-        Records.open(runs / "s")  # the store's lease
+        RecordsWriter.open(runs / "s")  # the store's lease
     records.close()
     assert not is_held(runs / "s")
-    Records.open(runs / "s").close()
+    RecordsWriter.open(runs / "s").close()
 
 
 def test_dead_driver_is_succeeded(
     runs: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    records = Records.create(runs / "s", HEAD)
+    records = RecordsWriter.create(runs / "s", HEAD)
     crash(records)
-    again = Records.open(runs / "s")  # on the same machine at once
+    again = RecordsWriter.open(runs / "s")  # on the same machine at once
     crash(again)
     elsewhere(tmp_path, monkeypatch)
     with pytest.raises(StudyError, match="in use"):
-        Records.open(runs / "s")
+        RecordsWriter.open(runs / "s")
     monkeypatch.setattr(lease, "SILENCE_SECONDS", 0.0)
-    Records.open(runs / "s").close()  # on another when it has been silent for long
+    RecordsWriter.open(runs / "s").close()  # on another when it has been silent for long
 
 
 def test_sleeper_stops_and_replaces_nothing(
     runs: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sleeper = Records.create(runs / "s", HEAD)
+    sleeper = RecordsWriter.create(runs / "s", HEAD)
     own = sleeper.append(record("a"))
     monkeypatch.setattr(lease, "SILENCE_SECONDS", 0.0)
     elsewhere(tmp_path, monkeypatch)
-    other = Records.open(runs / "s")
+    other = RecordsWriter.open(runs / "s")
     theirs = other.append(record("b"))
     with pytest.raises(StudyError, match=r"has been taken over by another search \(process \d+ on"):
         sleeper.append(record("c"))
-    assert Records.read(runs / "s").trials == [own, theirs]
+    assert RecordsReader.read(runs / "s").trials == [own, theirs]
     sleeper.close()
     other.close()
     elsewhere(tmp_path, monkeypatch, "cache")
-    late = Records.open(runs / "s")  # what the sleeper had scored is not lost
+    late = RecordsWriter.open(runs / "s")  # what the sleeper had scored is not lost
     assert [(r.number, r.key) for r in late.trials] == [(0, "a"), (1, "b"), (2, "c")]
     late.close()
-    assert Records.read(runs / "s").trials == late.trials
+    assert RecordsReader.read(runs / "s").trials == late.trials
 
 
 def test_record_of_another_is_never_replaced(runs: Place) -> None:
-    records = Records.create(runs / "s", HEAD)
+    records = RecordsWriter.create(runs / "s", HEAD)
     assert isinstance(runs, Url)
     other = record("x", number=0).to_line()
     assert Bucket(runs / "s", 0).put_new("trials/000000.json", other)
@@ -215,11 +224,11 @@ def test_record_of_another_is_never_replaced(runs: Place) -> None:
 
 
 def test_what_arrived_unheard_is_no_fault(runs: Place) -> None:
-    records = Records.create(runs / "s", HEAD)
+    records = RecordsWriter.create(runs / "s", HEAD)
     assert isinstance(runs, Url)
     Bucket(runs / "s", 0).put_new("trials/000000.json", record("a").to_line())
     records.append(record("a"))
-    assert len(Records.read(runs / "s").trials) == 1
+    assert len(RecordsReader.read(runs / "s").trials) == 1
 
 
 def test_one_of_many_takers_wins(runs: Place) -> None:
@@ -265,18 +274,18 @@ def test_lease_is_renewed(runs: Place, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_working_copy_of_a_study_that_is_gone(runs: Place) -> None:
-    records = Records.create(runs / "s", HEAD)
+    records = RecordsWriter.create(runs / "s", HEAD)
     records.append(record("a"))
     records.close()
     files, root = fsspec.core.url_to_fs(str(runs / "s"))
     files.rm(root, recursive=True)
     with pytest.raises(StudyError, match="of a study that is no longer at .*: move it away"):
-        Records.create(runs / "s", HEAD)
+        RecordsWriter.create(runs / "s", HEAD)
     assert "study.yaml" not in objects(runs / "s")
     assert isinstance(runs, Url)
     Bucket(runs / "s", 0).put("study.yaml", replace(HEAD, id="another").to_yaml())
     with pytest.raises(StudyError, match="working copy of another study that once was at"):
-        Records.open(runs / "s")
+        RecordsWriter.open(runs / "s")
 
 
 def test_store_that_stays_away(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,7 +295,7 @@ def test_store_that_stays_away(s3: S3, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(remote, "SENDING_SECONDS", 0.0)
     s3.connect(monkeypatch)
     place = locate(s3.url) / "s"
-    records = Records.create(place, HEAD)
+    records = RecordsWriter.create(place, HEAD)
     records.append(record("a"), pack_items([ITEM]))
     s3.stop()
     for key in "bc":
@@ -295,25 +304,25 @@ def test_store_that_stays_away(s3: S3, tmp_path: Path, monkeypatch: pytest.Monke
         ):
             records.append(record(key), pack_items([ITEM]))
     records.close()
-    for opened in (Records.open, Records.read):
+    for opened in (RecordsWriter.open, RecordsReader.read):
         with pytest.raises(StudyError, match=r"s3://\S+ cannot be \w+: .*study.yaml cannot"):
             opened(place)
     s3.start_again()
-    again = Records.open(place)
+    again = RecordsWriter.open(place)
     assert [r.key for r in again.trials] == ["a", "b", "c"]
     again.close()
     elsewhere(tmp_path, monkeypatch)
-    assert Records.read(place).items(again.trials[2])[0]["id"] == ITEM.id
+    assert RecordsReader.read(place).items(again.trials[2])[0].id == ITEM.id
 
 
 def test_store_that_comes_back_in_time(
     runs: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    records = Records.create(runs / "s", HEAD)
-    assert records._remote is not None
-    records._remote._patience = 60
+    records = RecordsWriter.create(runs / "s", HEAD)
+    store = bucket_store(records)
+    store._patience = 60
     monkeypatch.setattr(remote, "FIRST_PAUSE", 0.01)
-    files = records._remote._bucket._fs
+    files = store._bucket._fs
     real, faults = files.pipe_file, [TimeoutError("slow"), ConnectionError("gone")]
 
     def pipe_file(*arguments: Any, **options: Any) -> Any:
@@ -323,7 +332,7 @@ def test_store_that_comes_back_in_time(
 
     monkeypatch.setattr(files, "pipe_file", pipe_file)
     records.append(record("a"))
-    assert len(Records.read(runs / "s").trials) == 1
+    assert len(RecordsReader.read(runs / "s").trials) == 1
     assert "(ConnectionError: gone)" in caplog.text and "trying again in" in caplog.text
 
 
@@ -331,12 +340,13 @@ def test_who_was_cut_off_writes_nothing_once_another_has_taken_over(
     runs: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cut off in the middle of sending; when the store is back, all is another's."""
-    cut_off = Records.create(runs / "s", HEAD)
+    cut_off = RecordsWriter.create(runs / "s", HEAD)
     cut_off.append(record("a"))
-    assert cut_off._remote is not None and cut_off._remote._lease is not None
-    cut_off._remote._patience = 60
+    store = bucket_store(cut_off)
+    assert store._lease is not None
+    store._patience = 60
     monkeypatch.setattr(remote, "FIRST_PAUSE", 0.01)
-    claim, files = cut_off._remote._lease, cut_off._remote._bucket._fs
+    claim, files = store._lease, store._bucket._fs
     real, others = files.pipe_file, []
 
     def pipe_file(*arguments: Any, **options: Any) -> Any:
@@ -346,7 +356,7 @@ def test_who_was_cut_off_writes_nothing_once_another_has_taken_over(
         claim._renewed = 0.0
         monkeypatch.setattr(lease, "SILENCE_SECONDS", -1.0)
         elsewhere(tmp_path, monkeypatch)
-        others[0] = Records.open(runs / "s")
+        others[0] = RecordsWriter.open(runs / "s")
         others[0].append(record("c"))
         (others[0].folder / "report.md").write_text("whole")
         others[0].close()
@@ -357,19 +367,19 @@ def test_who_was_cut_off_writes_nothing_once_another_has_taken_over(
         cut_off.append(record("b"))
     (cut_off.folder / "report.md").write_text("half")
     cut_off.close()
-    assert [r.key for r in Records.read(runs / "s").trials] == ["a", "c"]
+    assert [r.key for r in RecordsReader.read(runs / "s").trials] == ["a", "c"]
     assert isinstance(runs, Url)
     assert Bucket(runs / "s", 0).get("report.md") == b"whole"
 
 
 def test_hostile_object_names(runs: Place) -> None:
     """A file's name in the store cannot lead out of the working copy."""
-    records = Records.create(runs / "s", HEAD)
+    records = RecordsWriter.create(runs / "s", HEAD)
     records.close()
     assert isinstance(runs, Url)
     for name in (".bashrc", "a b.md", "evil.py", ".md"):
         Bucket(runs / "s", 0).put(name, b"x")
-    again = Records.open(runs / "s")
+    again = RecordsWriter.open(runs / "s")
     assert sorted(f.name for f in again.folder.iterdir()) == [
         ".copy",
         ".lock",
@@ -383,7 +393,7 @@ def test_missing_bucket(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     s3.connect(monkeypatch)
     monkeypatch.setattr(remote, "OPENING_SECONDS", 0.0)
     with pytest.raises(StudyError, match=r"cannot be written: s3://nowhere/s: .*no nowhere"):
-        Records.create(locate("s3://nowhere/s"), HEAD)
+        RecordsWriter.create(locate("s3://nowhere/s"), HEAD)
 
 
 @pytest.mark.parametrize(
@@ -399,9 +409,9 @@ def test_package_that_is_missing(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(StudyError, match=fault):
-        Records.create(locate(address), HEAD)
+        RecordsWriter.create(locate(address), HEAD)
     with pytest.raises(StudyError, match=fault):
-        Records.read(locate(address))
+        RecordsReader.read(locate(address))
 
 
 def test_killed_driver_on_s3(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -409,7 +419,7 @@ def test_killed_driver_on_s3(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyP
     s3.connect(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     place = f"{s3.url}/s"
-    Records.create(locate(place), HEAD).close()
+    RecordsWriter.create(locate(place), HEAD).close()
     told: list[str] = []
     for _ in range(3):
         process = subprocess.Popen(
@@ -426,7 +436,7 @@ def test_killed_driver_on_s3(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyP
         process.wait()
     elsewhere(tmp_path, monkeypatch)
     monkeypatch.setattr(lease, "SILENCE_SECONDS", 0.0)
-    there = [r.key for r in Records.open(locate(place)).trials]
+    there = [r.key for r in RecordsWriter.open(locate(place)).trials]
     assert len(told) >= 24 and len(set(there)) == len(there)
     assert set(told) <= set(there) and len(there) - len(told) <= 3
     assert working_copy(Url(place)).name == "s"
@@ -434,7 +444,7 @@ def test_killed_driver_on_s3(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_commands_take_addresses(runs: Place, capsys: pytest.CaptureFixture[str]) -> None:
     chosen = compose.load([], {"lang": "te"}).model_dump(mode="json")
-    records = Records.create(runs / "s", StudyHead("s", chosen))
+    records = RecordsWriter.create(runs / "s", StudyHead("s", chosen))
     records.append(record("a"))
     assert list_studies([str(runs), "--json"]) == 0
     (line,) = json.loads(capsys.readouterr().out)

@@ -14,9 +14,10 @@ from objectives.paired import accuracy_difference, lcpr_difference
 from objectives.stats import proportion
 from objectives.types import ItemResult, Score, Split
 from search.merging.recipe import LayerSwap, Recipe, Single, key, label, soup
+from search.records.head import StudyHead
 from search.records.items import pack_items
-from search.records.reader import Records, StudyHead
 from search.records.record import Origin, Record, State
+from search.records.writer import RecordsWriter
 from search.results.choose import Choice, FinalRow, final_rows, recommend
 from search.results.comparison import Report, build
 from search.results.tables import markdown, show, tsv, write
@@ -47,7 +48,7 @@ def answers(share: float, seed: int) -> list[bool]:
 
 
 def add(
-    records: Records,
+    records: RecordsWriter,
     recipe: Recipe,
     accuracy: float,
     split: Split,
@@ -85,17 +86,17 @@ def add(
 
 
 @pytest.fixture
-def records(tmp_path: Path) -> Records:
-    return Records.create(tmp_path / "study", StudyHead("study", {}))
+def records(tmp_path: Path) -> RecordsWriter:
+    return RecordsWriter.create(tmp_path / "study", StudyHead("study", {}))
 
 
-def made(records: Records, lang: str = "te") -> tuple[Report, Choice | None, list[FinalRow]]:
+def made(records: RecordsWriter, lang: str = "te") -> tuple[Report, Choice | None, list[FinalRow]]:
     choice = recommend(records.trials, L, 0.02)
     rows = final_rows(records.trials, choice, DEFAULT, SOURCES, L)
     return build(records, rows, choice, family="demo", lang=lang, n_layers=L), choice, rows
 
 
-def full(records: Records) -> Report:
+def full(records: RecordsWriter) -> Report:
     for recipe, share in SEARCH.items():
         add(records, recipe, share, "search")
     for recipe, share in HELD_OUT.items():
@@ -103,7 +104,7 @@ def full(records: Records) -> Report:
     return made(records)[0]
 
 
-def test_every_number_of_the_table(records: Records) -> None:
+def test_every_number_of_the_table(records: RecordsWriter) -> None:
     report = full(records)
     lines = dict(zip([line.role for line in report.lines], report.lines, strict=False))
     assert report.split == "held_out"
@@ -129,12 +130,12 @@ def test_every_number_of_the_table(records: Records) -> None:
     assert base is not None and base.difference == pytest.approx(-0.35)
 
 
-def test_pairs_are_formed_by_item_not_by_place(records: Records) -> None:
+def test_pairs_are_formed_by_item_not_by_place(records: RecordsWriter) -> None:
     """Two models right on the same items differ by nothing, in whatever order items are written."""
     add(records, BEST, 0.5, "search")
     add(records, soup(0, 0, L), 0.5, "search")
     items = [records.items(record) for record in records.trials]
-    right = [{i["id"] for i in part if i["verdict"].get("correct")} for part in items]
+    right = [{i.id for i in part if i.verdict.get("correct")} for part in items]
     report, *_ = made(records)
     (paired,) = [
         line.difference("accuracy", "soup") for line in report.lines if line.role == "recommended"
@@ -168,7 +169,7 @@ def test_lcpr_is_compared_prompt_by_prompt() -> None:
     assert lcpr_difference(a, b[:0], "sw") is None
 
 
-def test_notes_of_a_finished_study(records: Records) -> None:
+def test_notes_of_a_finished_study(records: RecordsWriter) -> None:
     notes = "\n".join(full(records).notes)
     assert "compared 8 recipes on 200 items" in notes
     assert "85.0% of the recommended recipe is optimistic, held out it has 80.0%" in notes
@@ -179,7 +180,7 @@ def test_notes_of_a_finished_study(records: Records) -> None:
     assert "Latin" not in notes
 
 
-def test_latin_script_is_said(records: Records) -> None:
+def test_latin_script_is_said(records: RecordsWriter) -> None:
     full(records)
     assert "Swahili is written in Latin script" in "\n".join(made(records, "sw")[0].notes)
 
@@ -187,7 +188,7 @@ def test_latin_script_is_said(records: Records) -> None:
 @pytest.mark.parametrize(
     ("default", "said"), [(0.76, "its 76.0% is not below"), (0.83, "its 83.0% is not below")]
 )
-def test_a_close_default_recipe_is_said(records: Records, default: float, said: str) -> None:
+def test_a_close_default_recipe_is_said(records: RecordsWriter, default: float, said: str) -> None:
     for recipe, share in (SEARCH | {BEST: 0.9}).items():
         add(records, recipe, share, "search")
     for recipe, share in (HELD_OUT | {DEFAULT: default}).items():
@@ -195,7 +196,7 @@ def test_a_close_default_recipe_is_said(records: Records, default: float, said: 
     assert said in "\n".join(made(records)[0].notes)
 
 
-def test_the_default_recipe_itself_is_recommended(records: Records) -> None:
+def test_the_default_recipe_itself_is_recommended(records: RecordsWriter) -> None:
     for recipe, share in (SEARCH | {DEFAULT: 0.95}).items():
         add(records, recipe, share, "search")
     for recipe, share in HELD_OUT.items():
@@ -205,7 +206,7 @@ def test_the_default_recipe_itself_is_recommended(records: Records) -> None:
     assert "is the paper's default recipe" in "\n".join(report.notes)
 
 
-def test_failed_infeasible_and_missing_rows_are_named(records: Records) -> None:
+def test_failed_infeasible_and_missing_rows_are_named(records: RecordsWriter) -> None:
     for recipe, share in SEARCH.items():
         add(records, recipe, share, "search")
     add(records, BEST, 0.8, "held_out")
@@ -221,7 +222,7 @@ def test_failed_infeasible_and_missing_rows_are_named(records: Records) -> None:
     assert not report.lines[0].differences
 
 
-def test_an_interrupted_search_shows_search_scores_best_first(records: Records) -> None:
+def test_an_interrupted_search_shows_search_scores_best_first(records: RecordsWriter) -> None:
     for recipe, share in SEARCH.items():
         add(records, recipe, share, "search")
     for b in range(12):
@@ -236,7 +237,7 @@ def test_an_interrupted_search_shows_search_scores_best_first(records: Records) 
     assert "20 recipes (1 infeasible besides)" in "\n".join(report.notes)
 
 
-def test_an_empty_study_still_reports(records: Records) -> None:
+def test_an_empty_study_still_reports(records: RecordsWriter) -> None:
     report, choice, _ = made(records)
     assert choice is None and report.lines == ()
     assert "none is recommended" in report.notes[0]
@@ -248,7 +249,7 @@ def test_an_empty_study_still_reports(records: Records) -> None:
     ("terminal", "width"), [(True, 120), (True, 104), (False, 80)]
 )  # rich takes 80 where there is no terminal
 def test_it_fits_the_width(
-    records: Records, terminal: bool, width: int, monkeypatch: pytest.MonkeyPatch
+    records: RecordsWriter, terminal: bool, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
@@ -265,7 +266,7 @@ def test_it_fits_the_width(
     assert "73.9–85.0" in rows[place + 1] and "+31.5 to +48.5" in rows[place + 1]
 
 
-def test_a_narrow_terminal_gets_p_values_instead_of_intervals(records: Records) -> None:
+def test_a_narrow_terminal_gets_p_values_instead_of_intervals(records: RecordsWriter) -> None:
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=80, color_system=None)
     show(full(records), console)
@@ -276,7 +277,7 @@ def test_a_narrow_terminal_gets_p_values_instead_of_intervals(records: Records) 
     assert "te b2 u2 tb0 tu0 m0-l0" in rows[place + 1]
 
 
-def test_markdown_and_tsv_hold_the_same_rows(records: Records, tmp_path: Path) -> None:
+def test_markdown_and_tsv_hold_the_same_rows(records: RecordsWriter, tmp_path: Path) -> None:
     report = full(records)
     text = markdown(report)
     row = "| recommended | te b2 u2 tb0 tu0 m0-l0 | 80.0 (73.9–85.0) | 97.0 (94.0–99.0) | 100.0 |"
@@ -292,15 +293,15 @@ def test_markdown_and_tsv_hold_the_same_rows(records: Records, tmp_path: Path) -
     assert [f.read_text("utf-8") for f in write(report, tmp_path)] == [text, tsv(report)]
 
 
-def test_the_report_is_the_same_each_time(records: Records) -> None:
+def test_the_report_is_the_same_each_time(records: RecordsWriter) -> None:
     first = markdown(full(records))
     folder = records.folder
     records.close()
-    again = Records.open(folder)
+    again = RecordsWriter.open(folder)
     assert markdown(made(again)[0]) == first
 
 
-def test_the_front_is_listed(records: Records) -> None:
+def test_the_front_is_listed(records: RecordsWriter) -> None:
     text = markdown(full(records))
     front = text.split("## Pareto front", 1)[1]
     assert "85.0  97.0  te b2 u2 tb0 tu0 m0-l0" in front and "te base" not in front

@@ -12,8 +12,10 @@ from safetensors.torch import load_file, save_file
 from objectives.types import Score
 from search.checkpoints.family import Family
 from search.merging.recipe import LayerSwap, Recipe, Single, from_dict, key, label
-from search.records.reader import Records, StudyHead
+from search.records.head import StudyHead
+from search.records.reader import RecordsReader
 from search.records.record import Record
+from search.records.writer import RecordsWriter
 from search.run import __main__ as run
 from search.run.prepare import Prepared
 from tests.search.run.test_main import Setup
@@ -40,7 +42,7 @@ def setup(tmp_path: Path, tiny_llama: Family, ran: list[Prepared]) -> Setup:
 
 
 def add_trials(study: Path, recipes: list[tuple[Recipe, float]]) -> None:
-    records = Records.open(study)
+    records = RecordsWriter.open(study)
     for recipe, value in recipes:
         scores = {name: Score(value, value, value, 6, 6) for name in ("accuracy", "lcpr")}
         records.append(
@@ -59,7 +61,7 @@ def add_trials(study: Path, recipes: list[tuple[Recipe, float]]) -> None:
 
 
 def head(study: Path) -> StudyHead:
-    return Records.read(study).head()
+    return RecordsReader.read(study).head()
 
 
 def error(capsys: pytest.CaptureFixture[str]) -> str:
@@ -196,7 +198,7 @@ def test_extend_adds_to_the_budget(
 
     assert setup.main() == 0
     study = setup.out / "s"
-    records = Records.open(study)
+    records = RecordsWriter.open(study)
     finish(records)
     records.close()
     assert head(study).finished

@@ -28,8 +28,9 @@ from search.merging.recipe import (
     label,
     validate,
 )
-from search.records.reader import Records, StudyHead
+from search.records.head import StudyHead
 from search.records.record import Record
+from search.records.writer import RecordsWriter
 from search.results import comparison, figures
 from search.results.choose import final_rows, recommend
 from search.space.rivals import AXES, RivalSpace
@@ -209,7 +210,7 @@ def test_a_study_of_such_recipes_is_reported_and_exported(tmp_path: Path) -> Non
     n_layers = 8
     within = make_space(**EXTENDED | {"n_lang": 2}, n_layers=n_layers)
     sources = ["base", *(f"{kind}/{i}" for kind in ("task", "lang") for i in range(2))]
-    records = Records.create(tmp_path / "s", StudyHead("s", {}))
+    records = RecordsWriter.create(tmp_path / "s", StudyHead("s", {}))
 
     def run(recipe: Recipe, split: Any, accuracy: float) -> None:
         scores = {

@@ -23,8 +23,9 @@ from search import sync
 from search.errors import StudyError
 from search.masking import masked
 from search.merging.recipe import LayerSwap, key, label
-from search.records.reader import Records, StudyHead
+from search.records.head import StudyHead
 from search.records.record import Record, State
+from search.records.writer import RecordsWriter
 from search.tracking import outbox
 from search.tracking.outbox import Outbox, address
 from search.tracking.runs import default_uri, experiment_name, metrics_of, params
@@ -68,7 +69,7 @@ def trial(
 def first_use(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     """A study without trials, sent by the command into a store that did not exist."""
     out = tmp_path_factory.mktemp("out")
-    Records.create(out / "empty", HEAD).close()
+    RecordsWriter.create(out / "empty", HEAD).close()
     command = [sys.executable, "-m", "search.sync", str(out / "empty")]
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
@@ -384,7 +385,7 @@ def test_runs_are_sent_when_the_server_is_back(
 def test_sync_sends_what_is_lacking(
     uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    records = Records.create(tmp_path / "runs" / "study", replace(HEAD, id="study"))
+    records = RecordsWriter.create(tmp_path / "runs" / "study", replace(HEAD, id="study"))
     for number in range(3):
         records.append(trial(number), b"x")
     records.close()
@@ -416,7 +417,7 @@ def test_rebuild_makes_the_whole_view_again(
 ) -> None:
     """Also after MLflow's database was lost; runs of other studies are left alone."""
     for name in ("mine", "other"):
-        records = Records.create(tmp_path / "runs" / name, replace(HEAD, id=name))
+        records = RecordsWriter.create(tmp_path / "runs" / name, replace(HEAD, id=name))
         for number in range(2):
             records.append(trial(number))
         records.append(trial(2, split="held_out", b=0))  # of two equals the recommended one
@@ -470,7 +471,7 @@ def test_no_secret_of_an_address_is_written_anywhere(
 ) -> None:
     monkeypatch.setattr(outbox, "ANSWER_SECONDS", 2.0)
     caplog.set_level(0)
-    records = Records.create(tmp_path / "runs" / "s", replace(HEAD, id="s"))
+    records = RecordsWriter.create(tmp_path / "runs" / "s", replace(HEAD, id="s"))
     records.append(trial(1), b"x")
     records.close()
     command = [str(tmp_path / "runs" / "s"), "--tracking-uri", HOSTILE.format(port=port)]

@@ -16,8 +16,10 @@ from objectives.targets import TARGETS
 from objectives.types import Score
 from search.merging.recipe import LayerSwap, Recipe, Single, Slerp, Ties, from_dict, key, to_dict
 from search.proposing.phase import Phase
-from search.records.reader import Records, StudyHead
+from search.records.head import StudyHead
+from search.records.reader import RecordsReader
 from search.records.record import Record
+from search.records.writer import RecordsWriter
 from search.space.rivals import RivalSpace
 from search.space.swap import BASELINE, Space, make_space
 from search.study.course import Course
@@ -103,7 +105,9 @@ class Bench:
         self.space = space or make_space(lang="te", n_layers=L, n_task=1, n_lang=1)
         exists = (folder / "study.yaml").exists()
         self.records = (
-            Records.open(folder) if exists else Records.create(folder, StudyHead("s", {}))
+            RecordsWriter.open(folder)
+            if exists
+            else RecordsWriter.create(folder, StudyHead("s", {}))
         )
         self.log = Log()
         self.nodes = nodes or Nodes("a")
@@ -395,7 +399,7 @@ def test_a_fault_of_our_own_stops_the_search(
     def fail(*arguments: object) -> None:
         raise KeyError("odd")
 
-    monkeypatch.setattr(Phase if where == "propose" else Records, where, fail)
+    monkeypatch.setattr(Phase if where == "propose" else RecordsWriter, where, fail)
     bench.run()
     assert "KeyError: 'odd'" in str(bench.course.fault) and bench.nodes.stopping
     assert "--resume" in str(bench.course.fault) and not bench.course.finished
@@ -508,7 +512,7 @@ def test_what_ended_the_search_is_tried_again(tmp_path: Path) -> None:
         assert states[:2] == ["failed", "scored"]
         assert second.records.ended("search")[key(recipe, L)].state == "scored"
     second.records.close()
-    again = Records.read(tmp_path / "s")
+    again = RecordsReader.read(tmp_path / "s")
     assert settled(again.trials, "search") == again.ended("search")
 
 

@@ -83,9 +83,9 @@ def test_answers_that_are_sent_are_bounded(
     assert found.state == "scored" and len(found.items) <= limit
     assert found.note.endswith(note) and bool(found.note) == bool(note)
     items = unpack_items(found.items)
-    assert [item["verdict"] for item in items] == [{"correct": True}] * 20
-    assert all(bool(item["steps"]) == traces for item in items)
-    assert all(bool(item["completion"]) == texts for item in items)
+    assert [item.verdict for item in items] == [{"correct": True}] * 20
+    assert all(bool(item.steps) == traces for item in items)
+    assert all(bool(item.completion) == texts for item in items)
 
 
 def test_a_node_that_lacks_an_expert_says_so(tiny_llama: Family, tmp_path: Path) -> None:

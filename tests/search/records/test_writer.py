@@ -13,40 +13,29 @@ from pathlib import Path
 
 import pytest
 
-from objectives.types import ItemResult, Score
 from search.errors import ConfigError, StudyError
-from search.merging.recipe import LayerSwap, Single
+from search.merging.recipe import Single
 from search.records import durable
+from search.records.head import StudyHead
 from search.records.items import pack_items
-from search.records.reader import Records, StudyHead
-from search.records.record import Record
-
-HEAD = StudyHead("s", {"lang": "te", "search": {"trials": 3}})
-SCORE = Score(0.5, 0.4, 0.6, 10, 12)
-ITEM = ItemResult("mgsm", "mgsm_te:1", "ప్రశ్న", "a\u2028b\nc", 3, "stop", {"correct": True})
-
-
-def record(key: str = "k", **fields: object) -> Record:
-    given: dict[str, object] = dict(
-        number=0, key=key, split="search", state="scored", origin="search", label=f"te {key}"
-    )
-    given |= {"recipe": LayerSwap(0, 1, 1, 1, 0, 0), "scores": {"accuracy": SCORE}}
-    return Record(**(given | fields))  # type: ignore[arg-type]
+from search.records.reader import RecordsReader
+from search.records.writer import RecordsWriter
+from tests.search.records.samples import HEAD, ITEM, record
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    records = Records.create(tmp_path / "s", HEAD)
+    records = RecordsWriter.create(tmp_path / "s", HEAD)
     first = records.append(record("a"), pack_items([ITEM]))
     second = records.append(
         record("b", state="failed", reason="died\u2028here", scores={}, recipe=Single("base"))
     )
     records.close()
-    again = Records.open(tmp_path / "s")
+    again = RecordsWriter.open(tmp_path / "s")
     assert again.head() == HEAD
     assert again.trials == [first, second]
     assert [r.number for r in again.trials] == [0, 1]
     assert again.trials[0].value("accuracy") == 0.5 and again.trials[0].value("lcpr") is None
-    assert again.items(first)[0]["completion"] == ITEM.completion
+    assert again.items(first)[0].completion == ITEM.completion
     assert again.items(second) == []
     assert set(again.ended("search")) == {"a", "b"} and again.ended("held_out") == {}
 
@@ -56,17 +45,17 @@ def test_packed_items_are_the_same_bytes() -> None:
 
 
 def test_line_cut_off_by_a_crash(tmp_path: Path) -> None:
-    records = Records.create(tmp_path / "s", HEAD)
+    records = RecordsWriter.create(tmp_path / "s", HEAD)
     first = records.append(record("a"))
     records.close()
     file = tmp_path / "s" / "trials.jsonl"
     whole = file.read_bytes()
     file.write_bytes(whole + whole[:40])
-    again = Records.open(tmp_path / "s")
+    again = RecordsWriter.open(tmp_path / "s")
     assert again.trials == [first]
     second = again.append(record("b"))
     again.close()
-    assert Records.open(tmp_path / "s").trials == [first, second]
+    assert RecordsWriter.open(tmp_path / "s").trials == [first, second]
     assert (tmp_path / "s" / "trials.jsonl.cut").read_bytes() == whole[:40] + b"\n"
 
 
@@ -81,16 +70,16 @@ def test_line_cut_off_by_a_crash(tmp_path: Path) -> None:
     ],
 )
 def test_cut_line_of_any_bytes(tmp_path: Path, cut: bytes) -> None:
-    records = Records.create(tmp_path / "s", HEAD)
+    records = RecordsWriter.create(tmp_path / "s", HEAD)
     first = records.append(record("a"))
     records.close()
     file = tmp_path / "s" / "trials.jsonl"
     whole = file.read_bytes()
     for _ in range(2):  # a second crash keeps what the first one cut off
         file.write_bytes(whole + cut)
-        assert Records.read(tmp_path / "s").trials == [first]
+        assert RecordsReader.read(tmp_path / "s").trials == [first]
         assert file.read_bytes() == whole + cut
-        again = Records.open(tmp_path / "s")
+        again = RecordsWriter.open(tmp_path / "s")
         assert again.trials == [first] and file.read_bytes() == whole
         again.close()
     aside = (tmp_path / "s" / "trials.jsonl.cut").read_bytes()
@@ -98,50 +87,50 @@ def test_cut_line_of_any_bytes(tmp_path: Path, cut: bytes) -> None:
 
 
 def test_broken_line_in_the_middle_is_named(tmp_path: Path) -> None:
-    records = Records.create(tmp_path / "s", HEAD)
+    records = RecordsWriter.create(tmp_path / "s", HEAD)
     records.append(record("a"))
     records.append(record("b"))
     records.close()
     file = tmp_path / "s" / "trials.jsonl"
     file.write_bytes(b"\xff" + file.read_bytes())
-    for opened in (Records.open, Records.read):
+    for opened in (RecordsWriter.open, RecordsReader.read):
         with pytest.raises(StudyError, match=r"trials.jsonl, line 1 is not a record: .*decode"):
             opened(tmp_path / "s")
 
 
 def test_newer_schema(tmp_path: Path) -> None:
-    Records.create(tmp_path / "s", HEAD).close()
+    RecordsWriter.create(tmp_path / "s", HEAD).close()
     (tmp_path / "s" / "trials.jsonl").write_text('{"schema": 99, "else": 1}\n')
     with pytest.raises(StudyError, match="line 1 .*schema is 99, a newer version wrote it; update"):
-        Records.open(tmp_path / "s")
+        RecordsWriter.open(tmp_path / "s")
     (tmp_path / "s" / "study.yaml").write_text("schema: 99\nelse: 1\n")
     with pytest.raises(StudyError, match="study.yaml is of schema 99, and this version knows"):
-        Records.create(tmp_path / "s", HEAD)
+        RecordsWriter.create(tmp_path / "s", HEAD)
 
 
 @pytest.mark.parametrize("line", ["{}", '{"schema": 0}', "[]"])
 def test_line_that_is_no_record(tmp_path: Path, line: str) -> None:
-    Records.create(tmp_path / "s", HEAD).close()
+    RecordsWriter.create(tmp_path / "s", HEAD).close()
     (tmp_path / "s" / "trials.jsonl").write_text(line + "\n")
     with pytest.raises(StudyError, match="trials.jsonl, line 1 is not a record"):
-        Records.open(tmp_path / "s")
+        RecordsWriter.open(tmp_path / "s")
 
 
 def test_one_driver_at_a_time(tmp_path: Path) -> None:
-    records = Records.create(tmp_path / "s", HEAD)
+    records = RecordsWriter.create(tmp_path / "s", HEAD)
     with pytest.raises(StudyError, match="in use by another running search"):
-        Records.open(tmp_path / "s")
+        RecordsWriter.open(tmp_path / "s")
     records.close()
-    Records.open(tmp_path / "s").close()
+    RecordsWriter.open(tmp_path / "s").close()
 
 
 def test_dead_driver_holds_nothing(tmp_path: Path) -> None:
     """Not even through a process that it started and that lives on."""
-    Records.create(tmp_path / "s", HEAD).close()
+    RecordsWriter.create(tmp_path / "s", HEAD).close()
     code = (
         "import os, pathlib, subprocess, sys\n"
-        "from search.records.reader import Records\n"
-        "records = Records.open(pathlib.Path(sys.argv[1]))\n"
+        "from search.records.writer import RecordsWriter\n"
+        "records = RecordsWriter.open(pathlib.Path(sys.argv[1]))\n"
         "child = subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL, close_fds=False)\n"
         "print(child.pid, flush=True)\n"
         "sys.stdin.read()\n"
@@ -156,11 +145,11 @@ def test_dead_driver_holds_nothing(tmp_path: Path) -> None:
     child = int(driver.stdout.readline())
     try:
         with pytest.raises(StudyError, match=rf"another running search \(process {driver.pid} on"):
-            Records.open(tmp_path / "s")
+            RecordsWriter.open(tmp_path / "s")
         driver.kill()
         driver.wait()
         os.kill(child, 0)  # it lives
-        Records.open(tmp_path / "s").close()
+        RecordsWriter.open(tmp_path / "s").close()
     finally:
         driver.kill()
         os.kill(child, 9)
@@ -172,7 +161,7 @@ def test_killed_while_appending(tmp_path: Path, size: int) -> None:
 
     With lines of 3 MB most kills fall into the writing of one.
     """
-    Records.create(tmp_path / "s", HEAD).close()
+    RecordsWriter.create(tmp_path / "s", HEAD).close()
     told: list[str] = []
     chance = random.Random(1)
     for _ in range(10):
@@ -187,21 +176,21 @@ def test_killed_while_appending(tmp_path: Path, size: int) -> None:
         process.kill()
         told += process.stdout.read().split()
         process.wait()
-    records = Records.open(tmp_path / "s")
+    records = RecordsWriter.open(tmp_path / "s")
     there = [r.key for r in records.trials]
     assert len(set(there)) == len(there) and set(told) <= set(there)
     assert len(there) - len(told) <= 10  # written, but killed before it could be said
     assert [r.number for r in records.trials] == list(range(len(there)))
     for r in records.trials[:: max(1, len(there) // 50)]:
-        assert records.items(r)[0]["id"] == ITEM.id
+        assert records.items(r)[0].id == ITEM.id
     records.append(record("last"))
     records.close()
-    assert Records.read(tmp_path / "s").trials[-1].key == "last"
+    assert RecordsReader.read(tmp_path / "s").trials[-1].key == "last"
 
 
 def test_full_disk(tmp_path: Path) -> None:
     """A line that finds no room leaves nothing behind, and the study goes on when there is some."""
-    records = Records.create(tmp_path / "s", HEAD)
+    records = RecordsWriter.create(tmp_path / "s", HEAD)
     first = records.append(record("a"))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     size = (tmp_path / "s" / "trials.jsonl").stat().st_size
@@ -215,7 +204,7 @@ def test_full_disk(tmp_path: Path) -> None:
         with pytest.raises(StudyError, match="cannot be recorded"):
             records.append(record("d"), bytes(size + 200))
         assert (tmp_path / "s" / "trials.jsonl").stat().st_size == size
-        assert Records.read(tmp_path / "s").trials == [first]
+        assert RecordsReader.read(tmp_path / "s").trials == [first]
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert sorted(f.name for f in (tmp_path / "s").iterdir()) == [
@@ -226,11 +215,11 @@ def test_full_disk(tmp_path: Path) -> None:
     ]
     second = records.append(record("b"))
     records.close()
-    assert Records.open(tmp_path / "s").trials == [first, second]
+    assert RecordsWriter.open(tmp_path / "s").trials == [first, second]
 
 
 def test_failed_rewrite_keeps_the_head(tmp_path: Path) -> None:
-    records = Records.create(tmp_path / "s", HEAD)
+    records = RecordsWriter.create(tmp_path / "s", HEAD)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
     try:
@@ -261,7 +250,7 @@ def test_whole_file_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 )
 def test_hostile_study_names(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="cannot be a study's name: write .*--study"):
-        Records.create(tmp_path / "runs" / name, replace(HEAD, name=name))
+        RecordsWriter.create(tmp_path / "runs" / name, replace(HEAD, name=name))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -269,17 +258,17 @@ def test_hostile_study_names(tmp_path: Path, name: str) -> None:
 def test_hostile_items(tmp_path: Path, items: str) -> None:
     with pytest.raises(ValueError, match="is no file of items/"):
         record(items=items)
-    records = Records.create(tmp_path / "s", HEAD)
+    records = RecordsWriter.create(tmp_path / "s", HEAD)
     with pytest.raises(ValueError, match="is no file of items/"):
         records.append(record("../../x"), b"1")
     line = record(items="items/a.gz").to_json().replace("items/a.gz", items)
     (tmp_path / "s" / "trials.jsonl").write_text(line + "\n")
     with pytest.raises(StudyError, match="line 1 is not a record: .* is no file of items/"):
-        Records.read(tmp_path / "s")
+        RecordsReader.read(tmp_path / "s")
 
 
 def test_items_that_are_gone(tmp_path: Path) -> None:
-    records = Records.create(tmp_path / "s", HEAD)
+    records = RecordsWriter.create(tmp_path / "s", HEAD)
     first = records.append(record("a"), pack_items([ITEM]))
     (tmp_path / "s" / first.items).write_bytes(b"no gzip")
     with pytest.raises(StudyError, match=r"s/items/a.search.jsonl.gz cannot be read"):
@@ -287,42 +276,42 @@ def test_items_that_are_gone(tmp_path: Path) -> None:
 
 
 def test_name_is_taken(tmp_path: Path) -> None:
-    Records.create(tmp_path / "s", HEAD).close()
+    RecordsWriter.create(tmp_path / "s", HEAD).close()
     with pytest.raises(StudyError, match=r"holds this study already: go on with --resume"):
-        Records.create(tmp_path / "s", replace(HEAD, id="another"))
+        RecordsWriter.create(tmp_path / "s", replace(HEAD, id="another"))
     other = StudyHead("s", {"lang": "te", "search": {"trials": 4}})
     with pytest.raises(
         StudyError, match=r"another configuration: search.trials \(3 there, 4 here\)"
     ):
-        Records.create(tmp_path / "s", other)
+        RecordsWriter.create(tmp_path / "s", other)
 
 
 def test_no_study(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="holds no study"):
-        Records.open(tmp_path)
+        RecordsWriter.open(tmp_path)
 
 
 def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StudyError, match=r"cannot be written: .*name another folder with --out"):
-        Records.create(tmp_path / "file" / "s", HEAD)
+        RecordsWriter.create(tmp_path / "file" / "s", HEAD)
 
 
 def test_discard_leaves_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "thesis.txt").write_text("years")
-    Records.create(tmp_path / "s", HEAD).discard()
+    RecordsWriter.create(tmp_path / "s", HEAD).discard()
     assert [f.name for f in (tmp_path / "s").iterdir()] == ["thesis.txt"]
 
 
 def test_discard_leaves_nothing(tmp_path: Path) -> None:
-    records = Records.create(tmp_path / "s", HEAD)
+    records = RecordsWriter.create(tmp_path / "s", HEAD)
     records.discard()
     assert not (tmp_path / "s").exists()
 
 
 def test_discard_keeps_trials(tmp_path: Path) -> None:
-    records = Records.create(tmp_path / "s", HEAD)
+    records = RecordsWriter.create(tmp_path / "s", HEAD)
     records.append(record())
     records.discard()
-    assert len(Records.open(tmp_path / "s").trials) == 1
+    assert len(RecordsWriter.open(tmp_path / "s").trials) == 1

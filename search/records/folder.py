@@ -1,0 +1,130 @@
+"""A study in a folder: its head and one fsynced line for each ended trial.
+
+    <out>/<study>/
+      study.yaml            the head: configuration, versions, hashes (`search.records.head`)
+      trials.jsonl          one line per ended trial: a `search.records.record.Record`
+      items/KEY.SPLIT.jsonl.gz   per-item prompts, answers and verdicts of a trial
+      optuna.journal        Optuna's own log
+      mlflow.json           the study's id in MLflow, and its tags
+      report.md, report.tsv, *.png   written after the search
+      .lock                 who drives (`search.records.lock`)
+
+Owns what is written there and in which order. Knows nothing of object stores, of which such a
+folder is the working copy (`search.records.remote`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from search.errors import StudyError
+from search.records.durable import append_line, read_lines, write_whole
+from search.records.head import StudyHead, taken
+from search.records.lock import StudyLock
+from search.records.place import Place
+from search.records.record import Record, parse
+
+HEAD = "study.yaml"
+TRIALS = "trials.jsonl"
+
+
+class FolderReader:
+    """A `search.records.store.StoreReader`."""
+
+    def __init__(self, folder: Path) -> None:
+        """Prepare; the folder is not looked at yet."""
+        self._folder = folder
+
+    def head(self) -> bytes | None:
+        """Read study.yaml."""
+        file = self._folder / HEAD
+        return file.read_bytes() if file.is_file() else None
+
+    def lines(self) -> list[bytes]:
+        """Read trials.jsonl, but for a last line that is not complete."""
+        return read_lines(self._folder / TRIALS, mend=False)
+
+    def items(self, name: str) -> bytes:
+        """Read a file of items/."""
+        return (self._folder / name).read_bytes()
+
+
+class FolderStore:
+    """A `search.records.store.Store`.
+
+    Attributes:
+        folder: the study's.
+    """
+
+    def __init__(self, folder: Path, place: Place) -> None:
+        """Prepare; the folder is neither made nor locked yet.
+
+        Args:
+            folder: the study's.
+            place: what messages call the study.
+        """
+        self.folder = folder
+        self._place = place
+        self._lock = StudyLock(folder)
+        self._reader = FolderReader(folder)
+
+    def head(self) -> bytes | None:
+        """Read study.yaml."""
+        return self._reader.head()
+
+    def lines(self) -> list[bytes]:
+        """Read trials.jsonl."""
+        return self._reader.lines()
+
+    def items(self, name: str) -> bytes:
+        """Read a file of items/."""
+        return self._reader.items(name)
+
+    def take(self) -> None:
+        """Make the folder where there is none, and lock it."""
+        (self.folder / "items").mkdir(parents=True, exist_ok=True)
+        self._lock.take(str(self._place))
+
+    def begin(self, head: StudyHead) -> None:
+        """Write study.yaml where there is none."""
+        found = self.head()
+        if found is not None:
+            there = StudyHead.from_yaml(found, f"{self._place}/{HEAD}")
+            raise StudyError(taken(there, head, str(self._place)))
+        write_whole(self.folder / HEAD, head.to_yaml())
+
+    def load(self) -> list[Record]:
+        """Read trials.jsonl; a last line that a crash cut off is moved to trials.jsonl.cut."""
+        return parse(read_lines(self.folder / TRIALS, mend=True), str(self.folder))
+
+    def replace(self, records: Sequence[Record]) -> None:
+        """Write trials.jsonl anew, whole.
+
+        Raises:
+            OSError: the disk refuses; the file is as it was.
+        """
+        write_whole(self.folder / TRIALS, b"".join(record.to_line() for record in records))
+
+    def append(self, record: Record, items: bytes) -> None:
+        """Write the items whole, then add the line; both are fsynced."""
+        if items:
+            write_whole(self.folder / record.items, items)
+        append_line(self.folder / TRIALS, record.to_line())
+
+    def publish(self) -> None:
+        """Nothing: the files are where they are to stay."""
+
+    def discard(self) -> None:
+        """Remove what drivers write beside records; then the folder, if it is empty."""
+        for name in (HEAD, "mlflow.json", "optuna.journal"):
+            (self.folder / name).unlink(missing_ok=True)
+        self._lock.release(remove=True)
+        with contextlib.suppress(OSError):  # what else is there is somebody's
+            (self.folder / "items").rmdir()
+            self.folder.rmdir()
+
+    def release(self) -> None:
+        """Unlock the folder."""
+        self._lock.release()

@@ -1,0 +1,45 @@
+"""Which studies there are at a place, and whether a driver holds one.
+
+Owns the looking, in folders and object stores alike; takes and writes nothing. What a study's
+records say is `search.records.reader`'s.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from search.errors import StudyError
+from search.records import lease, lock, remote
+from search.records.bucket import Bucket
+from search.records.place import Place
+
+
+def studies(place: Place) -> Sequence[Place]:
+    """The studies directly in a folder or under an address, by name.
+
+    Raises:
+        StudyError: it cannot be read.
+    """
+    try:
+        if isinstance(place, Path):  # os.path: a folder that may not be looked into has no study
+            return sorted(c for c in place.iterdir() if os.path.isfile(c / "study.yaml"))
+        bucket = Bucket(place, remote.OPENING_SECONDS)
+        return [place / n for n in bucket.folders() if bucket.get(f"{n}/study.yaml") is not None]
+    except OSError as error:
+        raise StudyError(f"{place} cannot be read: {error.strerror or error}") from None
+
+
+def is_held(place: Place) -> bool:
+    """Whether a driver holds a study.
+
+    Raises:
+        StudyError: the store is away.
+    """
+    if isinstance(place, Path):
+        return lock.is_held(place)
+    try:
+        return lease.is_held(Bucket(place, remote.OPENING_SECONDS))
+    except OSError as error:
+        raise StudyError(f"{place} cannot be read: {error}") from None
