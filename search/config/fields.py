@@ -1,4 +1,4 @@
-"""What the values of a configuration may be: the building blocks of `search.config.compose`."""
+"""What the values of a configuration may be: the building blocks of `search.config.schema`."""
 
 from __future__ import annotations
 
@@ -34,9 +34,12 @@ Location = Annotated[
 
 
 class Strict(BaseModel):
-    """Unknown keys are errors; values do not change after validation."""
+    """Unknown keys are errors; values do not change after validation.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    The docstring under a field is its description.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 def _listed(given: Any) -> Any:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+REPRODUCIBLE = 8
+"""Up to this many engines a study is reproducible where the user says nothing."""
+
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a study runs; `search.config.compose.SearchConfig` says what each field means."""
+    """How a study runs; `search.config.schema.SearchConfig` says what each field means."""
 
     name: str
     trials: int
@@ -17,8 +20,20 @@ class Schedule:
     sampler: str
     startup_trials: int
     engines: int | None
+    reproducible: bool | None
     cpus_per_engine: float
     gpus_per_engine: float
     address: str | None
     storage: str | None
-    trial_timeout: float | None = None
+    trial_timeout: float | None
+
+    @property
+    def lag(self) -> int:
+        """A proposal is made from the trials that are at least so many places before it.
+
+        The number of engines where the study is reproducible: trials nearer than that may still be
+        under way. 0: it is made from all that have ended.
+        """
+        if self.engines is None or self.reproducible is False:
+            return 0
+        return self.engines if self.reproducible or self.engines <= REPRODUCIBLE else 0
