@@ -29,7 +29,13 @@ def _without_password(given: str) -> str:
 
 
 Location = Annotated[
-    str, Field(min_length=1, pattern=r"^[^\x00]*$"), AfterValidator(_without_password)
+    str,
+    Field(
+        min_length=1,
+        pattern=r"^[^\x00]*$",
+        json_schema_extra={"format": "folder, hub id or address"},
+    ),
+    AfterValidator(_without_password),
 ]
 
 
@@ -52,5 +58,8 @@ def _some(given: Value) -> Value:
     return given
 
 
-Some = Annotated[Value, AfterValidator(_some)]
-OneOrMore = Annotated[tuple[Value, ...], BeforeValidator(_listed), AfterValidator(_some)]
+_NOT_EMPTY = Field(json_schema_extra={"minItems": 1})
+Some = Annotated[Value, AfterValidator(_some), _NOT_EMPTY]
+OneOrMore = Annotated[
+    tuple[Value, ...], BeforeValidator(_listed), AfterValidator(_some), _NOT_EMPTY
+]

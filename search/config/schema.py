@@ -168,7 +168,7 @@ class ObjectiveConfig(Strict):
     """What a merge is scored on."""
 
     mgsm: MgsmConfig
-    """Accuracy on math problems."""
+    """Accuracy on math problems; `data_dir` or `dataset` is to be named."""
 
     lcpr: LcprConfig
     """Whether the model answers in the language that it is to answer in."""
@@ -321,7 +321,7 @@ class Config(Strict):
     """The whole configuration of one study."""
 
     lang: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
-    """Code of the target language (`--lang`), as in `family.language`."""
+    """Code of the target language (`--lang`), one of `family.language`."""
 
     family: FamilyConfig
     """The models."""

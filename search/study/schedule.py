@@ -20,20 +20,16 @@ class Schedule:
     sampler: str
     startup_trials: int
     engines: int | None
-    reproducible: bool | None
     cpus_per_engine: float
     gpus_per_engine: float
     address: str | None
     storage: str | None
     trial_timeout: float | None
+    reproducible: bool | None
 
     @property
     def lag(self) -> int:
-        """A proposal is made from the trials that are at least so many places before it.
-
-        The number of engines where the study is reproducible: trials nearer than that may still be
-        under way. 0: it is made from all that have ended.
-        """
+        """k: proposal i is made from the trials up to i - k only; 0: from all that have ended."""
         if self.engines is None or self.reproducible is False:
             return 0
         return self.engines if self.reproducible or self.engines <= REPRODUCIBLE else 0
