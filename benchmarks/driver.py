@@ -24,10 +24,11 @@ from objectives.types import Score
 from search.proposing.optuna_study import phase
 from search.records.reader import Records, StudyHead
 from search.space.swap import Space, make_space
-from search.study.retries import ActorExit
+from search.study.course import Course
+from search.study.order import Order
+from search.study.outcome import ActorExit, TrialOutcome
 from search.study.schedule import Schedule
 from search.tuning.searcher import StudySearcher
-from search.tuning.trainable import TrialOutcome
 
 TRIAL_SECONDS = 10.0
 STEPS = (100, 300, 1000, 2000, 5000, 10_000, 20_000)
@@ -55,7 +56,7 @@ class AllWell:
         """No node died."""
         return set()
 
-    def leave_out(self, node: str) -> None:
+    def exclude(self, node: str) -> None:
         """Nothing to do."""
 
     def has_room(self) -> bool:
@@ -80,16 +81,11 @@ def main(
         schedule = bench_schedule(trials, engines, sampler)
         space = bench_space()
         records = Records.create(Path(folder) / "bench", StudyHead("bench", {}))
-        searcher = StudySearcher(
-            phases=[phase(schedule, "search", trials, space, records, [])],
-            lang="te",
-            n_layers=space.n_layers,
-            records=records,
-            final=list,
-            listeners=[],
-            cluster=AllWell(engines),
-        )
-        rows += _drive(searcher, engines, trials, seconds)
+        cluster = AllWell(engines)
+        phases = [phase(schedule, "search", trials, space, records, [])]
+        order = Order(phases, records.trials, space.n_layers, list, lag=schedule.lag)
+        course = Course(order, records, cluster, [], lang="te", n_layers=space.n_layers)
+        rows += _drive(StudySearcher(course, cluster), course, engines, trials, seconds)
         records.close()
     return rows
 
@@ -104,7 +100,7 @@ def bench_schedule(trials: int, engines: int, sampler: str) -> Schedule:
         sampler=sampler,
         startup_trials=10,
         engines=engines,
-        reproducible=False,
+        reproducible=None,
         cpus_per_engine=(os.cpu_count() or 1) / engines,
         gpus_per_engine=0.0,
         address=None,
@@ -118,7 +114,9 @@ def bench_space() -> Space:
     return make_space(lang="te", n_layers=32, n_task=3, n_lang=3)
 
 
-def _drive(searcher: StudySearcher, engines: int, trials: int, seconds: float) -> list[str]:
+def _drive(
+    searcher: StudySearcher, course: Course, engines: int, trials: int, seconds: float
+) -> list[str]:
     """Trials end in the order of a simulated clock; each engine that is free is given a recipe."""
     rng = random.Random(0)
     working: list[tuple[float, str]] = []
@@ -133,7 +131,7 @@ def _drive(searcher: StudySearcher, engines: int, trials: int, seconds: float) -
 
     for _ in range(engines):
         ask(0.0)
-    while working and searcher.fault is None:
+    while working and course.fault is None:
         now, name = heapq.heappop(working)
         free = time.perf_counter()
         searcher.on_trial_complete(name, {"outcome": _outcome(rng)})

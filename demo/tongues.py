@@ -23,7 +23,7 @@ class Tongue:
 
     Attributes:
         code: ISO 639-1 code, also the fastText label.
-        name: english name, used in requests such as "Reply in Telugu."
+        name: English name, used in requests such as "Reply in Telugu."
         people: ten first names.
         items: sixteen countable things, the last eight rare.
         verbs: twenty-four past-tense verbs, see the module's docstring.

@@ -49,7 +49,7 @@ class Language:
 
     Attributes:
         code: ISO 639-1 code, as in MGSM's and the benchmark's file names.
-        name: english name, as in "Reply in Telugu".
+        name: English name, as in "Reply in Telugu".
         script: ISO 15924 name of the script.
         splitter: how a line is cut into tokens, see `objectives.tokens`.
         digits: the ten digits of the script, zero first.

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from objectives.paired import Compare, accuracy_difference, lcpr_difference
+
 
 @dataclass(frozen=True)
 class Target:
@@ -18,14 +20,26 @@ class Target:
         score: name among an objective's scores, as in records and MLflow.
         objective: name of the objective that gives it.
         people: what tables and figures call it.
+        compare: its paired difference between two models.
         direction: whether more is better.
     """
 
     score: str
     objective: str
     people: str
+    compare: Compare
     direction: Literal["maximize", "minimize"] = "maximize"
 
+    def gain(self, value: float) -> float:
+        """The value, or its negative where less is better: more gain is always better."""
+        return value if self.direction == "maximize" else -value
 
-TARGETS = (Target("accuracy", "mgsm", "accuracy"), Target("lcpr", "lcpr", "LCPR"))
+
+TARGETS = (
+    Target("accuracy", "mgsm", "accuracy", accuracy_difference),
+    Target("lcpr", "lcpr", "LCPR", lcpr_difference),
+)
 """The first is what a search is for; the others may not fall below the language expert's."""
+
+SHOWN = {"coverage": "coverage", "in_language": "in {lang}"}
+"""Other scores that the final table shows -> what it calls them."""

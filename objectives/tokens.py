@@ -35,7 +35,7 @@ def split_line(lang: Language, *, published: bool) -> SplitLine:
 
     Args:
         lang: the language that the text should be in.
-        published: true for the benchmark's own tokens; False for tokens that need no package,
+        published: True for the benchmark's own tokens; False for tokens that need no package,
             where the text is not the benchmark's.
 
     Raises:

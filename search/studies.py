@@ -14,14 +14,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from objectives import targets
 from search.errors import SearchError
 from search.records import remote
 from search.records.place import Place, locate
 from search.records.reader import Records
-from search.records.record import Record
 from search.results import choose
-
-COLUMNS = ("study", "family", "lang", "state", "trials", "accuracy", "LCPR", "last change", "best")
+from search.results.summary import values
+from search.values import percent
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class StudyLine:
         trials: recipes of the search that have ended.
         budget: recipes that the search may score.
         best: the recommended recipe's name; empty where there is none yet.
-        search: its accuracy and LCPR on search items, as shares; None where not defined.
+        search: its targets on search items, as shares; None where not defined.
         held_out: the same on held-out items.
-        changed: unix time of the last ended trial, or else of study.yaml.
+        changed: Unix time of the last ended trial, or else of study.yaml.
         fault: why it cannot be read.
     """
 
@@ -49,8 +49,8 @@ class StudyLine:
     trials: int = 0
     budget: int = 0
     best: str = ""
-    search: tuple[float | None, float | None] = (None, None)
-    held_out: tuple[float | None, float | None] = (None, None)
+    search: tuple[float | None, ...] = values(None)
+    held_out: tuple[float | None, ...] = values(None)
     changed: float = 0.0
     fault: str = ""
 
@@ -114,14 +114,10 @@ def _line(place: Place, changed: float) -> StudyLine:
         trials=sum((r.origin, r.split) == ("search", "search") for r in trials),
         budget=int(head.config["search"]["trials"]),
         best=choice.record.label if choice else "",
-        search=_scores(choice.record if choice else None),
-        held_out=_scores(held_out),
+        search=values(choice.record if choice else None),
+        held_out=values(held_out),
         changed=trials[-1].ended if trials else changed,
     )
-
-
-def _scores(record: Record | None) -> tuple[float | None, float | None]:
-    return (record.value("accuracy"), record.value("lcpr")) if record else (None, None)
 
 
 def _time(place: Place) -> float:
@@ -136,11 +132,14 @@ def _show(lines: Sequence[StudyLine]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*COLUMNS, box=None, pad_edge=False, header_style="bold")
+    named = [target.people for target in targets.TARGETS]
+    columns = ("study", "family", "lang", "state", "trials", *named, "last change", "best")
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for line in lines:
         table.add_row(*_cells(line))
     Console(width=None if sys.stdout.isatty() else 200).print(table, soft_wrap=True, markup=False)
-    print("accuracy and LCPR of the recommended recipe, in percent: search items / held-out items")
+    shown = " and ".join(named)
+    print(f"{shown} of the recommended recipe, in percent: search items / held-out items")
 
 
 def _cells(line: StudyLine) -> Iterator[str]:
@@ -150,7 +149,7 @@ def _cells(line: StudyLine) -> Iterator[str]:
     yield line.state
     yield f"{line.trials}/{line.budget}" if line.budget else ""
     for search, held_out in zip(line.search, line.held_out, strict=True):
-        yield " / ".join("–" if x is None else f"{100 * x:.1f}" for x in (search, held_out))
+        yield " / ".join(map(percent, (search, held_out)))
     yield time.strftime("%Y-%m-%d %H:%M", time.localtime(line.changed))
     yield line.fault or line.best
 

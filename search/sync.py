@@ -1,25 +1,23 @@
 """`python -m search.sync STUDY`: send to MLflow what it lacks of a study, or all of it again.
 
-Owns this command line, and what MLflow shows of a study beside its trials. Reads the study's
-folder; without `--rebuild` what is there already is not sent again.
+Owns this command line. Reads the study's folder; without `--rebuild` what is there already is not
+sent again.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from search.errors import SearchError
 from search.masking import masked
 from search.records.place import locate
 from search.records.reader import Records
 from search.results import choose
+from search.results.summary import ARTIFACTS, headline, recommended
 from search.tracking.outbox import Outbox, address
 from search.tracking.runs import experiment_name
-
-ARTIFACTS = ("report.md", "report.tsv", "pareto.png", "landscape.png", "study.yaml")
-"""Files of a study's folder that its parent run shows, where they exist."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,34 +70,19 @@ def send(records: Records, uri: str, *, rebuild: bool = False) -> int:
     """
     head, folder = records.head(), records.folder.resolve()
     experiment = experiment_name(head.config["family"]["name"], head.config["lang"])
-    tracker = Outbox(uri, experiment, head, {}, folder, rebuild=rebuild)
-    tracker.start()
+    outbox = Outbox(uri, experiment, head, {}, folder, rebuild=rebuild)
+    outbox.start()
     for record in records.trials:
-        tracker.put(record)
+        outbox.put(record)
     choice = None
     if head.layers:
         choice = choose.recommend(records.trials, head.layers, head.config["search"]["tolerance"])
-    return tracker.finish(
+    return outbox.finish(
         [folder / name for name in ARTIFACTS],
         metrics=headline(records, choice),
         tags=recommended(choice),
         status="FINISHED" if head.finished else "KILLED",
     )
-
-
-def headline(records: Records, choice: choose.Choice | None) -> Mapping[str, float]:
-    """The recommended recipe's held-out scores, in percent, for the parent run."""
-    record = records.ended("held_out").get(choice.record.key) if choice else None
-    if record is None:
-        return {}
-    names = ("accuracy", "lcpr", "in_language")
-    found = {name: record.value(name) for name in names}
-    return {f"held_out_{n}": 100 * value for n, value in found.items() if value is not None}
-
-
-def recommended(choice: choose.Choice | None) -> Mapping[str, str]:
-    """The recommended recipe and why, as tags of the parent run."""
-    return {"recommended": choice.record.label, "reason": choice.reason} if choice else {}
 
 
 if __name__ == "__main__":

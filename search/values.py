@@ -37,3 +37,8 @@ def short(value: object, length: int = 300) -> str:
     """The value as text of at most this many characters."""
     text = str(value)
     return text if len(text) <= length else text[: length - 4] + " ..."
+
+
+def percent(share: float | None) -> str:
+    """A share as a number of percent with one decimal; a dash where there is none."""
+    return "–" if share is None else f"{100 * share:.1f}"

@@ -21,10 +21,10 @@ class Thing(NamedTuple):
     """Something that can be counted and bought; Swahili words that agree with it stand beside it.
 
     Attributes:
-        one: english singular.
-        many: english plural.
-        sw_one: swahili singular with "one" (kitabu kimoja).
-        sw_many: swahili plural.
+        one: English singular.
+        many: English plural.
+        sw_one: Swahili singular with "one" (kitabu kimoja).
+        sw_many: Swahili plural.
         how_many: "how many" in the noun's class.
         more: "others" in the noun's class.
     """

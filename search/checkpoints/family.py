@@ -157,7 +157,7 @@ class Examined:
 
         Args:
             check_finite: read every weight that is at hand, and refuse NaN and infinity.
-            fetch: false leaves what lies elsewhere there, as only engines on other machines need
+            fetch: False leaves what lies elsewhere there, as only engines on other machines need
                 it; of those, headers are known.
         """
         self.raise_faults()

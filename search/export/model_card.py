@@ -14,19 +14,16 @@ from typing import Any
 
 import yaml
 
+from objectives import targets
+from objectives.targets import Target
 from objectives.types import Score
 from search.merging.plan import Mix, Plan, layer_of
 from search.merging.recipe import Recipe, label, to_dict
 from search.records.record import Record
 
 NOT_STATED = "not stated"
-_SCORES = {
-    "accuracy": "MGSM accuracy",
-    "in_language": "answers in the language",
-    "lcpr": "LCPR",
-    "lpr": "LPR",
-    "wpr": "WPR",
-}
+_BESIDES = {"in_language": "answers in the language", "lpr": "LPR", "wpr": "WPR"}
+"""Scores that the card shows beside the targets -> what it calls them."""
 
 
 @dataclass(frozen=True)
@@ -197,9 +194,10 @@ def _scores(merge: Merge) -> str:
     known = {split: record for split, record in trials.items() if record and record.scores}
     if not known:
         return "None is on record."
+    shown = {target.score: _named(target) for target in targets.TARGETS} | _BESIDES
     rows = [
         [words, *(_score(record.scores.get(name)) for record in known.values())]
-        for name, words in _SCORES.items()
+        for name, words in shown.items()
         if any(name in record.scores for record in known.values())
     ]
     text = [f"From study `{merge.study}`, with 95% intervals and number of items."]
@@ -216,6 +214,12 @@ def _scores(merge: Merge) -> str:
             "Only held-out scores are to be quoted."
         )
     return "\n\n".join(text)
+
+
+def _named(target: Target) -> str:
+    """Such as `MGSM accuracy`; an objective's own score needs no other name."""
+    alike = target.people.lower() == target.objective.lower()
+    return target.people if alike else f"{target.objective.upper()} {target.people}"
 
 
 def _score(score: Score | None) -> str:

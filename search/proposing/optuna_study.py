@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
-from objectives.targets import TARGETS
+from objectives import targets
 from search.merging.recipe import Recipe, from_dict, to_dict
 from search.proposing.phase import Phase, in_order
 from search.proposing.sampler import make_sampler
@@ -51,8 +51,8 @@ def phase(
         baselines: proposed before anything else.
 
     Raises:
-        ConfigError: optuna's storage needs a driver or a password.
-        StudyError: optuna's storage cannot be used.
+        ConfigError: Optuna's storage needs a driver or a password.
+        StudyError: Optuna's storage cannot be used.
     """
     head = records.head()
     name = schedule.name if origin == "search" else f"{schedule.name}.{origin}"
@@ -62,7 +62,7 @@ def phase(
     study = optuna.create_study(
         storage=open_storage(schedule.storage, records.folder),
         study_name=name,
-        directions=[target.direction for target in TARGETS],
+        directions=[target.direction for target in targets.TARGETS],
         load_if_exists=True,
     )
     first: list[Point] = [{BASELINE: json.dumps(to_dict(recipe))} for recipe in baselines]
@@ -91,7 +91,7 @@ def align(
     have no end yet.
 
     Args:
-        study: optuna's, perhaps empty or older than the records.
+        study: Optuna's, perhaps empty or older than the records.
         origin: `search`, or the rival method's name.
         space: what is searched.
         records: the study's folder.

@@ -1,7 +1,7 @@
 """One search with a budget of its own, and its proposals.
 
 Owns what Optuna is asked and told while a study runs, and that a database which goes away for a
-while costs nothing. When a phase's turn comes is `search.tuning.searcher`'s.
+while costs nothing. When a phase's turn comes is `search.study.order`'s.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
-from objectives.targets import TARGETS
+from objectives import targets
 from search.ending import ENDING
 from search.errors import StudyError
 from search.records.record import Origin, Record
@@ -47,7 +47,7 @@ class Phase:
     Attributes:
         origin: `search`, or the name of a rival method; counts the trials it proposed.
         space: what is searched; all phases share one `seen`.
-        study: optuna's study, with its sampler.
+        study: Optuna's study, with its sampler.
         trials: distinct recipes to score.
     """
 
@@ -56,11 +56,16 @@ class Phase:
     study: optuna.Study
     trials: int
 
+    @property
+    def seen(self) -> set[str]:
+        """Keys already proposed, by any phase."""
+        return self.space.seen
+
     def propose(self) -> Proposal:
         """Ask Optuna for a recipe.
 
         Raises:
-            OSError: optuna's journal cannot be written.
+            OSError: Optuna's journal cannot be written.
             StudyError: its database is away.
         """
         trial, suggested = _patiently(self._ask)
@@ -69,6 +74,10 @@ class Phase:
     def first(self, point: dict[str, Any]) -> None:
         """Propose these parameters next; raises as `propose` does."""
         _patiently(lambda: self.study.enqueue_trial(point))
+
+    def unseen(self, seed: int) -> dict[str, Any] | None:
+        """Parameters of a recipe that was never proposed; None when there are none."""
+        return self.space.unseen(seed)
 
     def owes_baseline(self) -> bool:
         """Whether a recipe waits that costs nothing of the budget, as after a crash."""
@@ -86,7 +95,7 @@ class Proposal:
     """A recipe whose end Optuna waits to hear of.
 
     Attributes:
-        study: optuna's study.
+        study: Optuna's study.
         trial: its trial.
         recipe: as JSON.
         key: the recipe's.
@@ -103,7 +112,7 @@ class Proposal:
         """Values for a scored trial; an infeasible or failed one is FAIL in Optuna, not "worst".
 
         Raises:
-            OSError: optuna's journal cannot be written.
+            OSError: Optuna's journal cannot be written.
             StudyError: its database is away.
         """
         scored = record.state == "scored"
@@ -121,7 +130,9 @@ class Proposal:
 
 def in_order(record: Record) -> list[float]:
     """A scored trial's objectives as Optuna has them."""
-    return [share for target in TARGETS if (share := record.value(target.score)) is not None]
+    return [
+        share for target in targets.TARGETS if (share := record.value(target.score)) is not None
+    ]
 
 
 def _patiently(call: Callable[[], T]) -> T:

@@ -19,6 +19,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from objectives import targets
 from search.study.schedule import Schedule
 
 BEST, LATEST = 100, 200
@@ -34,7 +35,7 @@ def make_sampler(schedule: Schedule, study: optuna.Study) -> optuna.samplers.Bas
 
     Args:
         schedule: how the study runs.
-        study: optuna's, with two objectives to be maximised; what it holds is known to the sampler.
+        study: Optuna's, with the targets' directions; what it holds is known to the sampler.
     """
     told = study.get_trials(deepcopy=False)
     seed = schedule.seed + len(told)
@@ -56,7 +57,7 @@ def make_sampler(schedule: Schedule, study: optuna.Study) -> optuna.samplers.Bas
 
 
 class Windowed(optuna.samplers.BaseSampler):
-    """A sampler that looks at the best and the latest trials only, for two objectives.
+    """A sampler that looks at the best and the latest trials only, for any targets.
 
     All of a study's trials until there are `LIMIT`.
     """
@@ -124,7 +125,9 @@ class Windowed(optuna.samplers.BaseSampler):
     def _open(self, trials: Sequence[FrozenTrial]) -> optuna.Study:
         sampler = self._make(self._made)
         self._made += 1
-        window = optuna.create_study(directions=["maximize"] * 2, sampler=sampler)
+        window = optuna.create_study(
+            directions=[t.direction for t in targets.TARGETS], sampler=sampler
+        )
         kept = _chosen(trials) if len(trials) >= LIMIT else trials
         self._known = len(kept)
         for trial in kept:
@@ -144,17 +147,20 @@ def _chosen(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """The best and the latest, in their order."""
     latest, older = trials[-LATEST:], trials[:-LATEST]
     best: list[FrozenTrial] = []
-    left = sorted(older, key=lambda trial: tuple(trial.values), reverse=True)
+    left = sorted(older, key=_gains, reverse=True)
     while left and len(best) < BEST:  # one Pareto front after another
-        rest, top = [], float("-inf")
-        for trial in left:
-            if trial.values[1] > top:
-                top = trial.values[1]
-                best.append(trial)
-            else:
-                rest.append(trial)
-        left = rest
+        front: list[FrozenTrial] = []
+        rest: list[FrozenTrial] = []
+        for trial in left:  # none that comes later can be better in all
+            own = _gains(trial)
+            beaten = any(all(x >= y for x, y in zip(_gains(o), own, strict=True)) for o in front)
+            (rest if beaten else front).append(trial)
+        best, left = best + front, rest
     return [*sorted(best[:BEST], key=lambda trial: trial.number), *latest]
+
+
+def _gains(trial: FrozenTrial) -> tuple[float, ...]:
+    return tuple(t.gain(v) for t, v in zip(targets.TARGETS, trial.values, strict=True))
 
 
 def _copy(trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> FrozenTrial:

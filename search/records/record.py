@@ -17,6 +17,7 @@ from search.records.place import is_name
 
 SCHEMA = 1
 State = Literal["scored", "infeasible", "failed"]
+Cause = Literal["", "engine", "process", "timeout", "expert", "scorer"]
 Origin = str
 """`baseline`, `search` or `final`; of a rival method's trial, the method's name."""
 
@@ -41,7 +42,7 @@ class Record:
         written: bytes of merged tensors written into the engine.
         layers: layers rewritten.
         attempts: engines it took, 1 or 2.
-        ended: unix time of its end.
+        ended: Unix time of its end.
         host: host name and process of the engine.
         note: what of its per-item answers was too large to keep; empty when nothing.
         items: file of its per-item answers, relative to the study's folder; empty when none.
@@ -56,6 +57,7 @@ class Record:
     recipe: Recipe
     scores: Mapping[str, Score] = field(default_factory=dict)
     reason: str = ""
+    cause: Cause = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
     tokens: int = 0
     written: int = 0

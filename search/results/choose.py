@@ -6,14 +6,16 @@ nothing of engines, files, held-out scores or how a table looks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from objectives import targets
+from objectives.targets import Target
 from search.merging.recipe import LayerSwap, Recipe, Single, Soup, canonical, key, soup
+from search.merging.source import Source
 from search.records.record import Record
-
-Row = tuple[str, Recipe]
-"""A recipe of the final table and the role or roles that brought it there."""
+from search.values import percent
 
 BASE = "base"
 TASK_EXPERT = "math expert"
@@ -29,6 +31,13 @@ RIVALS = {
 }
 """Rival method -> role of its best recipe; soups have their own rule, `best_soup`."""
 CONTROL = "control b=u=0"
+
+
+class FinalRow(NamedTuple):
+    """A recipe of the final table and the roles that brought it there."""
+
+    roles: tuple[str, ...]
+    recipe: Recipe
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,8 @@ class Choice:
 def scored(records: Iterable[Record]) -> list[Record]:
     """The scored trials on search items, one for each canonical recipe, in the order they ended."""
     found = {r.key: r for r in records if r.split == "search" and r.state == "scored"}
-    return [record for record in found.values() if record.value("accuracy") is not None]
+    main = targets.TARGETS[0].score
+    return [record for record in found.values() if record.value(main) is not None]
 
 
 def is_soup(recipe: Recipe, n_layers: int) -> bool:
@@ -62,33 +72,34 @@ def is_swap(recipe: Recipe, n_layers: int) -> bool:
 
 
 def pareto(records: Iterable[Record]) -> list[Record]:
-    """The scored search trials that no other beats in accuracy and LCPR at once.
+    """The scored search trials that no other beats in every target at once.
 
-    Trials with equal scores stay together. Sorted by falling accuracy, then key.
+    Trials with equal scores stay together. Sorted by the targets in their order, then key.
     """
-    points = [(r, _accuracy(r), _lcpr(r)) for r in scored(records) if r.value("lcpr") is not None]
+    names = [target.score for target in targets.TARGETS]
+    points = [(r, gains(r)) for r in scored(records) if None not in map(r.value, names)]
     front = [
         r
-        for r, a, c in points
-        if not any(a2 >= a and c2 >= c and (a2, c2) != (a, c) for _, a2, c2 in points)
+        for r, own in points
+        if not any(o != own and all(x >= y for x, y in zip(o, own, strict=True)) for _, o in points)
     ]
-    return sorted(front, key=lambda r: (-_accuracy(r), -_lcpr(r), r.key))
+    return sorted(front, key=best_first)
 
 
 def recommend(records: Iterable[Record], n_layers: int, tolerance: float) -> Choice | None:
-    """The swap with the highest search accuracy that answers in the language well enough.
+    """The swap with the best first target whose other targets are good enough.
 
     Candidates are the layer swaps, not single checkpoints or soups. A candidate's LCPR must be at
     least that of the language expert of its own pair minus the tolerance; if that expert has no
-    LCPR, the best language expert that has one stands in; if none has, every candidate will do.
-    Ties: higher LCPR, then fewer layers from the language expert, fewer transition layers, lower
-    key. If no candidate is good enough, the one with the highest LCPR is taken and the reason says
-    so.
+    LCPR, the best language expert that has one stands in; if none has, every candidate will do. So
+    it is for every target after the first. Ties: better other targets, then fewer layers from the
+    language expert, fewer transition layers, lower key. If no candidate is good enough, the one
+    with the best other targets is taken and the reason says so.
 
     Args:
         records: trials of the study; only those scored on search items count.
         n_layers: the model's number of layers L.
-        tolerance: how far below the language expert's LCPR a recipe may lie, as a share.
+        tolerance: how far below the language expert's a recipe's score may lie, as a share.
 
     Returns:
         The choice; None if no swap has been scored.
@@ -97,44 +108,43 @@ def recommend(records: Iterable[Record], n_layers: int, tolerance: float) -> Cho
     swaps = [r for r in trials if is_swap(r.recipe, n_layers)]
     if not swaps:
         return None
-    experts = _language_experts(trials)
-    good = [r for r in swaps if _reaches(r, experts, tolerance)]
+    main, *guards = targets.TARGETS
+    floors = [_Floor.of(target, trials, tolerance) for target in guards]
+    good = [r for r in swaps if all(floor.reached(r) for floor in floors)]
+    known = [floor for floor in floors if floor.experts]
     if good:
-        best = min(good, key=lambda r: (-_accuracy(r), -_lcpr(r), *_size(r, n_layers)))
-        what = f"Highest search accuracy, {_percent(_accuracy(best))}, of "
-        if not experts:
-            return Choice(best, f"{what}{len(swaps)} swaps (no language expert has an LCPR).")
-        reason = f"{what}the {len(good)} of {len(swaps)} swaps whose LCPR is at least {{}}."
-    else:
-        best = min(swaps, key=lambda r: (-_lcpr(r), -_accuracy(r), *_size(r, n_layers)))
-        reason = (
-            f"Highest LCPR, {_percent(_lcpr(best))}, of {len(swaps)} swaps: none has an LCPR of at "
-            "least {}."
-        )
-    floor = _percent(_floor(best, experts, tolerance))
-    rule = f"their language expert's minus {100 * tolerance:.1f} points"
-    mine = f"({floor} for this pair; this one has {_percent(_lcpr(best))})"
-    return Choice(best, reason.format(f"{rule} {mine}"))
+        best = min(good, key=lambda r: (*best_first(r)[:-1], *_size(r, n_layers)))
+        what = f"{_superlative(main)} search {main.people}, {_shown(best, main)}, of "
+        if not known:
+            missing = " and no ".join(target.people for target in guards)
+            why = f" (no language expert has an {missing})" if guards else ""
+            return Choice(best, f"{what}{len(swaps)} swaps{why}.")
+        rule = " and whose ".join(f"{f.target.people} is {f.rule(best)}" for f in known)
+        return Choice(best, f"{what}the {len(good)} of {len(swaps)} swaps whose {rule}.")
+    best = min(swaps, key=lambda r: (*_guards_first(r), *_size(r, n_layers)))
+    first = known[0]
+    what = f"{_superlative(first.target)} {first.target.people}, {_shown(best, first.target)}, of "
+    rule = " and ".join(f"an {f.target.people} of {f.rule(best)}" for f in known)
+    return Choice(best, f"{what}{len(swaps)} swaps: none has {rule}.")
 
 
 def best_soup(records: Iterable[Record], n_layers: int) -> Record | None:
     """The soup with the highest search accuracy; None if none was scored."""
     soups = [r for r in scored(records) if is_soup(r.recipe, n_layers)]
-    return min(soups, key=lambda r: (-_accuracy(r), -_lcpr(r), r.key), default=None)
+    return min(soups, key=best_first, default=None)
 
 
-def best_rivals(records: Iterable[Record]) -> list[Row]:
+def best_rivals(records: Iterable[Record]) -> list[FinalRow]:
     """Of each rival method that was searched, the recipe with the highest search accuracy.
 
     Whatever its LCPR: a rival is not held to the rule that the recommended recipe must keep.
     """
     trials = scored(records)
-    rows: list[Row] = []
+    rows: list[FinalRow] = []
     for method, role in RIVALS.items():
         own = [r for r in trials if r.origin == method]
         if own:
-            best = min(own, key=lambda r: (-_accuracy(r), -_lcpr(r), r.key))
-            rows.append((role, best.recipe))
+            rows.append(FinalRow((role,), min(own, key=best_first).recipe))
     return rows
 
 
@@ -149,7 +159,7 @@ def final_rows(
     default: LayerSwap,
     sources: Iterable[str],
     n_layers: int,
-) -> list[Row]:
+) -> list[FinalRow]:
     """The recipes to score on held-out items, in the order of the final table.
 
     Args:
@@ -168,67 +178,91 @@ def final_rows(
     chosen = choice.record.recipe if choice else None
     pair = chosen if isinstance(chosen, LayerSwap) else default
     found = best_soup(trials, n_layers)
-    rows: list[Row] = [(RECOMMENDED, chosen)] if chosen else []
+    rows: list[FinalRow] = [FinalRow((RECOMMENDED,), chosen)] if chosen else []
     rows += [
-        (DEFAULT, default),
-        (SOUP, found.recipe if found else soup(pair.task, pair.lang, n_layers)),
+        FinalRow((DEFAULT,), default),
+        FinalRow((SOUP,), found.recipe if found else soup(pair.task, pair.lang, n_layers)),
         *best_rivals(trials),
-        (CONTROL, control(pair)),
+        FinalRow((CONTROL,), control(pair)),
     ]
-    rows += [(_role(source), Single(source)) for source in sorted(sources, key=_source_order)]
-    merged: dict[str, Row] = {}
-    for role, recipe in rows:
+    known = sorted(map(Source.of, sources), key=lambda source: source.order)
+    rows += [FinalRow((role_of(source),), Single(str(source))) for source in known]
+    merged: dict[str, FinalRow] = {}
+    for roles, recipe in rows:
         name = key(recipe, n_layers)
         before = merged.get(name)
-        merged[name] = (f"{before[0]}, {role}", before[1]) if before else (role, recipe)
+        merged[name] = FinalRow((*(before.roles if before else ()), *roles), recipe)
     return list(merged.values())
 
 
-def _role(source: str) -> str:
-    kind, _, name = source.partition("/")
-    return {"task": TASK_EXPERT, "lang": LANG_EXPERT}.get(kind) or (
-        f"reference {name}" if kind == "reference" else kind
-    )
+def role_of(source: Source) -> str:
+    """What the final table calls a checkpoint of the family."""
+    if source.kind == "reference":
+        return f"reference {source.name}"
+    return {"task": TASK_EXPERT, "lang": LANG_EXPERT}.get(source.kind, source.kind)
 
 
-def _source_order(source: str) -> tuple[int, int, str]:
-    kind, _, name = source.partition("/")
-    place = {"task": 0, "lang": 1, "base": 2}.get(kind, 3)
-    return place, int(name) if place < 2 else 0, name
+def gains(record: Record) -> tuple[float, ...]:
+    """How good a trial is in each target; below everything where a score is not defined."""
+    return tuple(_gain(record, target) for target in targets.TARGETS)
 
 
-def _accuracy(record: Record) -> float:
-    value = record.value("accuracy")
-    return -1.0 if value is None else value
+def best_first(record: Record) -> tuple[float | str, ...]:
+    """Key to sort by: the best in the first target, then in the others, then by key."""
+    return *(-gain for gain in gains(record)), record.key
 
 
-def _lcpr(record: Record) -> float:
-    """LCPR; below every share where it is not defined."""
-    value = record.value("lcpr")
-    return -1.0 if value is None else value
+def _guards_first(record: Record) -> tuple[float, ...]:
+    main, *others = gains(record)
+    return *(-gain for gain in others), -main
 
 
-def _language_experts(trials: Iterable[Record]) -> dict[str, float]:
-    return {
-        r.recipe.source: _lcpr(r)
-        for r in trials
-        if isinstance(r.recipe, Single)
-        and r.recipe.source.startswith("lang/")
-        and r.value("lcpr") is not None
-    }
+def _gain(record: Record, target: Target) -> float:
+    value = record.value(target.score)
+    return float("-inf") if value is None else target.gain(value)
 
 
-def _floor(record: Record, experts: dict[str, float], tolerance: float) -> float:
-    if not experts:
-        return -1.0
-    assert isinstance(record.recipe, LayerSwap)
-    own = experts.get(record.recipe.lang_source)
-    return (max(experts.values()) if own is None else own) - tolerance
+@dataclass(frozen=True)
+class _Floor:
+    """What a target must reach: the language experts' gains, by source, minus a tolerance."""
+
+    target: Target
+    experts: dict[str, float]
+    tolerance: float
+
+    @classmethod
+    def of(cls, target: Target, trials: Sequence[Record], tolerance: float) -> _Floor:
+        found = {
+            r.recipe.source: target.gain(value)
+            for r in trials
+            if isinstance(r.recipe, Single) and Source.of(r.recipe.source).kind == "lang"
+            if (value := r.value(target.score)) is not None
+        }
+        return cls(target, found, tolerance)
+
+    def least(self, record: Record) -> float:
+        assert isinstance(record.recipe, LayerSwap)
+        own = self.experts.get(record.recipe.lang_source)
+        return (max(self.experts.values()) if own is None else own) - self.tolerance
+
+    def reached(self, record: Record) -> bool:
+        if not self.experts:
+            return True
+        # differences of shares are sums of binary fractions: 0.98 - 0.02 must not fail for 1e-17
+        return _gain(record, self.target) >= self.least(record) - 1e-9
+
+    def rule(self, record: Record) -> str:
+        """The rule with its numbers for the pair of a trial."""
+        more = self.target.direction == "maximize"
+        bound = _percent(self.target.gain(self.least(record)))
+        mine = f"({bound} for this pair; this one has {_shown(record, self.target)})"
+        sides = ("at least", "minus") if more else ("at most", "plus")
+        points = f"{100 * self.tolerance:.1f} points"
+        return f"{sides[0]} their language expert's {sides[1]} {points} {mine}"
 
 
-def _reaches(record: Record, experts: dict[str, float], tolerance: float) -> bool:
-    # differences of shares are sums of binary fractions: 0.98 - 0.02 must not fail for 1e-17
-    return _lcpr(record) >= _floor(record, experts, tolerance) - 1e-9
+def _superlative(target: Target) -> str:
+    return "Highest" if target.direction == "maximize" else "Lowest"
 
 
 def _size(record: Record, n_layers: int) -> tuple[int, int, str]:
@@ -237,5 +271,10 @@ def _size(record: Record, n_layers: int) -> tuple[int, int, str]:
     return form.b + form.u, form.t_b + form.t_u, record.key
 
 
+def _shown(record: Record, target: Target) -> str:
+    value = record.value(target.score)
+    return "undefined" if value is None else _percent(value)
+
+
 def _percent(share: float) -> str:
-    return "undefined" if share < 0 else f"{100 * share:.1f}%"
+    return f"{percent(share)}%"

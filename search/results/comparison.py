@@ -10,20 +10,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from objectives import targets
 from objectives.languages import LANGUAGES
-from objectives.rates import Outcome
-from objectives.stats import PairedDifference, paired_accuracy, paired_lcpr
-from objectives.types import Score, Split
+from objectives.stats import PairedDifference
+from objectives.targets import Target
+from objectives.types import ItemResult, Score, Split
 from search.errors import StudyError
 from search.merging.recipe import LayerSwap, Single, key
+from search.merging.source import Source
 from search.records.reader import Records
 from search.records.record import Record
-from search.results.choose import DEFAULT, RECOMMENDED, SOUP, Choice, Row, pareto, scored
+from search.results.choose import (
+    DEFAULT,
+    RECOMMENDED,
+    SOUP,
+    Choice,
+    FinalRow,
+    best_first,
+    pareto,
+    scored,
+)
+from search.values import percent
 
-Items = Sequence[Mapping[str, Any]]
+Items = Sequence[ItemResult]
 """Per-item answers of one trial, as `Records.items` gives them."""
+
+RIVALS = ("soup", "expert")
+"""What each line is compared with: the best soup, and the best expert, on the same items."""
 
 SEARCH_ROWS = 10
 """Search trials that a table without held-out scores adds to the baselines."""
@@ -34,25 +48,28 @@ class ReportLine:
     """One recipe of the table.
 
     Attributes:
-        role: what brought it into the table; several roles are joined by ", ".
+        roles: what brought it into the table.
         record: its trial.
-        to_soup: difference of accuracy to the best soup on the same items; None for the soup itself
-            and where there is nothing to compare.
-        to_expert: the same to the best expert.
-        lcpr_to_soup: difference of LCPR to the best soup, as above.
-        lcpr_to_expert: the same to the best expert.
+        differences: (score, rival) -> paired difference to that rival on the same items; missing
+            for the rival itself and where there is nothing to compare. Rivals as in `RIVALS`.
     """
 
-    role: str
+    roles: tuple[str, ...]
     record: Record
-    to_soup: PairedDifference | None
-    to_expert: PairedDifference | None
-    lcpr_to_soup: PairedDifference | None
-    lcpr_to_expert: PairedDifference | None
+    differences: Mapping[tuple[str, str], PairedDifference]
+
+    @property
+    def role(self) -> str:
+        """The roles as one text."""
+        return ", ".join(self.roles)
 
     def score(self, name: str) -> Score:
         """A score, without a value where it is missing."""
         return self.record.scores.get(name) or Score(None, None, None, 0, 0)
+
+    def difference(self, score: str, rival: str) -> PairedDifference | None:
+        """Of a target's score to a rival; None where there is nothing to compare."""
+        return self.differences.get((score, rival))
 
 
 @dataclass(frozen=True)
@@ -78,7 +95,7 @@ class Report:
 
 def build(
     records: Records,
-    rows: Sequence[Row],
+    rows: Sequence[FinalRow],
     choice: Choice | None,
     *,
     family: str,
@@ -97,24 +114,25 @@ def build(
         lang: language code.
         n_layers: the model's number of layers L.
     """
-    roles = {key(recipe, n_layers): role for role, recipe in rows}
+    roles = {key(row.recipe, n_layers): row.roles for row in rows}
     ended = records.ended("held_out")
     split: Split = "held_out" if roles.keys() & ended.keys() else "search"
-    ended = {k: r for k, r in records.ended(split).items() if r.value("accuracy") is not None}
+    main = targets.TARGETS[0].score
+    ended = {k: r for k, r in records.ended(split).items() if r.value(main) is not None}
     chosen = [ended[k] for k in roles if k in ended]
     if split == "search":
-        others = sorted(scored(ended.values()), key=_best_first)
+        others = sorted(scored(ended.values()), key=best_first)
         chosen += [r for r in others if r.key not in roles][:SEARCH_ROWS]
-        chosen.sort(key=_best_first)
+        chosen.sort(key=best_first)
     items, lost = _items(records, chosen)
     lines = _compare(chosen, roles, items, lang)
     where = "held-out items" if split == "held_out" else "SEARCH items (optimistic)"
     notes = [
         *_choice_notes(lines, choice, records, split),
-        *_confusion_note(lines, items, lang),
+        *_guard_notes(lines, items, lang),
         *_coverage_note(lines),
         *_language_note(lang),
-        *_default_note(lines, items),
+        *_default_note(lines, items, lang),
         *_comparison_note(lines),
         *_missing(roles, chosen, records, split),
         *lost,
@@ -129,7 +147,7 @@ def _items(records: Records, chosen: Sequence[Record]) -> tuple[Mapping[str, Ite
     lost = []
     for record in chosen:
         try:
-            found[record.key] = records.items(record)
+            found[record.key] = [ItemResult(**item) for item in records.items(record)]
         except StudyError as error:
             found[record.key] = []
             lost.append(f"{record.label} is not compared item by item: {error}")
@@ -137,61 +155,34 @@ def _items(records: Records, chosen: Sequence[Record]) -> tuple[Mapping[str, Ite
 
 
 def _compare(
-    chosen: Sequence[Record], roles: Mapping[str, str], items: Mapping[str, Items], lang: str
+    chosen: Sequence[Record],
+    roles: Mapping[str, tuple[str, ...]],
+    items: Mapping[str, Items],
+    lang: str,
 ) -> tuple[ReportLine, ...]:
-    soups = [r.key for r in chosen if SOUP in roles.get(r.key, "").split(", ")]
-    experts = [r.key for r in sorted(chosen, key=_best_first) if _is_expert(r)]
-
-    def paired(record: Record, others: Sequence[str]) -> list[PairedDifference | None]:
-        if not others or others[0] == record.key:
-            return [None, None]
-        both = items[record.key], items[others[0]]
-        return [accuracy_difference(*both), lcpr_difference(*both, lang)]
-
-    found = []
+    soups = [r.key for r in chosen if SOUP in roles.get(r.key, ())]
+    experts = [r.key for r in sorted(chosen, key=best_first) if _is_expert(r)]
+    rivals = {name: found[0] for name, found in zip(RIVALS, (soups, experts), strict=True) if found}
+    lines = []
     for record in chosen:
-        (soup, soup_lcpr), (expert, expert_lcpr) = paired(record, soups), paired(record, experts)
-        role = roles.get(record.key, "search trial")
-        found.append(ReportLine(role, record, soup, expert, soup_lcpr, expert_lcpr))
-    return tuple(found)
-
-
-def accuracy_difference(a: Items, b: Items) -> PairedDifference | None:
-    """Accuracy of a minus that of b on the items that both have; None where there are none."""
-    one, other = _verdicts(a, "mgsm"), _verdicts(b, "mgsm")
-    both = [name for name in one if name in other]
-    if not both:
-        return None
-    right = [[bool(side[name]["correct"]) for name in both] for side in (one, other)]
-    return paired_accuracy(right[0], right[1])
-
-
-def lcpr_difference(a: Items, b: Items, lang: str) -> PairedDifference | None:
-    """LCPR of a minus that of b on the prompts that both have; None where there are none."""
-    one, other = _verdicts(a, "lcpr"), _verdicts(b, "lcpr")
-    both = [name for name in one if name in other]
-    if not both:
-        return None
-    ended = [[Outcome[side[name]["outcome"]] for name in both] for side in (one, other)]
-    sources = [one[name]["source"] for name in both]
-    return paired_lcpr(ended[0], ended[1], sources, LANGUAGES[lang].wpr_applies)
-
-
-def _verdicts(items: Items, objective: str) -> dict[str, Mapping[str, Any]]:
-    return {item["id"]: item["verdict"] for item in items if item["objective"] == objective}
-
-
-def _best_first(record: Record) -> tuple[float, float, str]:
-    return -(record.value("accuracy") or 0.0), -(record.value("lcpr") or 0.0), record.key
+        differences = {
+            (target.score, rival): paired
+            for target in targets.TARGETS
+            for rival, other in rivals.items()
+            if other != record.key
+            if (paired := target.compare(items[record.key], items[other], lang)) is not None
+        }
+        lines.append(ReportLine(roles.get(record.key, ("search trial",)), record, differences))
+    return tuple(lines)
 
 
 def _is_expert(record: Record) -> bool:
     recipe = record.recipe
-    return isinstance(recipe, Single) and recipe.source.startswith(("task/", "lang/"))
+    return isinstance(recipe, Single) and Source.of(recipe.source).is_expert
 
 
 def _with_role(lines: Sequence[ReportLine], role: str) -> ReportLine | None:
-    return next((line for line in lines if role in line.role.split(", ")), None)
+    return next((line for line in lines if role in line.roles), None)
 
 
 def _choice_notes(
@@ -205,7 +196,8 @@ def _choice_notes(
     )
     if choice is None:
         return [f"The search compared {compared}; no swap was scored, so none is recommended."]
-    score = choice.record.scores["accuracy"]
+    main = targets.TARGETS[0].score
+    score = choice.record.scores[main]
     luck = (
         f"The search compared {compared} on {score.n_scored} items. The highest of so many scores "
         f"is partly luck: {percent(score.value)}% of the recommended recipe is optimistic"
@@ -216,13 +208,12 @@ def _choice_notes(
     elif final is None:
         luck += "; its held-out score is missing."
     else:
-        luck += f", held out it has {percent(final.score('accuracy').value)}%."
+        luck += f", held out it has {percent(final.score(main).value)}%."
     return [f"Recommended: {choice.record.label}. {choice.reason}", luck]
 
 
-def _confusion_note(
-    lines: Sequence[ReportLine], items: Mapping[str, Items], lang: str
-) -> list[str]:
+def _guard_notes(lines: Sequence[ReportLine], items: Mapping[str, Items], lang: str) -> list[str]:
+    """What the recommended recipe lost, in the targets after the first, against its own expert."""
     best = _with_role(lines, RECOMMENDED)
     if best is None or not isinstance(best.record.recipe, LayerSwap):
         return []
@@ -230,14 +221,17 @@ def _confusion_note(
     expert = next((x.record for x in lines if x.record.recipe == Single(source)), None)
     if expert is None:
         return []
-    paired = lcpr_difference(items[best.record.key], items[expert.key], lang)
-    if paired is None:
-        return []
-    return [
-        f"LCPR of the recommended recipe against its language expert: {signed(paired.difference)} "
-        f"points ({signed(paired.low)} to {signed(paired.high)}, {p_value(paired)}, paired "
-        "bootstrap)."
-    ]
+    both = items[best.record.key], items[expert.key]
+    found = ((target, target.compare(*both, lang)) for target in targets.TARGETS[1:])
+    return [_guard_note(target, paired) for target, paired in found if paired is not None]
+
+
+def _guard_note(target: Target, paired: PairedDifference) -> str:
+    return (
+        f"{target.people} of the recommended recipe against its language expert: "
+        f"{signed(paired.difference)} points ({signed(paired.low)} to {signed(paired.high)}, "
+        f"{p_value(paired)}, paired bootstrap)."
+    )
 
 
 def _coverage_note(lines: Sequence[ReportLine]) -> list[str]:
@@ -260,16 +254,20 @@ def _language_note(lang: str) -> list[str]:
     ]
 
 
-def _default_note(lines: Sequence[ReportLine], items: Mapping[str, Items]) -> list[str]:
+def _default_note(lines: Sequence[ReportLine], items: Mapping[str, Items], lang: str) -> list[str]:
     best, default = _with_role(lines, RECOMMENDED), _with_role(lines, DEFAULT)
     if best is None or default is None:
         return []
     if best is default:
         return ["The recommended recipe is the paper's default recipe, scaled to this model."]
-    ours, theirs = best.score("accuracy"), default.score("accuracy")
-    if ours.low is None or theirs.value is None or theirs.value < ours.low:
+    main = targets.TARGETS[0]
+    ours, theirs = best.score(main.score), default.score(main.score)
+    if ours.low is None or ours.high is None or theirs.value is None:
         return []
-    paired = accuracy_difference(items[best.record.key], items[default.record.key])
+    end = ours.low if main.direction == "maximize" else ours.high
+    if main.gain(theirs.value) < main.gain(end):
+        return []
+    paired = main.compare(items[best.record.key], items[default.record.key], lang)
     gain = f" ({signed(paired.difference)} points, {p_value(paired)})" if paired else ""
     return [
         f"The default recipe comes close: its {percent(theirs.value)}% is not below the "
@@ -278,35 +276,30 @@ def _default_note(lines: Sequence[ReportLine], items: Mapping[str, Items]) -> li
 
 
 def _comparison_note(lines: Sequence[ReportLine]) -> list[str]:
-    experts = sorted((x.record for x in lines if _is_expert(x.record)), key=_best_first)
+    experts = sorted((x.record for x in lines if _is_expert(x.record)), key=best_first)
     if not experts:
         return []
     return [
         f"Best expert on these items: {experts[0].label}. Differences are paired, in points of "
-        "accuracy. Intervals are 95% (Wilson; bootstrap for LCPR and differences), p is McNemar's "
-        "exact one, not corrected for the number of rows."
+        f"{targets.TARGETS[0].people}. Intervals are 95% (Wilson; bootstrap for LCPR and "
+        "differences), p is McNemar's exact one, not corrected for the number of rows."
     ]
 
 
 def _missing(
-    roles: Mapping[str, str], chosen: Sequence[Record], records: Records, split: Split
+    roles: Mapping[str, tuple[str, ...]], chosen: Sequence[Record], records: Records, split: Split
 ) -> list[str]:
     shown, ended = {record.key for record in chosen}, records.ended(split)
     notes = [
-        f"{roles[r.key]} ({r.label}) is infeasible: {r.reason}"
+        f"{', '.join(roles[r.key])} ({r.label}) is infeasible: {r.reason}"
         for r in chosen
         if r.state == "infeasible" and r.key in roles
     ]
-    for name, role in roles.items():
+    for name, own in roles.items():
         if name not in shown:
             why = f"{ended[name].state}: {ended[name].reason}" if name in ended else "not scored"
-            notes.append(f"Not in the table: {role}, {why}.")
+            notes.append(f"Not in the table: {', '.join(own)}, {why}.")
     return notes
-
-
-def percent(share: float | None) -> str:
-    """A share in percent with one decimal."""
-    return "–" if share is None else f"{100 * share:.1f}"
 
 
 def signed(share: float) -> str:

@@ -1,4 +1,4 @@
-"""The two pictures of a study: accuracy against LCPR, and search accuracy over (b, u).
+"""The two pictures of a study: its first two targets against each other, the first over (b, u).
 
 Owns how they look. Drawn from the trials on search items; draws without a display. Knows nothing of
 what is recommended or why: the choice is given.
@@ -13,19 +13,33 @@ from typing import Any
 
 from numpy import linspace
 
+from objectives import targets
 from search.merging.recipe import LayerSwap, Recipe, Single, canonical, key
+from search.merging.source import Source
 from search.records.record import Record
-from search.results.choose import Choice, best_soup, is_soup, pareto, scored
+from search.results.choose import (
+    DEFAULT,
+    LANG_EXPERT,
+    RECOMMENDED,
+    SOUP,
+    TASK_EXPERT,
+    Choice,
+    best_soup,
+    is_soup,
+    pareto,
+    role_of,
+    scored,
+)
 
 _MARKERS = {  # kind of recipe -> marker, colour, size in points squared
     "swap": ("o", "#9aa5b1", 26),
     "soup": ("D", "#2f9e63", 44),
-    "math expert": ("^", "#d9730d", 62),
-    "language expert": ("v", "#7b4fb5", 62),
+    TASK_EXPERT: ("^", "#d9730d", 62),
+    LANG_EXPERT: ("v", "#7b4fb5", 62),
     "base": ("s", "#444444", 50),
     "reference": ("P", "#8d6e63", 62),
-    "default recipe": ("h", "#1971c2", 80),
-    "recommended": ("*", "#e03131", 230),
+    DEFAULT: ("h", "#1971c2", 80),
+    RECOMMENDED: ("*", "#e03131", 230),
 }
 _OFFSETS = [(x, y) for r in (9, 16, 26) for x, y in ((r, 0), (0, r), (0, -r), (-r, 0))]
 _OFFSETS += [(x, y) for r in (9, 18) for x, y in ((r, r), (r, -r), (-r, r), (-r, -r))]
@@ -59,7 +73,7 @@ def draw(
     title = f"{family} / {lang}"
     chosen = choice.record.key if choice else ""
     files = []
-    if any(r.value("lcpr") is not None for r in trials):
+    if len(targets.TARGETS) > 1 and any(_point(r) is not None for r in trials):
         kinds = {r.key: _kind(r, chosen, key(default, n_layers), n_layers) for r in trials}
         soup = best_soup(trials, n_layers)
         names = {r.key: _name(r, kinds[r.key], soup) for r in trials}
@@ -73,26 +87,26 @@ def draw(
 
 def _kind(record: Record, chosen: str, default: str, n_layers: int) -> str:
     if record.key == chosen:
-        return "recommended"
+        return RECOMMENDED
     if record.key == default:
-        return "default recipe"
+        return DEFAULT
     if isinstance(record.recipe, Single):
-        kind = record.recipe.source.partition("/")[0]
-        return {"task": "math expert", "lang": "language expert"}.get(kind, kind)
+        source = Source.of(record.recipe.source)
+        return source.kind if source.kind == "reference" else role_of(source)
     return "soup" if is_soup(record.recipe, n_layers) else "swap"
 
 
 def _name(record: Record, kind: str, soup: Record | None) -> str:
     """What stands beside a point: baselines only; the legend names the two recipes that matter."""
     if kind == "soup":
-        return "best soup" if soup and soup.key == record.key else ""
-    if isinstance(record.recipe, Single) and kind != "recommended":
+        return SOUP if soup and soup.key == record.key else ""
+    if isinstance(record.recipe, Single) and kind != RECOMMENDED:
         return record.label.rpartition(" ")[2]
     return ""
 
 
 def _legend(kind: str, group: Sequence[Record]) -> str:
-    if kind in ("recommended", "default recipe"):
+    if kind in (RECOMMENDED, DEFAULT):
         return f"{kind}: {group[0].label.partition(' ')[2]}"
     return f"{kind} ({len(group)})" if kind in ("swap", "soup") else kind
 
@@ -115,9 +129,10 @@ def _pareto(
             x, y = zip(*(points[r.key] for r in group), strict=True)
             style = {"edgecolors": "white", "linewidths": 0.7, "zorder": 3}
             axes.scatter(x, y, size, colour, marker=marker, label=_legend(kind, group), **style)
-    axes.set_xlabel("accuracy on search items (%)")
-    axes.set_ylabel("LCPR on search items (%)")
-    axes.set_title(f"{title}: accuracy against language confusion, {len(points)} recipes")
+    x_axis, y_axis = targets.TARGETS[:2]
+    axes.set_xlabel(f"{x_axis.people} on search items (%)")
+    axes.set_ylabel(f"{y_axis.people} on search items (%)")
+    axes.set_title(f"{title}: {x_axis.people} against {y_axis.people}, {len(points)} recipes")
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.margins(0.09)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)
@@ -177,12 +192,13 @@ def _cell(recipe: Recipe, n_layers: int) -> tuple[int, int] | None:
 
 
 def _best_of_cells(trials: Sequence[Record], n_layers: int) -> dict[tuple[int, int], float]:
-    """(b, u) -> best accuracy of its swaps, in percent."""
+    """(b, u) -> the first target's best value among its swaps, in percent."""
+    main = targets.TARGETS[0]
     best: dict[tuple[int, int], float] = {}
     for record in trials:
-        cell, share = _cell(record.recipe, n_layers), record.value("accuracy")
+        cell, share = _cell(record.recipe, n_layers), record.value(main.score)
         if cell is not None and share is not None:
-            best[cell] = max(best.get(cell, 0.0), 100 * share)
+            best[cell] = max(best.get(cell, 100 * share), 100 * share, key=main.gain)
     return best
 
 
@@ -202,7 +218,8 @@ def _landscape(
     for (b, u), percent in best.items():
         colour = "black" if percent > middle else "white"
         axes.text(b, u, f"{percent:.1f}", ha="center", va="center", color=colour, fontsize=font)
-    heading = f"{title}: best search accuracy (%) for each (b, u)\nover all pairs and transitions"
+    main = targets.TARGETS[0].people
+    heading = f"{title}: best search {main} (%) for each (b, u)\nover all pairs and transitions"
     if chosen is not None and chosen in best:
         corner = (chosen[0] - 0.48, chosen[1] - 0.48)
         axes.add_patch(
@@ -214,13 +231,13 @@ def _landscape(
     axes.set_xlabel("b: bottom layers from the language expert")
     axes.set_ylabel("u: upper layers from the language expert")
     axes.set_title(heading, fontsize=10)
-    figure.colorbar(image, label="accuracy on search items (%)")
+    figure.colorbar(image, label=f"{main} on search items (%)")
     return _save(figure, file)
 
 
 def _point(record: Record) -> tuple[float, float] | None:
-    accuracy, lcpr = record.value("accuracy"), record.value("lcpr")
-    return None if accuracy is None or lcpr is None else (100 * accuracy, 100 * lcpr)
+    x, y = (record.value(target.score) for target in targets.TARGETS[:2])
+    return None if x is None or y is None else (100 * x, 100 * y)
 
 
 def _figure(width: float, height: float) -> tuple[Any, Any]:

@@ -5,6 +5,7 @@ Owns how a comparison looks; what is in it is `search.results.comparison`'s.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -12,11 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from objectives import targets
 from objectives.stats import PairedDifference
 from objectives.types import Score
 from search.records.record import Record
 from search.results.choose import RECOMMENDED
-from search.results.comparison import Report, ReportLine, p_value, percent, signed
+from search.results.comparison import RIVALS, Report, ReportLine, p_value, signed
+from search.values import percent
 
 WIDTH = 120
 """Columns of the table where the terminal's width is not known."""
@@ -29,23 +32,25 @@ def table(report: Report, width: int = WIDTH) -> Table:
     shown = Table(box=SIMPLE_HEAD, title=report.title, title_justify="left", pad_edge=False)
     shown.collapse_padding = True
     shown.add_column("\nrecipe", overflow="fold")
-    measured = f"accuracy\n%/LCPR\n%/in {report.lang}\n%/vs best\nsoup/vs best\nexpert/\nitems"
-    for name in measured.split("/"):
-        shown.add_column(name, justify="right", no_wrap=True)
+    main, *_ = scores = [target.score for target in targets.TARGETS]
+    measured = [*(target.people for target in targets.TARGETS), f"in {report.lang}"]
+    heads = [*(f"{name}\n%" for name in measured), *(f"vs best\n{rival}" for rival in RIVALS)]
+    for head in (*heads, "\nitems"):
+        shown.add_column(head, justify="right", no_wrap=True)
     for line in report.lines:
-        paired = [_parts(line.to_soup), _parts(line.to_expert)]
+        paired = [_parts(line.difference(main, rival)) for rival in RIVALS]
         if width >= WIDE:
             differences = [f"{number} {p}\n{interval}" for number, interval, p in paired]
         else:
             differences = [f"{number}\n{p}" for number, _, p in paired]
         cells = [
             f"{_role(line)}\n  {line.record.label}",
-            *("\n".join(_parts(line.score(name))[:2]) for name in ("accuracy", "lcpr")),
+            *("\n".join(_parts(line.score(name))[:2]) for name in scores),
             percent(line.score("in_language").value),
             *differences,
-            str(line.score("accuracy").n_scored),
+            str(line.score(main).n_scored),
         ]
-        style = "bold" if RECOMMENDED in line.role else ""
+        style = "bold" if RECOMMENDED in line.roles else ""
         shown.add_row(*map(Text, cells), style=style)
     return shown
 
@@ -57,34 +62,34 @@ def show(report: Report, console: Console) -> None:
     console.print(table(report, console.width))
     for note in report.notes:
         console.print(Text(f"- {note}"))
-    console.print("Pareto front on the search items (accuracy %, LCPR %):")
+    console.print(f"{_front_title()}:")
     for record in report.front:
         console.print(Text(f"  {_front(record)}"))
 
 
 def markdown(report: Report) -> str:
     """The report as Markdown."""
-    head = ["role", "recipe", "accuracy %", "LCPR %", "coverage %", f"in {report.lang} %"]
-    head += ["vs best soup", "vs best expert", "items"]
+    main, *_ = scores = [target.score for target in targets.TARGETS]
+    others = {name: text.format(lang=report.lang) for name, text in targets.SHOWN.items()}
+    measured = [*(target.people for target in targets.TARGETS), *others.values()]
+    head = ["role", "recipe", *(f"{name} %" for name in measured)]
+    head += [*(f"vs best {rival}" for rival in RIVALS), "items"]
     body = [
         [
             _role(line),
             line.record.label,
-            _one_line(line.score("accuracy")),
-            _one_line(line.score("lcpr")),
-            percent(line.score("coverage").value),
-            percent(line.score("in_language").value),
-            _one_line(line.to_soup),
-            _one_line(line.to_expert),
-            str(line.score("accuracy").n_scored),
+            *(_one_line(line.score(name)) for name in scores),
+            *(percent(line.score(name).value) for name in others),
+            *(_one_line(line.difference(main, rival)) for rival in RIVALS),
+            str(line.score(main).n_scored),
         ]
         for line in report.lines
     ]
-    rule = ["---", "---", *["---:"] * 7]
+    rule = ["---", "---", *["---:"] * (len(head) - 2)]
     cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, rule, *body)]
     text = [f"# {report.title}", "", *("| " + " | ".join(row) + " |" for row in cells), ""]
     text += [*(f"- {note}" for note in report.notes), ""]
-    text += ["## Pareto front on the search items (accuracy %, LCPR %)", ""]
+    text += [f"## {_front_title()}", ""]
     text += [f"- {_front(record).strip()}" for record in report.front]
     return "\n".join(text) + "\n"
 
@@ -95,12 +100,14 @@ def tsv(report: Report) -> str:
     for line in report.lines:
         row = {"role": line.role, "label": line.record.label, "key": line.record.key}
         row |= {"split": report.split, "state": line.record.state}
-        for name in ("accuracy", "lcpr", "coverage", "in_language"):
+        scores = [target.score for target in targets.TARGETS]
+        for name in (*scores, *targets.SHOWN):
             score = line.score(name)
             row |= {name: _plain(score.value), f"{name}_low": _plain(score.low)}
             row |= {f"{name}_high": _plain(score.high), f"{name}_n": str(score.n_scored)}
-        for name in ("to_soup", "to_expert", "lcpr_to_soup", "lcpr_to_expert"):
-            paired: PairedDifference | None = getattr(line, name)
+        for place, (score_name, rival) in enumerate(itertools.product(scores, RIVALS)):
+            name = f"to_{rival}" if place < len(RIVALS) else f"{score_name}_to_{rival}"
+            paired = line.difference(score_name, rival)
             row |= {name: _plain(paired.difference if paired else None)}
             row |= {f"{name}_low": _plain(paired.low if paired else None)}
             row |= {f"{name}_high": _plain(paired.high if paired else None)}
@@ -123,12 +130,17 @@ def _role(line: ReportLine) -> str:
 
 
 def _front(record: Record) -> str:
-    scores = [percent(record.value(name)) for name in ("accuracy", "lcpr")]
-    return f"{scores[0]:>5} {scores[1]:>5}  {record.label}"
+    scores = [f"{percent(record.value(target.score)):>5}" for target in targets.TARGETS]
+    return f"{' '.join(scores)}  {record.label}"
+
+
+def _front_title() -> str:
+    named = ", ".join(f"{target.people} %" for target in targets.TARGETS)
+    return f"Pareto front on the search items ({named})"
 
 
 def _plain(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f}"
+    return "" if share is None else percent(share)
 
 
 def _parts(value: Score | PairedDifference | None) -> tuple[str, str, str]:

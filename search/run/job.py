@@ -18,15 +18,15 @@ from search.config.schema import Config
 from search.engine.contract import EngineOptions
 from search.engine.experts import describe
 from search.masking import masked
-from search.merging.recipe import LayerSwap, Recipe, key
+from search.merging.recipe import LayerSwap, key
 from search.records.record import Record
 from search.results import choose, comparison, figures, tables
+from search.results.summary import ARTIFACTS, headline, recommended
 from search.run.opening import finish
 from search.run.prepare import Prepared, versions
 from search.run.progress import ProgressDisplay
 from search.space.swap import baselines
 from search.study.schedule import Schedule
-from search.sync import ARTIFACTS, headline, recommended
 from search.tracking.outbox import Outbox
 from search.tracking.runs import default_uri, experiment_name, is_server
 from search.tuning.trainable import Job
@@ -49,7 +49,7 @@ def run(prepared: Prepared, console: Console) -> bool:
     engine = config.search.engine
     tiers = describe(sizes, engine.expert_gpu_gib, engine.expert_pinned_gib)
     console.print(tiers, soft_wrap=True, highlight=False, markup=False)
-    tracker = _start_tracker(prepared, console)
+    outbox = _start_outbox(prepared, console)
     first = baselines(
         prepared.space,
         n_task=len(config.family.task),
@@ -76,29 +76,29 @@ def run(prepared: Prepared, console: Console) -> bool:
             space=prepared.space,
             records=records,
             baselines=first,
-            final=lambda: [recipe for _, recipe in _final_rows(prepared)[1]],
-            listeners=[display, _Outbox(tracker)],
+            final=lambda: [row.recipe for row in _final_rows(prepared)[1]],
+            listeners=[display, _Sender(outbox)],
         )
         if finished:
             finish(records)
     finally:
         display.close()
-        _report(prepared, tracker, console, finished)
+        _report(prepared, outbox, console, finished)
     return finished
 
 
-class _Outbox:
-    """Hands every record to the tracker."""
+class _Sender:
+    """Hands every record to the outbox."""
 
-    def __init__(self, tracker: Outbox) -> None:
-        self._tracker = tracker
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
 
     def started(self, name: str, origin: str) -> None:
         """Not of interest to MLflow."""
 
     def ended(self, record: Record) -> None:
         """Have it sent in the background."""
-        self._tracker.put(record)
+        self._outbox.put(record)
 
     def repeated(self) -> None:
         """Not of interest to MLflow."""
@@ -109,7 +109,7 @@ def _schedule(config: Config) -> dict[str, Any]:
     return {name: getattr(config.search, name) for name in fields}  # a dump hides passwords
 
 
-def _final_rows(prepared: Prepared) -> tuple[choose.Choice | None, list[tuple[str, Recipe]]]:
+def _final_rows(prepared: Prepared) -> tuple[choose.Choice | None, list[choose.FinalRow]]:
     """The choice by the search scores so far, and the recipes of the final table."""
     trials, n_layers = prepared.records.trials, prepared.family.n_layers
     choice = choose.recommend(trials, n_layers, prepared.config.search.tolerance)
@@ -122,14 +122,14 @@ def _best_default(prepared: Prepared) -> LayerSwap:
     space, ended = prepared.space, prepared.records.ended("search")
     recipes = [space.default_recipe(pair) for pair in space.pairs]
 
-    def accuracy(recipe: LayerSwap) -> float:
+    def gain(recipe: LayerSwap) -> float:
         record = ended.get(key(recipe, space.n_layers))
-        return (record.value("accuracy") if record else None) or 0.0
+        return choose.gains(record)[0] if record else float("-inf")
 
-    return max(recipes, key=accuracy)
+    return max(recipes, key=gain)
 
 
-def _start_tracker(prepared: Prepared, console: Console) -> Outbox:
+def _start_outbox(prepared: Prepared, console: Console) -> Outbox:
     config, records = prepared.config, prepared.records
     tags = {
         "family": config.family.name,
@@ -140,8 +140,8 @@ def _start_tracker(prepared: Prepared, console: Console) -> Outbox:
         **{f"split_hash.{o.name}": getattr(o, "split_hash", "") for o in prepared.objectives},
     }
     experiment = experiment_name(config.family.name, config.lang)
-    tracker = Outbox(prepared.uri, experiment, records.head(), tags, records.folder)
-    if not tracker.start():
+    outbox = Outbox(prepared.uri, experiment, records.head(), tags, records.folder)
+    if not outbox.start():
         console.print(
             f"warning: MLflow at {masked(prepared.uri)} does not answer; the search goes on and "
             "its runs are sent when it is back",
@@ -149,8 +149,8 @@ def _start_tracker(prepared: Prepared, console: Console) -> Outbox:
             soft_wrap=True,
         )
     for record in records.trials:  # of an earlier driver; what MLflow has is not sent again
-        tracker.put(record)
-    return tracker
+        outbox.put(record)
+    return outbox
 
 
 def _commit() -> str:
@@ -162,10 +162,10 @@ def _commit() -> str:
         return ""
 
 
-def _report(prepared: Prepared, tracker: Outbox, console: Console, finished: bool) -> None:
+def _report(prepared: Prepared, outbox: Outbox, console: Console, finished: bool) -> None:
     config, records = prepared.config, prepared.records
     if not records.trials:
-        tracker.finish(status="KILLED")
+        outbox.finish(status="KILLED")
         console.print(f"no trial has ended yet; start again with --resume {records.place}")
         return
     choice, rows = _final_rows(prepared)
@@ -185,7 +185,7 @@ def _report(prepared: Prepared, tracker: Outbox, console: Console, finished: boo
     except OSError as error:  # the disk is full; why the study stopped is to be seen all the same
         console.print(f"warning: the report cannot be written: {error}", soft_wrap=True)
     tables.show(found, console)
-    unsent = tracker.finish(
+    unsent = outbox.finish(
         [records.folder / name for name in ARTIFACTS],
         metrics=headline(records, choice),
         tags=recommended(choice),

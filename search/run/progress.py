@@ -12,7 +12,10 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from objectives import targets
 from search.records.record import Origin, Record
+from search.results.choose import gains
+from search.values import percent
 
 
 class SearchConsole(Console):
@@ -89,9 +92,9 @@ class ProgressDisplay:
 
     def _line(self, record: Record) -> str:
         scores = ", ".join(
-            f"{name} {100 * value:.1f}"
-            for name in ("accuracy", "lcpr")
-            if (value := record.value(name)) is not None
+            f"{target.score} {percent(value)}"
+            for target in targets.TARGETS
+            if (value := record.value(target.score)) is not None
         )
         found = scores if record.state == "scored" else f"{record.state}: {record.reason}"
         left = ""
@@ -107,7 +110,8 @@ class ProgressDisplay:
     def _status(self, name: str) -> str:
         best = ""
         if self._best is not None:
-            best = f"best {100 * (self._best.value('accuracy') or 0):.1f} {self._best.label} | "
+            main = targets.TARGETS[0].score
+            best = f"best {percent(self._best.value(main))} {self._best.label} | "
         return (
             f"{best}{self._running} running, {self._repeated} repeated, {self._speed():.0f} tok/s"
             + (f" | {name}" if name else "")
@@ -122,4 +126,4 @@ class ProgressDisplay:
 def _is_better(record: Record, best: Record | None) -> bool:
     if record.origin != "search" or record.state != "scored":
         return False
-    return best is None or (record.value("accuracy") or 0) > (best.value("accuracy") or 0)
+    return best is None or gains(record)[0] > gains(best)[0]

@@ -1,13 +1,12 @@
 """How often a trial and a node may fail, counted.
 
-Owns the numbers and the counting; pure. What is done about it is `search.tuning.searcher`'s.
+Owns the numbers and the counting; pure. What is done about it is `search.study.course`'s.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Literal, Protocol, TypeVar
 
 from objectives.types import Split
@@ -20,29 +19,6 @@ FAILURES = 3
 
 FAILURES_IN_ALL = 9
 """Failures in a row, wherever, that end the search: by then it is the set-up that is broken."""
-
-
-@dataclass(frozen=True)
-class ActorExit:
-    """What is known of a trial when its engine let go of it.
-
-    Attributes:
-        node: id of the node that it ran on; None if it never began.
-        limit: the seconds after which the watchdog ended it, if it did.
-    """
-
-    node: str | None
-    limit: float | None = None
-
-
-def counted(losses: tuple[str | None, ...], dead: Set[str]) -> tuple[str | None, ...]:
-    """The losses of a trial that count: not those with the node, nor before the trial began.
-
-    Args:
-        losses: for each engine that died under the trial, its node; None if it never began.
-        dead: nodes that are gone: preempted, or lost otherwise.
-    """
-    return tuple(node for node in losses if node is not None and node not in dead)
 
 
 class Ended(Protocol):
@@ -68,8 +44,7 @@ def settled(trials: Sequence[R], split: Split) -> dict[str, R]:
     """Canonical key -> the trial that ended on these items, those that are tried again left out.
 
     Those failed with others in a row: that many end a search, or cost a node, and the cause may
-        have
-    been mended.
+    have been mended.
 
     Args:
         trials: a study's records in their order.

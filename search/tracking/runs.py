@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from objectives import targets
 from search.merging.recipe import LayerSwap, to_dict
 from search.records.record import Record
 from search.values import flatten, short
@@ -36,7 +37,7 @@ def default_uri(out: Path) -> str:
 def metrics_of(record: Record) -> dict[str, float]:
     """Scores in percent with ends of their intervals and counts; seconds; tokens; bytes written."""
     found: dict[str, float] = {}
-    first = [name for name in ("accuracy", "lcpr") if name in record.scores]
+    first = [name for name in (t.score for t in targets.TARGETS) if name in record.scores]
     for name in [*first, *(name for name in record.scores if name not in first)]:
         score = record.scores[name]
         for end, share in (("", score.value), ("_low", score.low), ("_high", score.high)):

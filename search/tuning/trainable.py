@@ -14,31 +14,32 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import ray
 from ray import tune
 
-from objectives.targets import TARGETS
+from objectives import targets
 from objectives.types import (
     Completion,
     Evaluation,
     ItemResult,
     Objective,
-    Score,
+    Request,
     Split,
 )
 from search.checkpoints.family import FittedFamily, fit
 from search.checkpoints.sources.node_files import here
-from search.engine.contract import EngineOptions, LiveEngine, NonFinite
+from search.engine.contract import EngineOptions, LiveEngine, Materialised, NonFinite
 from search.engine.live import Engine
 from search.errors import CheckpointError
 from search.masking import masked
 from search.merging.plan import plan
 from search.merging.recipe import Recipe, from_dict
 from search.records.items import pack_items
-from search.records.record import State
+from search.study.outcome import TrialOutcome
 from search.study.retries import ENGINES
 
 _log = logging.getLogger(__name__)
@@ -75,23 +76,12 @@ class Job:
 
 
 @dataclass(frozen=True)
-class TrialOutcome:
-    """What a trial found; travels to the driver as the result's `outcome`.
+class _Generated:
+    """What an engine answered, and what it wrote before; `done` None: it wrote nothing."""
 
-    Fields as in `search.records.record.Record`; `items` holds the packed per-item answers.
-    """
-
-    state: State
-    reason: str = ""
-    scores: Mapping[str, Score] = field(default_factory=dict)
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    tokens: int = 0
-    written: int = 0
-    layers: int = 0
-    attempts: int = 1
-    host: str = ""
-    note: str = ""
-    items: bytes = field(default=b"", repr=False)  # Tune formats results that it never prints
+    answers: list[Completion] | NonFinite
+    done: Materialised | None
+    seconds: Mapping[str, float]
 
 
 class TrialRunner:
@@ -107,26 +97,34 @@ class TrialRunner:
         self._engine: LiveEngine | None = None
 
     def run(self, recipe: Recipe, split: Split) -> TrialOutcome:
-        """Materialise a recipe and score it; an engine's failure is tried again on a new one."""
+        """Materialise a recipe and score it; an engine's failure is tried again on a new one.
+
+        Never raises: what fails is a failed outcome with its cause.
+        """
         start = time.perf_counter()
-        host = f"{socket.gethostname()}:{os.getpid()}"
-        causes: list[str] = []
-        for attempt in range(1, ENGINES + 1):
+        outcome = self._run(recipe, split)
+        seconds = {**outcome.seconds, "total": time.perf_counter() - start}
+        return replace(outcome, seconds=seconds, host=f"{socket.gethostname()}:{os.getpid()}")
+
+    def _run(self, recipe: Recipe, split: Split) -> TrialOutcome:
+        try:
+            batches = [o.requests(split, recipe.decoding) for o in self._job.objectives]
+        except Exception as error:  # of an objective, which does the same wherever it runs
+            return _scorer_failed(error)
+        reasons: list[str] = []
+        while len(reasons) < ENGINES:
             try:
-                outcome = self._attempt(recipe, split)
+                done = self._generate(recipe, batches)
             except CheckpointError as error:  # this node lacks an expert: no engine helps
-                total = time.perf_counter() - start
                 reason = f"node {socket.gethostname()}: {error}\n{EVERY_NODE}"
-                return TrialOutcome("failed", reason, seconds={"total": total}, host=host)
+                return TrialOutcome("failed", reason, "expert")
             except Exception as error:  # EngineError, or whatever a library may raise in it
-                causes.append(f"{type(error).__name__}: {masked(str(error))}")
+                reasons.append(f"{type(error).__name__}: {masked(str(error))}")
                 self.close()
-                continue
-            seconds = {**outcome.seconds, "total": time.perf_counter() - start}
-            return replace(outcome, seconds=seconds, attempts=attempt, host=host)
-        reason = " / then on a new engine: ".join(causes)
-        total = time.perf_counter() - start
-        return TrialOutcome("failed", reason, seconds={"total": total}, attempts=ENGINES, host=host)
+            else:
+                return replace(self._score(recipe, split, batches, done), attempts=1 + len(reasons))
+        reason = " / then on a new engine: ".join(reasons)
+        return TrialOutcome("failed", reason, "engine", attempts=ENGINES)
 
     def close(self) -> None:
         """Stop the engine."""
@@ -142,27 +140,38 @@ class TrialRunner:
         with suppress(CheckpointError):
             self._experts()
 
-    def _attempt(self, recipe: Recipe, split: Split) -> TrialOutcome:
+    def _generate(self, recipe: Recipe, batches: Sequence[Sequence[Request]]) -> _Generated:
         family, engine = self._ready()
         done = engine.materialise(plan(recipe, family.names, family.n_layers))
         if isinstance(done, NonFinite):
-            return TrialOutcome("infeasible", done.reason)
+            return _Generated(done, None, {})
         begun = time.perf_counter()
-        decoding = recipe.decoding
-        batches = [objective.requests(split, decoding) for objective in self._job.objectives]
         answers = engine.generate([request for batch in batches for request in batch])
-        generated = time.perf_counter()
-        seconds = {"materialise": done.seconds, "generate": generated - begun}
+        seconds = {"materialise": done.seconds, "generate": time.perf_counter() - begun}
+        return _Generated(answers, done, seconds)
+
+    def _score(
+        self,
+        recipe: Recipe,
+        split: Split,
+        batches: Sequence[Sequence[Request]],
+        generated: _Generated,
+    ) -> TrialOutcome:
+        answers, done = generated.answers, generated.done
+        seconds = dict(generated.seconds)
         if isinstance(answers, NonFinite):
             outcome = TrialOutcome("infeasible", answers.reason)
-            return replace(outcome, seconds=seconds, written=done.bytes, layers=done.layers)
-        found, position = [], 0
-        for objective, batch in zip(self._job.objectives, batches, strict=True):
-            own = answers[position : position + len(batch)]
-            found.append(objective.score(split, own, decoding))
-            position += len(batch)
-        outcome = _gather(found, answers)
-        seconds["score"] = time.perf_counter() - generated
+        else:
+            begun, rest = time.perf_counter(), iter(answers)
+            own = [list(islice(rest, len(batch))) for batch in batches]
+            try:
+                pairs = zip(self._job.objectives, own, strict=True)
+                outcome = _gather([o.score(split, c, recipe.decoding) for o, c in pairs], answers)
+            except Exception as error:  # of an objective: another engine would not help
+                outcome = _scorer_failed(error)
+            seconds["score"] = time.perf_counter() - begun
+        if done is None:
+            return replace(outcome, seconds=seconds)
         return replace(outcome, seconds=seconds, written=done.bytes, layers=done.layers)
 
     def _ready(self) -> tuple[FittedFamily, LiveEngine]:
@@ -179,10 +188,16 @@ class TrialRunner:
         return self._family
 
 
+def _scorer_failed(error: Exception) -> TrialOutcome:
+    _log.error("an objective failed", exc_info=error)
+    reason = f"scoring failed: {type(error).__name__}: {masked(str(error))}"
+    return TrialOutcome("failed", reason, "scorer")
+
+
 def _gather(found: Sequence[Evaluation], answers: Sequence[Completion]) -> TrialOutcome:
     reasons = [evaluation.infeasible for evaluation in found if evaluation.infeasible]
     scores = {name: score for evaluation in found for name, score in evaluation.scores.items()}
-    undefined = [t.people for t in TARGETS if scores[t.score].value is None]
+    undefined = [t.people for t in targets.TARGETS if scores[t.score].value is None]
     if undefined and not reasons:
         reasons = [f"{', '.join(undefined)} is not defined: nothing could be scored"]
     items, note = _bounded([item for evaluation in found for item in evaluation.items])

@@ -1,7 +1,7 @@
 """The study on Ray Tune: starts Ray, runs the trials, ends in order.
 
 Owns Ray's set-up; Optuna's is `search.proposing.optuna_study`'s. What is proposed when is
-`search.tuning.searcher`'s; what a trial does is `search.tuning.trainable`'s. Knows nothing of
+`search.study.order`'s; what a trial does is `search.tuning.trainable`'s. Knows nothing of
 MLflow, figures or terminals.
 """
 
@@ -26,8 +26,10 @@ from search.proposing.optuna_study import phase
 from search.records.reader import Records
 from search.space.rivals import RivalSpace
 from search.space.swap import Space
+from search.study.course import Course, Listener
+from search.study.order import Order
 from search.study.schedule import Schedule
-from search.tuning.searcher import Listener, StudySearcher
+from search.tuning.searcher import StudySearcher
 from search.tuning.trainable import Job, MergeTrial
 from search.tuning.waiting import Waiting
 from search.tuning.watch import Watch, placement, resources
@@ -72,38 +74,52 @@ def run_study(
         rival = RivalSpace(method, space.lang, space.n_layers, space.pairs, space.seen)
         phases.append(phase(schedule, method, trials, rival, records, ()))
     watch = Watch(schedule, fetches=any(map(is_remote, job.sources.values())))
-    searcher = StudySearcher(
-        phases=phases,
-        lang=space.lang,
-        n_layers=space.n_layers,
-        records=records,
-        final=final,
-        listeners=listeners,
-        cluster=watch,
+    heard = list(listeners)
+
+    def repeated() -> None:
+        for listener in heard:
+            listener.repeated()
+
+    order = Order(
+        phases,
+        records.trials,
+        space.n_layers,
+        final,
+        lag=schedule.lag,
+        repeated=repeated,
     )
+    course = Course(order, records, watch, heard, lang=space.lang, n_layers=space.n_layers)
+    searcher = StudySearcher(course, watch)
     with _signals_put_back():
         _start_ray(schedule, job)
         _listen(watch)  # now, because Ray has set a handler for SIGTERM that aborts
         scratch = tempfile.mkdtemp(prefix="layer-swap-tune-")
         try:
-            _fit(schedule, job, searcher, watch, scratch)
+            _fit(schedule, job, course, searcher, watch, scratch)
         finally:
             ray.shutdown()
             shutil.rmtree(scratch, ignore_errors=True)
-    fault = searcher.fault or watch.fault
+    fault = course.fault or watch.fault
     if fault:
         raise fault
-    return searcher.finished
+    return course.finished
 
 
-def _fit(schedule: Schedule, job: Job, searcher: StudySearcher, watch: Watch, scratch: str) -> None:
+def _fit(
+    schedule: Schedule,
+    job: Job,
+    course: Course,
+    searcher: StudySearcher,
+    watch: Watch,
+    scratch: str,
+) -> None:
     """Let Tune run the trials until the searcher has no more, or the watch stops them."""
     if not schedule.address and "RAY_ADDRESS" not in os.environ:
         _room_for_engine(schedule, watch)  # a cluster may still grow
 
     def wanted(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        excluded_nodes = tuple(config.get("excluded_nodes", ()))
-        return placement(schedule.cpus_per_engine, schedule.gpus_per_engine, excluded_nodes)
+        excluded = tuple(config.get("excluded_nodes", ()))
+        return placement(schedule.cpus_per_engine, schedule.gpus_per_engine, excluded)
 
     try:
         tune.Tuner(
@@ -124,8 +140,8 @@ def _fit(schedule: Schedule, job: Job, searcher: StudySearcher, watch: Watch, sc
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
-    except Exception as error:  # of Tune or Ray; ours are in the searcher's and the watch's fault
-        if not (searcher.fault or watch.fault or watch.stopping):
+    except Exception as error:  # of Tune or Ray; ours are in the course's and the watch's fault
+        if not (course.fault or watch.fault or watch.stopping):
             raise StudyError(f"Ray Tune stopped: {error}; --resume the study") from error
 
 

@@ -2,7 +2,7 @@
 
 Owns what is asked of Ray while Tune runs: the watchdog of a trial, nodes that died or are not to be
 used, places without an engine, and stopping at once. What becomes of a trial that lost its engine
-is `search.tuning.searcher`'s.
+is `search.study.fate`'s.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import ray
 from ray import tune
 
 from search.errors import StudyError
-from search.study.retries import ActorExit
+from search.study.outcome import ActorExit
 from search.study.schedule import Schedule
 
 LONG = 10
@@ -104,7 +104,7 @@ class Watch(tune.Callback, tune.Stopper):
         """Ids of the nodes that the cluster has lost."""
         return {node["NodeID"] for node in ray.nodes() if not node["Alive"]}
 
-    def leave_out(self, node: str) -> None:
+    def exclude(self, node: str) -> None:
         """Let no new trial start on a node."""
         self.excluded_nodes = (*self.excluded_nodes, node)
 

@@ -67,7 +67,7 @@ def fetch(location: str, *, online: bool, weights: bool, allow_bin: bool = False
     Args:
         location: `org/name` or `org/name@revision`; a branch is looked up anew when online.
         online: whether the hub may be asked.
-        weights: false leaves the weights (an adapter's excepted) where they are.
+        weights: False leaves the weights (an adapter's excepted) where they are.
         allow_bin: take pickled weights where the model has no safetensors.
 
     Raises:

@@ -70,7 +70,7 @@ def fetch(url: str, *, weights: bool, allow_bin: bool = False) -> Path:
 
     Args:
         url: of a folder; `URL#key`, as `Checkpoint.revision` has it, wants just that state.
-        weights: false leaves the weights (an adapter's excepted) where they are.
+        weights: False leaves the weights (an adapter's excepted) where they are.
         allow_bin: take pickled weights where there are no safetensors.
 
     Raises:

@@ -143,7 +143,7 @@ def test_a_harmed_storage_is_brought_in_line(
     harm(file, tmp_path / "early")
 
     second = Study(tmp_path / "s", url, trials=7)
-    search, ties = second.searcher._phases
+    search, ties = second.phases
     assert ended(search.study) == recorded(second.records, "search", "baseline")
     assert ended(ties.study) == recorded(second.records, "ties")
     for trial in (*search.study.trials, *ties.study.trials):
@@ -260,7 +260,7 @@ def test_a_database_that_comes_back_costs_nothing(tmp_path: Path, server: Postgr
     later.start()
     study.run()
     later.join()
-    assert study.searcher.fault is None and len(study.records.trials) == 24
+    assert study.course.fault is None and len(study.records.trials) == 24
     assert ended(study.study) == recorded(study.records, "search", "baseline")
 
 
@@ -274,7 +274,7 @@ def test_a_database_that_stays_away_ends_the_search(
     running = first.ask() or pytest.fail("nothing proposed")
     server.stop()
     first.searcher.on_trial_complete(running[0], {"outcome": outcome()})
-    fault = str(first.searcher.fault)
+    fault = str(first.course.fault)
     assert "Optuna's storage is away" in fault and "--resume the study" in fault
     assert PASSWORD not in fault and "\n" not in fault
     assert len(first.records.trials) == 5 and first.ask() is None
@@ -284,7 +284,7 @@ def test_a_database_that_stays_away_ends_the_search(
 
     server.start()
     second = Study(tmp_path / "s", server.url, trials=7)
-    search = second.searcher._phases[0]
+    search = second.phases[0]
     assert ended(search.study) == recorded(second.records, "search", "baseline")
     second.run()
     counts = Counter(r.origin for r in second.records.trials)
@@ -324,7 +324,7 @@ def test_a_baseline_under_way_is_scored_after_a_crash_though_the_budget_is_used_
     first.records.close()
     second = Study(tmp_path / "s", engines=2, trials=3, rivals={})
     second.run()
-    assert second.searcher.finished
+    assert second.course.finished
     assert key(slow, L) in second.records.ended("search")
     assert sum(r.origin == "search" for r in second.records.trials) == 3
 

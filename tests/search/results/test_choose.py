@@ -157,16 +157,16 @@ def test_rows_of_the_final_table_in_order() -> None:
     ]
     rows = final_rows(records, recommend(records, L, 0.02), swap(1, 1), SOURCES, L)
     assert rows == [
-        ("recommended", swap(3, 2, task=1)),
-        ("default recipe", swap(1, 1)),
-        ("best soup", soup(1, 0, L)),
-        ("control b=u=0", LayerSwap(1, 0, 0, 0, 0, 0)),
-        ("math expert", Single("task/2")),
-        ("math expert", Single("task/10")),
-        ("language expert", Single("lang/0")),
-        ("language expert", Single("lang/1")),
-        ("base", Single("base")),
-        ("reference other", Single("reference/other")),
+        (("recommended",), swap(3, 2, task=1)),
+        (("default recipe",), swap(1, 1)),
+        (("best soup",), soup(1, 0, L)),
+        (("control b=u=0",), LayerSwap(1, 0, 0, 0, 0, 0)),
+        (("math expert",), Single("task/2")),
+        (("math expert",), Single("task/10")),
+        (("language expert",), Single("lang/0")),
+        (("language expert",), Single("lang/1")),
+        (("base",), Single("base")),
+        (("reference other",), Single("reference/other")),
     ]
 
 
@@ -186,9 +186,9 @@ def test_each_rival_method_sends_its_best_recipe_whatever_its_language() -> None
     assert choice is not None and choice.record.recipe == swap(3, 2)
     rows = final_rows(records, choice, swap(1, 1), ["base"], L)
     assert rows[2:5] == [
-        ("best soup", soup(0, 0, L)),
-        ("best TIES", ties[1]),
-        ("best SLERP", slerp),
+        (("best soup",), soup(0, 0, L)),
+        (("best TIES",), ties[1]),
+        (("best SLERP",), slerp),
     ]
 
 
@@ -197,12 +197,16 @@ def test_a_recipe_in_two_roles_is_one_row() -> None:
     same = LayerSwap(0, 0, 1, 1, 1, 1, 2.0, 2.0)  # another scale of the weights: the same model
     records = [*EXPERTS, trial(same, 0.9, 0.98)]
     rows = final_rows(records, recommend(records, L, 0.02), default, ["base"], L)
-    assert [role for role, _ in rows][:2] == ["recommended, default recipe", "best soup"]
+    assert [row.roles for row in rows][:2] == [
+        ("recommended", "default recipe"),
+        ("best soup",),
+    ]
     assert rows[1][1] == soup(0, 0, L)  # none was scored: the recommended pair's
 
 
 def test_rows_without_a_choice() -> None:
     rows = final_rows([], None, swap(1, 1, task=2), ["base"], L)
-    assert [role for role, _ in rows] == ["default recipe", "best soup", "control b=u=0", "base"]
+    found = [role for roles, _ in rows for role in roles]
+    assert found == ["default recipe", "best soup", "control b=u=0", "base"]
     assert rows[2][1] == LayerSwap(2, 0, 0, 0, 0, 0)
     assert best_soup([], L) is None

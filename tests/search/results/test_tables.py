@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from objectives.paired import accuracy_difference, lcpr_difference
 from objectives.stats import proportion
 from objectives.types import ItemResult, Score, Split
 from search.merging.recipe import LayerSwap, Recipe, Single, key, label, soup
 from search.records.items import pack_items
 from search.records.reader import Records, StudyHead
 from search.records.record import Origin, Record, State
-from search.results.choose import Choice, Row, final_rows, recommend
-from search.results.comparison import Report, accuracy_difference, build, lcpr_difference
+from search.results.choose import Choice, FinalRow, final_rows, recommend
+from search.results.comparison import Report, build
 from search.results.tables import markdown, show, tsv, write
 
 L = 10
@@ -88,7 +89,7 @@ def records(tmp_path: Path) -> Records:
     return Records.create(tmp_path / "study", StudyHead("study", {}))
 
 
-def made(records: Records, lang: str = "te") -> tuple[Report, Choice | None, list[Row]]:
+def made(records: Records, lang: str = "te") -> tuple[Report, Choice | None, list[FinalRow]]:
     choice = recommend(records.trials, L, 0.02)
     rows = final_rows(records.trials, choice, DEFAULT, SOURCES, L)
     return build(records, rows, choice, family="demo", lang=lang, n_layers=L), choice, rows
@@ -116,14 +117,15 @@ def test_every_number_of_the_table(records: Records) -> None:
         ("language expert", 0.35),
         ("base", 0.20),
     ]
-    best = lines["recommended"]
-    assert best.to_soup is not None and best.to_expert is not None
-    assert best.to_soup.difference == pytest.approx(0.25)
-    assert best.to_expert.difference == pytest.approx(0.40)  # to the math expert's 0.40
-    assert best.to_soup.n == N and best.to_soup.p_value < 0.001
-    assert lines["best soup"].to_soup is None
-    assert lines["math expert"].to_expert is None
-    base = lines["base"].to_soup
+    to_soup = lines["recommended"].difference("accuracy", "soup")
+    to_expert = lines["recommended"].difference("accuracy", "expert")
+    assert to_soup is not None and to_soup.difference == pytest.approx(0.25)
+    assert to_expert is not None
+    assert to_expert.difference == pytest.approx(0.40)  # to the math expert's 0.40
+    assert to_soup.n == N and to_soup.p_value < 0.001
+    assert lines["best soup"].difference("accuracy", "soup") is None
+    assert lines["math expert"].difference("accuracy", "expert") is None
+    base = lines["base"].difference("accuracy", "soup")
     assert base is not None and base.difference == pytest.approx(-0.35)
 
 
@@ -134,24 +136,26 @@ def test_pairs_are_formed_by_item_not_by_place(records: Records) -> None:
     items = [records.items(record) for record in records.trials]
     right = [{i["id"] for i in part if i["verdict"].get("correct")} for part in items]
     report, *_ = made(records)
-    (paired,) = [line.to_soup for line in report.lines if line.role == "recommended"]
+    (paired,) = [
+        line.difference("accuracy", "soup") for line in report.lines if line.role == "recommended"
+    ]
     assert paired is not None
     only_a, only_b = len(right[0] - right[1]), len(right[1] - right[0])
     assert only_a == only_b > 0  # the shuffles differ
     assert paired.difference == 0 and paired.p_value == 1.0 and paired.low < 0 < paired.high
 
 
-def item(objective: str, name: str, **verdict: object) -> dict[str, object]:
-    return {"objective": objective, "id": name, "verdict": verdict}
+def item(objective: str, name: str, **verdict: bool | str) -> ItemResult:
+    return ItemResult(objective, name, "p", "c", 3, "stop", verdict)
 
 
 def test_only_items_that_both_have_are_compared() -> None:
     a = [item("mgsm", name, correct=name != "b") for name in "abc"]
     b = [item("mgsm", name, correct=name != "d") for name in "cbd"]
     b.append(item("lcpr", "a", correct=True))
-    paired = accuracy_difference(a, b)
+    paired = accuracy_difference(a, b, "te")
     assert paired is not None and (paired.n, paired.difference) == (2, -0.5)
-    assert accuracy_difference(a[:1], b) is None
+    assert accuracy_difference(a[:1], b, "te") is None
 
 
 def test_lcpr_is_compared_prompt_by_prompt() -> None:
@@ -214,7 +218,7 @@ def test_failed_infeasible_and_missing_rows_are_named(records: Records) -> None:
     assert "Not in the table: default recipe, not scored." in notes
     assert "base (te base) is infeasible: engine died" in notes
     assert "base (infeasible)" in markdown(report)
-    assert report.lines[0].to_soup is None and report.lines[0].to_expert is None
+    assert not report.lines[0].differences
 
 
 def test_an_interrupted_search_shows_search_scores_best_first(records: Records) -> None:

@@ -173,6 +173,22 @@ def test_auto_begins_then_goes_on(
     assert "--extend" in text
 
 
+@pytest.mark.parametrize("named", [None, "s"])
+def test_what_differs_behind_a_long_beginning_is_another_configuration(
+    setup: Setup, ran: list[Prepared], capsys: pytest.CaptureFixture[str], named: str | None
+) -> None:
+    """Values are compared whole, however long: MLflow's limit is MLflow's alone."""
+    stops = [f"stop{number:04}" for number in range(900)]
+    for last in ("this", "that"):
+        listed = ",".join([*stops, last])
+        setup.more = ["--resume=auto", f"objective.mgsm.stop=[{listed}]"]
+        code = setup.main(study=named)
+    if named:
+        assert code == 2 and "objective.mgsm.stop (" in error(capsys)
+    else:
+        assert code == 0 and ran[0].name != ran[1].name
+
+
 def test_extend_adds_to_the_budget(
     setup: Setup, ran: list[Prepared], capsys: pytest.CaptureFixture[str]
 ) -> None:

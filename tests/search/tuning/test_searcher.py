@@ -20,9 +20,11 @@ from search.records.reader import Records, StudyHead
 from search.records.record import Record
 from search.space.rivals import RivalSpace
 from search.space.swap import BASELINE, Space, make_space
-from search.study.retries import FAILURES, FAILURES_IN_ALL, ActorExit, settled
+from search.study.course import Course
+from search.study.order import Order
+from search.study.outcome import ActorExit, TrialOutcome
+from search.study.retries import FAILURES, FAILURES_IN_ALL, settled
 from search.tuning.searcher import StudySearcher
-from search.tuning.trainable import TrialOutcome
 
 L = 3
 FINAL = [Single("base"), LayerSwap(0, 0, 1, 0, 0, 0)]
@@ -57,7 +59,7 @@ class Nodes:
     def dead(self) -> set[str]:
         return self.lost
 
-    def leave_out(self, node: str) -> None:
+    def exclude(self, node: str) -> None:
         self.excluded_nodes = (*self.excluded_nodes, node)
 
     def has_room(self) -> bool:
@@ -96,6 +98,7 @@ class Bench:
         space: Space | None = None,
         rivals: Mapping[str, int] | None = None,
         nodes: Nodes | None = None,
+        lag: int = 0,
     ) -> None:
         self.space = space or make_space(lang="te", n_layers=L, n_task=1, n_lang=1)
         exists = (folder / "study.yaml").exists()
@@ -112,16 +115,14 @@ class Bench:
         for method, budget in (rivals or {}).items():
             rival = RivalSpace(method, "te", L, self.space.pairs, self.space.seen)
             phases.append(self.phase(method, rival, budget))
-        self.study = phases[0].study
-        self.searcher = StudySearcher(
-            phases=phases,
-            lang="te",
-            n_layers=L,
-            records=self.records,
-            final=lambda: FINAL,
-            listeners=[self.log],
-            cluster=self.nodes,
+        self.study, self.phases = phases[0].study, phases
+        self.order = Order(
+            phases, self.records.trials, L, lambda: FINAL, lag=lag, repeated=self.log.repeated
         )
+        self.course = Course(
+            self.order, self.records, self.nodes, [self.log], lang="te", n_layers=L
+        )
+        self.searcher = StudySearcher(self.course, self.nodes)
         self.asked = 0
 
     def phase(self, origin: str, space: Space | RivalSpace, trials: int) -> Phase:
@@ -153,13 +154,13 @@ def test_order_and_budget(tmp_path: Path) -> None:
     assert origins == ["baseline"] + ["search"] * 5 + ["final"] * 2
     assert [r.split for r in bench.records.trials[-2:]] == ["held_out"] * 2
     assert len(bench.records.ended("search")) == 6
-    assert bench.searcher.finished
+    assert bench.course.finished
 
 
 def test_each_rival_has_its_budget_and_hears_of_its_own_trials(tmp_path: Path) -> None:
     rivals = {"soup": 20, "ties": 4, "slerp": 3}
     bench = Bench(tmp_path / "s", trials=2, rivals=rivals)
-    phases = list(bench.searcher._phases)
+    phases = bench.phases
     bench.run()
     found = Counter(r.origin for r in bench.records.trials)
     # the space of soups has nine points only
@@ -268,20 +269,20 @@ def test_a_trial_whose_engine_died_is_tried_again(tmp_path: Path) -> None:
     bench.searcher.on_trial_complete(name, {"outcome": outcome()})
     assert [r.attempts for r in bench.records.trials] == [2]
     bench.run()
-    assert len(bench.records.trials) == 7 and bench.searcher.finished
+    assert len(bench.records.trials) == 7 and bench.course.finished
 
 
 def test_a_trial_whose_engine_dies_again_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.tuning.searcher.SURE_SECONDS", 0.0)
+    monkeypatch.setattr("search.study.fate.SURE_SECONDS", 0.0)
     bench = Bench(tmp_path / "s", trials=4)
     assert lose(bench, "a") == lose(bench, "a")
     bench.nodes.next = ActorExit("a")
     bench.run()
     first = bench.records.trials[0]
     assert (first.state, first.attempts) == ("failed", 2) and "died 2 times" in first.reason
-    assert len(bench.records.trials) == 7 and bench.searcher.finished
+    assert len(bench.records.trials) == 7 and bench.course.finished
 
 
 def test_a_lost_node_costs_no_retry_and_no_budget(tmp_path: Path) -> None:
@@ -297,15 +298,60 @@ def test_a_lost_node_costs_no_retry_and_no_budget(tmp_path: Path) -> None:
     assert {(r.state, r.attempts) for r in bench.records.trials} == {("scored", 1)}
 
 
+@pytest.mark.parametrize("node", ["a", None])
+def test_a_trial_is_announced_once_however_often_it_is_tried(
+    tmp_path: Path, node: str | None
+) -> None:
+    """The display counts what runs: as many starts as ends."""
+    bench = Bench(tmp_path / "s", trials=3, nodes=Nodes("a", "b"))
+    for number in range(3):
+        lose(bench, node)
+        if node:
+            bench.nodes.lost.add(node)
+        bench.nodes.n_dead = number % 2
+    bench.nodes.next = ActorExit("b")
+    bench.run()
+    kinds = Counter(event for event, _ in bench.log.events)
+    assert bench.course.finished and kinds["started"] == kinds["ended"] == 6
+
+
+def test_a_scorer_that_fails_excludes_no_node_but_ends_the_search(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "s", trials=50, nodes=Nodes("a", "b"))
+    bench.run(lambda recipe: TrialOutcome("failed", "scoring failed: KeyError", "scorer"))
+    assert bench.nodes.excluded_nodes == () and len(bench.records.trials) == FAILURES_IN_ALL
+    assert {record.cause for record in bench.records.trials} == {"scorer"}
+    assert "trials fail wherever they run" in str(bench.course.fault)
+
+
+def test_the_same_recipes_whoever_ends_first(tmp_path: Path) -> None:
+    """Optuna's own sampler, two engines, trials that end in another order."""
+    orders = []
+    for number, pick in enumerate((0, -1)):
+        folder = tmp_path / str(number)
+        bench = Bench(folder, trials=12, engines=2, lag=2, rivals={"ties": 3})
+        running: list[tuple[str, Recipe, str]] = []
+        while not bench.course.over:
+            while len(running) < 2 and (proposal := bench.ask()):
+                running.append(proposal)
+            if running:
+                name, recipe, _ = running.pop(pick)
+                value = int(key(recipe, L), 16) % 100 / 100
+                bench.searcher.on_trial_complete(name, {"outcome": outcome(value)})
+        assert bench.course.finished
+        trials = [t for phase in bench.phases for t in phase.study.trials]
+        orders.append([(t.user_attrs.get("key"), t.params, t.values) for t in trials])
+    assert orders[0] == orders[1]
+
+
 def test_what_is_lost_is_waited_for(tmp_path: Path) -> None:
     """A node's death is known late: until then the trial is neither failed nor proposed again."""
     bench = Bench(tmp_path / "s", trials=1, baselines=())
     lost = [lose(bench, "a"), lose(bench, "a")]
-    assert bench.ask() is None and not bench.records.trials and not bench.searcher.finished
+    assert bench.ask() is None and not bench.records.trials and not bench.course.finished
     bench.nodes.lost.add("a")
     bench.nodes.next = ActorExit("b")
     bench.run()
-    assert [r.recipe for r in bench.records.trials][0] == lost[0] and bench.searcher.finished
+    assert [r.recipe for r in bench.records.trials][0] == lost[0] and bench.course.finished
 
 
 def test_watchdog_ends_a_trial_as_failed(tmp_path: Path) -> None:
@@ -321,8 +367,8 @@ def test_failures_in_a_row_stop_the_search(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "s", trials=50)
     bench.run(lambda recipe: TrialOutcome("failed", "no memory"))
     assert len(bench.records.trials) == FAILURES and bench.nodes.stopping
-    assert "no memory" in str(bench.searcher.fault) and "--resume" in str(bench.searcher.fault)
-    assert not bench.searcher.finished
+    assert "no memory" in str(bench.course.fault) and "--resume" in str(bench.course.fault)
+    assert not bench.course.finished
 
 
 def test_a_listener_that_fails_costs_nobody_anything(
@@ -336,7 +382,7 @@ def test_a_listener_that_fails_costs_nobody_anything(
 
     monkeypatch.setattr(bench.log, "ended", fail)
     bench.run(lambda recipe: TrialOutcome("failed", "no memory"))
-    assert len(bench.records.trials) == FAILURES and "no memory" in str(bench.searcher.fault)
+    assert len(bench.records.trials) == FAILURES and "no memory" in str(bench.course.fault)
     assert "no terminal" in caplog.text
 
 
@@ -351,8 +397,8 @@ def test_a_fault_of_our_own_stops_the_search(
 
     monkeypatch.setattr(Phase if where == "propose" else Records, where, fail)
     bench.run()
-    assert "KeyError: 'odd'" in str(bench.searcher.fault) and bench.nodes.stopping
-    assert "--resume" in str(bench.searcher.fault) and not bench.searcher.finished
+    assert "KeyError: 'odd'" in str(bench.course.fault) and bench.nodes.stopping
+    assert "--resume" in str(bench.course.fault) and not bench.course.finished
 
 
 def test_what_was_handed_out_before_costs_nothing(tmp_path: Path) -> None:
@@ -373,6 +419,8 @@ def test_what_was_handed_out_before_costs_nothing(tmp_path: Path) -> None:
         f"again{FAILURES}", {"outcome": TrialOutcome("failed", "again")}
     )
     assert len(bench.records.trials) == FAILURES + 1
+    started = [event for event in bench.log.events if event[0] == "started"]
+    assert len(started) == FAILURES + 2  # those handed out again are not announced again
 
 
 def test_a_node_that_fails_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -390,7 +438,7 @@ def test_a_node_that_fails_is_left_out(tmp_path: Path, caplog: pytest.LogCapture
     assert isinstance(config, dict) and config["excluded_nodes"] == []
     bench.searcher.on_trial_complete("x", {"outcome": TrialOutcome("failed", "no memory")})
     bench.run(answer)
-    assert bench.nodes.excluded_nodes == ("bad",) and bench.searcher.finished
+    assert bench.nodes.excluded_nodes == ("bad",) and bench.course.finished
     states = Counter(r.state for r in bench.records.trials)
     assert states == {"failed": FAILURES, "scored": 23 - FAILURES}
     assert "node bad: it is not used further" in caplog.text and "no memory" in caplog.text
@@ -403,14 +451,14 @@ def test_what_is_killed_at_the_end_is_no_failure(tmp_path: Path) -> None:
     bench.nodes.next = ActorExit(None)
     for name, _, _ in running:
         bench.searcher.on_trial_complete(name, error=True)
-    assert bench.ask() is None and bench.searcher.fault is None and not bench.records.trials
+    assert bench.ask() is None and bench.course.fault is None and not bench.records.trials
 
 
 def test_engines_that_never_start_end_the_search(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "s", trials=50)
     for _ in range(FAILURES_IN_ALL):
         lose(bench, None)
-    assert "did not start" in str(bench.searcher.fault) and not bench.records.trials
+    assert "did not start" in str(bench.course.fault) and not bench.records.trials
     assert bench.ask() is None
 
 
@@ -422,14 +470,14 @@ def test_engines_that_started_on_lost_nodes_are_no_failures(tmp_path: Path) -> N
     bench.nodes.lost.add("a")
     for name, _, _ in running:
         bench.searcher.on_trial_complete(name, error=True)
-    assert bench.searcher.fault is None and not bench.nodes.stopping
+    assert bench.course.fault is None and not bench.nodes.stopping
     bench.nodes.n_dead, bench.nodes.next = 1, ActorExit("b")
     again = [bench.ask() or pytest.fail("nothing proposed") for _ in range(16)]
     assert [recipe for _, recipe, _ in again] == [recipe for _, recipe, _ in running]
     bench.nodes.next = ActorExit(None)
     for name, _, _ in again[:FAILURES_IN_ALL]:  # nothing explains these
         bench.searcher.on_trial_complete(name, error=True)
-    assert "did not start" in str(bench.searcher.fault)
+    assert "did not start" in str(bench.course.fault)
 
 
 def test_bad_nodes_do_not_end_a_search_that_has_good_ones(tmp_path: Path) -> None:
@@ -441,7 +489,7 @@ def test_bad_nodes_do_not_end_a_search_that_has_good_ones(tmp_path: Path) -> Non
         for _ in range(FAILURES):
             name, _, _ = bench.ask() or pytest.fail("nothing proposed")
             bench.searcher.on_trial_complete(name, {"outcome": TrialOutcome("failed", "no expert")})
-    assert bench.nodes.excluded_nodes == tuple(bad) and bench.searcher.fault is None
+    assert bench.nodes.excluded_nodes == tuple(bad) and bench.course.fault is None
     assert not bench.nodes.stopping
 
 
@@ -450,11 +498,11 @@ def test_what_ended_the_search_is_tried_again(tmp_path: Path) -> None:
     fixed = (Single("base"), Single("task/0"), Single("lang/0"))
     first = Bench(tmp_path / "s", trials=4, baselines=fixed)
     first.run(lambda recipe: TrialOutcome("failed", "no expert"))
-    assert "--resume" in str(first.searcher.fault)
+    assert "--resume" in str(first.course.fault)
     first.records.close()
     second = Bench(tmp_path / "s", trials=4, baselines=fixed)
     second.run()
-    assert second.searcher.finished
+    assert second.course.finished
     for recipe in fixed:
         states = [r.state for r in second.records.trials if r.recipe == recipe]
         assert states[:2] == ["failed", "scored"]
@@ -487,7 +535,7 @@ def test_a_full_disk_stops_the_search(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(bench.study, "tell", refuse)
     bench.searcher.on_trial_complete(name, {"outcome": outcome()})
-    assert "No space left on device" in str(bench.searcher.fault) and bench.nodes.stopping
+    assert "No space left on device" in str(bench.course.fault) and bench.nodes.stopping
     assert len(bench.records.trials) == 1 and bench.ask() is None
     assert [event for event, _ in bench.log.events] == ["started", "ended"]
 
@@ -502,4 +550,4 @@ def test_resumed_search_scores_nothing_twice(tmp_path: Path) -> None:
     second.run()
     trials = [r for r in second.records.trials if r.split == "search"]
     assert len(trials) == len({r.key for r in trials}) == 7
-    assert second.searcher.finished
+    assert second.course.finished

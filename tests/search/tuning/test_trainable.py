@@ -152,3 +152,43 @@ def test_an_objective_may_call_it_infeasible(tiny_llama: Family) -> None:
     found = runner.run(Single("base"), "search")
     assert (found.state, found.reason) == ("infeasible", "coverage 0 is too low")
     assert found.scores["accuracy"].value == 1
+
+
+@dataclass(frozen=True)
+class Broken(Echo):
+    """An objective that fails where it is told to."""
+
+    where: str = "score"
+
+    def requests(self, split: Split, decoding: Decoding | None = None) -> Sequence[Request]:
+        if self.where == "requests":
+            raise KeyError("no such item")
+        return super().requests(split, decoding)
+
+    def score(
+        self, split: Split, completions: Sequence[Completion], decoding: Decoding | None = None
+    ) -> Evaluation:
+        raise KeyError("no such item")
+
+
+@pytest.mark.parametrize(("where", "generated"), [("requests", 0), ("score", 1)])
+def test_a_scorer_that_fails_is_no_fault_of_the_engine(
+    tiny_llama: Family, where: str, generated: int
+) -> None:
+    """It is not tried again on a new engine, which stays for the next trial."""
+    FakeEngine.script, FakeEngine.built, FakeEngine.closed = [], 0, 0
+    broken = Broken("w", "lcpr", where=where)
+    found = make_runner(tiny_llama, Echo("m", "accuracy"), broken).run(Single("base"), "search")
+    assert (found.state, found.cause, found.attempts) == ("failed", "scorer", 1)
+    assert "scoring failed: KeyError: 'no such item'" in found.reason
+    assert (FakeEngine.built, FakeEngine.closed) == (generated, 0)
+    assert ("generate" in found.seconds) == bool(generated)
+
+
+def test_a_failure_says_its_cause(runner: TrialRunner, tiny_llama: Family) -> None:
+    FakeEngine.script = [MaterialiseError("torn"), EngineDeadError("gone")]
+    assert runner.run(Single("base"), "search").cause == "engine"
+    assert runner.run(Single("base"), "search").cause == ""
+    sources = {name: str(path) for name, path in tiny_llama.sources("te").items()}
+    job = Job(sources | {"task/0": "/nowhere"}, engine_options(), (), engine=FakeEngine)
+    assert TrialRunner(job).run(Single("base"), "search").cause == "expert"

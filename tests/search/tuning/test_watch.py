@@ -61,8 +61,8 @@ def test_limit_follows_the_trials_before(
 
 def test_new_trials_keep_off_nodes_that_are_left_out() -> None:
     found = watch()
-    found.leave_out("a")
-    found.leave_out("b")
+    found.exclude("a")
+    found.exclude("b")
     away = placement(2, 1, found.excluded_nodes)
     assert away == placement(2, 1, ("a", "b")) != placement(2, 1, ())
     selector = away._bound.kwargs["bundle_label_selector"]

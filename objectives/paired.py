@@ -1,0 +1,59 @@
+"""Two models on the same items: the difference of a score, from their per-item results.
+
+Owns which part of a verdict a score's difference is made of; the statistics are `stats`'. Items are
+matched by their ids, in whatever order they come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from objectives.languages import LANGUAGES
+from objectives.rates import Outcome
+from objectives.stats import PairedDifference, paired_accuracy, paired_lcpr
+from objectives.types import ItemResult, Verdict
+
+Compare = Callable[[Iterable[ItemResult], Iterable[ItemResult], str], PairedDifference | None]
+"""Results of a, results of b, language code -> the score of a minus that of b; None where they have
+no item in common."""
+
+
+def accuracy_difference(
+    a: Iterable[ItemResult], b: Iterable[ItemResult], lang: str
+) -> PairedDifference | None:
+    """Accuracy of a minus that of b on the items that both have; None where there are none.
+
+    Args:
+        a: per-item results of one model, of any objectives.
+        b: the same of the other.
+        lang: language code.
+    """
+    one, other = _verdicts(a, "mgsm"), _verdicts(b, "mgsm")
+    both = [name for name in one if name in other]
+    if not both:
+        return None
+    right = [[bool(side[name]["correct"]) for name in both] for side in (one, other)]
+    return paired_accuracy(right[0], right[1])
+
+
+def lcpr_difference(
+    a: Iterable[ItemResult], b: Iterable[ItemResult], lang: str
+) -> PairedDifference | None:
+    """LCPR of a minus that of b on the prompts that both have; None where there are none.
+
+    Args:
+        a: per-item results of one model, of any objectives.
+        b: the same of the other.
+        lang: language code; it decides whether word-level confusion is defined.
+    """
+    one, other = _verdicts(a, "lcpr"), _verdicts(b, "lcpr")
+    both = [name for name in one if name in other]
+    if not both:
+        return None
+    ended = [[Outcome[str(side[name]["outcome"])] for name in both] for side in (one, other)]
+    sources = [str(one[name]["source"]) for name in both]
+    return paired_lcpr(ended[0], ended[1], sources, LANGUAGES[lang].wpr_applies)
+
+
+def _verdicts(items: Iterable[ItemResult], objective: str) -> dict[str, Verdict]:
+    return {item.id: item.verdict for item in items if item.objective == objective}

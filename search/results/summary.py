@@ -1,0 +1,36 @@
+"""What a study comes to, in a few values: for MLflow's parent run, and for lists of studies.
+
+Owns which files and scores those are. Pure but for reading records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from objectives import targets
+from search.records.reader import Records
+from search.records.record import Record
+from search.results.choose import Choice
+
+ARTIFACTS = ("report.md", "report.tsv", "pareto.png", "landscape.png", "study.yaml")
+"""Files of a study's folder that its parent run shows, where they exist."""
+
+
+def headline(records: Records, choice: Choice | None) -> Mapping[str, float]:
+    """The recommended recipe's held-out scores, in percent, for the parent run."""
+    record = records.ended("held_out").get(choice.record.key) if choice else None
+    if record is None:
+        return {}
+    names = (*(target.score for target in targets.TARGETS), "in_language")
+    found = {name: record.value(name) for name in names}
+    return {f"held_out_{n}": 100 * value for n, value in found.items() if value is not None}
+
+
+def recommended(choice: Choice | None) -> Mapping[str, str]:
+    """The recommended recipe and why, as tags of the parent run."""
+    return {"recommended": choice.record.label, "reason": choice.reason} if choice else {}
+
+
+def values(record: Record | None) -> tuple[float | None, ...]:
+    """A trial's targets in their order, as shares; None where not defined."""
+    return tuple(record.value(t.score) if record else None for t in targets.TARGETS)

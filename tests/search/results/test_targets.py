@@ -1,0 +1,89 @@
+"""Other targets than today's two: rule, front and tables follow the table of targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+
+from objectives import targets
+from objectives.stats import PairedDifference
+from objectives.targets import TARGETS, Target
+from objectives.types import ItemResult
+from search.merging.recipe import Single
+from search.records.record import Record
+from search.results.choose import gains, pareto, recommend
+from search.results.comparison import Report, ReportLine
+from search.results.tables import markdown, tsv
+from tests.search.results.test_choose import EXPERTS, L, share, swap, trial
+
+
+def never(a: Iterable[ItemResult], b: Iterable[ItemResult], lang: str) -> PairedDifference | None:
+    return None
+
+
+LENGTH = Target("length", "brevity", "length", never, "minimize")
+
+
+@pytest.fixture
+def three(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accuracy, LCPR, and answers that are to be short."""
+    monkeypatch.setattr(targets, "TARGETS", (*TARGETS, LENGTH))
+
+
+def with_length(record: Record, length: float | None) -> Record:
+    return replace(record, scores={**record.scores, "length": share(length)})
+
+
+def test_less_is_better_where_the_target_says_so(three: None) -> None:
+    one, other = (with_length(trial(swap(b, 1), 0.5, 0.5), 0.1 * b) for b in (1, 2))
+    assert gains(one) == pytest.approx((0.5, 0.5, -0.1))
+    assert pareto([other, one]) == [one]
+    assert pareto([other, with_length(one, None)]) == [other]
+
+
+def test_every_target_after_the_first_has_its_floor(three: None) -> None:
+    experts = [with_length(record, 0.30) for record in EXPERTS]
+    long = with_length(trial(swap(1, 1), 0.9, 0.98), 0.40)
+    confused = with_length(trial(swap(2, 1), 0.8, 0.5), 0.10)
+    good = with_length(trial(swap(3, 1), 0.7, 0.97), 0.31)
+    choice = recommend([*experts, long, confused, good], L, 0.02)
+    assert choice is not None and choice.record == good
+    assert "the 1 of 3 swaps whose LCPR is at least" in choice.reason
+    assert "and whose length is at most their language expert's plus 2.0 points" in choice.reason
+    assert "(32.0% for this pair; this one has 31.0%)" in choice.reason
+    choice = recommend([*experts, long, confused], L, 0.02)
+    assert choice is not None and choice.reason.startswith("Highest LCPR, 98.0%, of 2 swaps: none")
+
+
+def test_one_target_alone_has_no_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(targets, "TARGETS", TARGETS[:1])
+    choice = recommend([*EXPERTS, trial(swap(1, 1), 0.9, 0.1)], L, 0.02)
+    assert choice is not None
+    assert choice.reason == "Highest search accuracy, 90.0%, of 1 swaps."
+
+
+def test_tables_have_a_column_for_each_target(three: None) -> None:
+    record = with_length(trial(swap(1, 1), 0.9, 0.8), 0.25)
+    difference = PairedDifference(-0.05, -0.1, 0.0, 0.04, 20)
+    line = ReportLine(("recommended", "default recipe"), record, {("length", "soup"): difference})
+    report = Report("demo", "te", "held_out", (line,), (), (record,))
+    text = markdown(report)
+    head, _, row = (row.split(" | ") for row in text.splitlines()[2:5])
+    assert row[head.index("length %")] == "25.0 (25.0–25.0)"
+    assert "(accuracy %, LCPR %, length %)" in text and "90.0  80.0  25.0  te b1" in text
+    names, values = (row.split("\t") for row in tsv(report).splitlines())
+    found = dict(zip(names, values, strict=True))
+    assert (found["length"], found["length_to_soup"], found["length_to_expert"]) == (
+        "25.0",
+        "-5.0",
+        "",
+    )
+    assert found["role"] == "recommended, default recipe"
+
+
+def test_gain_keeps_the_order() -> None:
+    assert TARGETS[0].gain(0.3) == 0.3 and LENGTH.gain(0.3) == -0.3
+    record = Record(0, "k", "search", "scored", "search", "x", Single("base"))
+    assert gains(record) == (float("-inf"), float("-inf"))
