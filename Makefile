@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed-$(ACCEL)
 
-.PHONY: help install demo test test-all test-faults lint benchmark lock clean
+.PHONY: help install demo test test-all test-faults lint docs benchmark lock clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -34,6 +34,9 @@ test-all: lint  ## the same with every architecture and a cluster of five nodes 
 test-faults: install  ## the long fault run, twenty minutes: figures for benchmarks/RESULTS.md
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.faults --faults 60
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.faults --faults 12 --engine real
+
+docs: install  ## write docs/config.md from the configuration's docstrings
+	$(BIN)/python -m search.config.reference > docs/config.md
 
 benchmark: install  ## measure; writes benchmarks/RESULTS.md
 	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.run_all

@@ -101,10 +101,12 @@ def bench_schedule(trials: int, engines: int, sampler: str) -> Schedule:
         sampler=sampler,
         startup_trials=10,
         engines=engines,
+        reproducible=None,
         cpus_per_engine=(os.cpu_count() or 1) / engines,
         gpus_per_engine=0.0,
         address=None,
         storage=None,
+        trial_timeout=None,
     )
 
 

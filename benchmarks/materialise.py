@@ -104,14 +104,16 @@ def write_family(folder: Path, shapes: str) -> None:
 
 def measure(folder: Path, direct: bool, expert_gpu_gib: float, pinned_gib: float) -> dict[str, Any]:
     """Start an engine and time it; in a process of its own."""
-    from search.engine.live import Engine, EngineOptions, Materialised
+    from search.engine.contract import Materialised
+    from search.engine.live import Engine
+    from tests.engine_options import engine_options
 
     paths = {source: folder / source.replace("/", "-") for source in SOURCES}
     family = fit(paths, check_finite=False)
     import vllm  # noqa: F401  the import is not the engine's
 
     start = time.perf_counter()
-    options = EngineOptions(
+    options = engine_options(
         max_model_len=256,
         max_num_seqs=8,
         enforce_eager=True,

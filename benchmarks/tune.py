@@ -23,13 +23,14 @@ from benchmarks.driver import bench_schedule, bench_space, resident
 from objectives.targets import TARGETS
 from objectives.types import Completion, Decoding, Evaluation, Request, Score, Split
 from search.checkpoints.family import FittedFamily
-from search.engine.live import EngineOptions, Materialised
+from search.engine.contract import EngineOptions, Materialised
 from search.merging.plan import Plan
 from search.records.head import StudyHead
 from search.records.record import Origin, Record
 from search.records.writer import RecordsWriter
 from search.tuning.trainable import Job
 from search.tuning.tune import run_study
+from tests.engine_options import engine_options
 from tests.sparse import LLAMA_8B, write_sparse
 
 STEPS = 5
@@ -131,7 +132,7 @@ def main(
         records = RecordsWriter.create(Path(folder) / "bench", StudyHead("bench", {}))
         run_study(
             bench_schedule(trials, engines, sampler),
-            job=Job(sources, EngineOptions(), [Dice()], engine=engine),
+            job=Job(sources, engine_options(), [Dice()], engine=engine),
             space=space,
             records=records,
             baselines=[],

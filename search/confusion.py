@@ -23,6 +23,7 @@ from objectives.langid import LanguageIdentifier
 from objectives.languages import language
 from objectives.tokens import split_line
 from search.config import compose
+from search.config.schema import Config
 from search.errors import SearchError, StudyError
 from search.records.place import Place, locate
 from search.records.reader import RecordsReader
@@ -150,7 +151,7 @@ def described(record: Record, response: TracedResponse, *, colour: bool) -> Text
     return Text.assemble((head, "bold" if colour else ""), before, marked, after)
 
 
-def _judge(wanted: compose.Config) -> ConfusionJudge:
+def _judge(wanted: Config) -> ConfusionJudge:
     """The judge of the study's own objective."""
     lid = LanguageIdentifier(wanted.objective.lid)
     lid.check()

@@ -13,7 +13,7 @@
     └── StudyError              the study's folder: exists with another configuration, not writable
 
 A non-finite merge is not an error: it is a trial that ends *infeasible*
-(`search.engine.live.NonFinite`).
+(`search.engine.contract.NonFinite`).
 """
 
 from __future__ import annotations

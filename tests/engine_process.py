@@ -34,7 +34,7 @@ def make_job(
 ) -> dict[str, Any]:
     """What an engine is to do, as plain JSON values; without `reset`, prefixes are kept.
 
-    `direct` is `EngineOptions.direct_writes`, `tensor_parallel` its size.
+    `direct` is `EngineConfig.direct_writes`, `tensor_parallel` its size.
     """
     return {
         "sources": {k: str(v) for k, v in sources.items()},
@@ -92,12 +92,14 @@ def answer(job: dict[str, Any]) -> list[dict[str, Any]]:
     from vllm import SamplingParams
 
     from search.checkpoints.family import fit
-    from search.engine.live import Engine, EngineOptions, NonFinite
+    from search.engine.contract import NonFinite
+    from search.engine.live import Engine
     from search.merging.plan import plan
     from search.merging.recipe import from_dict
+    from tests.engine_options import engine_options
 
     family = fit({k: Path(v) for k, v in job["sources"].items()}, check_finite=False)
-    options = EngineOptions(
+    options = engine_options(
         dtype=job["dtype"],
         max_num_seqs=16,
         tensor_parallel_size=job["tensor_parallel"],

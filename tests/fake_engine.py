@@ -1,6 +1,6 @@
 """An engine without a model: real in all that a trial can see of one, and ready in no time.
 
-Its completions are a pure function of the plan and the request; `tests/search/engine_contract.py`
+Its completions are a pure function of the plan and the request; `tests/search/engine/contract.py`
 holds it and `search.engine.live.Engine` to one contract. Faults are injected through a folder that
 all processes of a run share, see `Faults`.
 """
@@ -22,7 +22,7 @@ import psutil
 
 from objectives.types import Completion, Request
 from search.checkpoints.family import FittedFamily
-from search.engine.live import EngineOptions, Materialised, NonFinite
+from search.engine.contract import EngineOptions, Materialised, NonFinite
 from search.errors import EngineDeadError, EngineStartError, MaterialiseError
 from search.merging.plan import Plan, layer_of, plan
 from search.merging.recipe import Single

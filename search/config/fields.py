@@ -1,4 +1,4 @@
-"""What the values of a configuration may be: the building blocks of `search.config.compose`."""
+"""What the values of a configuration may be: the building blocks of `search.config.schema`."""
 
 from __future__ import annotations
 
@@ -29,14 +29,23 @@ def _without_password(given: str) -> str:
 
 
 Location = Annotated[
-    str, Field(min_length=1, pattern=r"^[^\x00]*$"), AfterValidator(_without_password)
+    str,
+    Field(
+        min_length=1,
+        pattern=r"^[^\x00]*$",
+        json_schema_extra={"format": "folder, hub id or address"},
+    ),
+    AfterValidator(_without_password),
 ]
 
 
 class Strict(BaseModel):
-    """Unknown keys are errors; values do not change after validation."""
+    """Unknown keys are errors; values do not change after validation.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    The docstring under a field is its description.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 def _listed(given: Any) -> Any:
@@ -49,5 +58,8 @@ def _some(given: Value) -> Value:
     return given
 
 
-Some = Annotated[Value, AfterValidator(_some)]
-OneOrMore = Annotated[tuple[Value, ...], BeforeValidator(_listed), AfterValidator(_some)]
+_NOT_EMPTY = Field(json_schema_extra={"minItems": 1})
+Some = Annotated[Value, AfterValidator(_some), _NOT_EMPTY]
+OneOrMore = Annotated[
+    tuple[Value, ...], BeforeValidator(_listed), AfterValidator(_some), _NOT_EMPTY
+]

@@ -11,7 +11,7 @@ import re
 from typing import Annotated
 from urllib.parse import quote
 
-from pydantic import AfterValidator, PlainSerializer
+from pydantic import AfterValidator, Field, PlainSerializer
 
 from search.errors import ConfigError
 from search.masking import HIDDEN, hide_named
@@ -52,5 +52,10 @@ def _checked(url: str) -> str:
     return url
 
 
-Database = Annotated[str, AfterValidator(_checked), PlainSerializer(without_password)]
+Database = Annotated[
+    str,
+    AfterValidator(_checked),
+    PlainSerializer(without_password),
+    Field(json_schema_extra={"format": "database's address"}),
+]
 """A database's address: in memory with its password, in everything that is written without."""

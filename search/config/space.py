@@ -29,8 +29,13 @@ class ShareRange(Strict):
     """Values of the language expert's share: low, low + step, ... high."""
 
     low: Share
+    """Lowest share to try."""
+
     high: Share
+    """Highest share to try."""
+
     step: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Distance of two shares that are tried."""
 
     @model_validator(mode="after")
     def _order(self) -> ShareRange:
@@ -43,29 +48,55 @@ class DecodingConfig(Strict):
     """Values to try of LCPR's decoding, beside its own; none, where it is not searched."""
 
     temperature: tuple[Temperature, ...] = ()
+    """Temperatures to try; 0 is greedy."""
+
     top_p: tuple[Nucleus, ...] = ()
+    """Nuclei to try, as shares of the probability."""
+
     beam_width: tuple[Beams, ...] = ()
+    """Widths of a beam search to try; 1 is none."""
+
     shots: tuple[FewShots, ...] = ()
+    """Numbers of worked examples to try; `objective.lcpr.examples` holds them."""
 
 
 class SpaceConfig(Strict):
-    """What the search varies; None follows the number of layers (`search.space.swap`).
-
-    A side of a pair may be several experts, averaged first; without `pairs`, `experts` says whether
-    the average of all experts of a kind is searched too, or alone. `non_layer` and `ramp` are one
-    value or a list of values to try.
-    """
+    """What the search varies; L is the model's number of layers."""
 
     b: Range | None = None
+    """Lowest and highest number of bottom layers of the language expert. None: 0 to L // 2."""
+
     u: Range | None = None
+    """Lowest and highest number of upper layers of the language expert. None: 0 to L - L // 2."""
+
     t_b: Range | None = None
+    """Lowest and highest number of transition layers above the bottom ones. None: 0 to
+    max(1, L // 4). Those that do not fit are dropped."""
+
     t_u: Range | None = None
+    """Lowest and highest number of transition layers below the upper ones. None: as for `t_b`."""
+
     w_lang: ShareRange = ShareRange(low=0.1, high=0.9)
+    """The language expert's share in the average of a transition layer."""
+
     pairs: Some[tuple[tuple[OneOrMore[Count], OneOrMore[Count]], ...]] | None = None
+    """Pairs of a task and a language expert, each side an index or several that are averaged first:
+    `[[0,1],[[0,1,2],0]]`. None: all that `experts` makes."""
+
     experts: Sides = "each"
+    """What stands on a side without `pairs`: each expert alone, the average of all experts of a
+    kind (averaged), or both."""
+
     non_layer: OneOrMore[NonLayer] = ("average",)
+    """Where tensors without a layer number (embeddings, final norm, head) come from; one value or a
+    list of values to try. Weighted: by the transition layers' weights."""
+
     ramp: OneOrMore[Ramp] = ("constant",)
+    """The weights over a zone's transition layers: all the same, or from the language expert to the
+    task expert in even steps (linear); one value or a list of values to try."""
+
     decoding: DecodingConfig = DecodingConfig()
+    """Values to try of LCPR's decoding."""
 
     @model_validator(mode="after")
     def _order(self) -> SpaceConfig:

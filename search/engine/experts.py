@@ -65,7 +65,7 @@ class Tier:
         self.bytes += _size(tensor)
 
 
-class ExpertStore:
+class ExpertTensors:
     """Reads experts' tensors for one device."""
 
     def __init__(

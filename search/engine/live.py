@@ -1,8 +1,8 @@
 """The live engine: one `vllm.LLM` whose weights become one recipe after another, in place.
 
-Owns vLLM (the only file that imports it, besides what runs in its workers: `search.engine.worker`).
-Sees a recipe only as a plan and an objective only as requests; what becomes of token ids is in
-`search.engine.decode`. Knows nothing of Ray, Optuna or MLflow.
+Owns vLLM: how it is started, asked and stopped. What the weights of its workers become is done in
+`search.engine.worker`, what becomes of token ids in `search.engine.decode`. Sees a recipe only as a
+plan and an objective only as requests. Knows nothing of Ray, Optuna or MLflow.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from objectives.types import Completion, Prompt, Request
 from search.checkpoints.family import FittedFamily
+from search.engine.contract import EngineOptions, Materialised, NonFinite
 from search.engine.decode import chat_ids, read
 from search.errors import EngineDeadError, EngineStartError, MaterialiseError
 from search.merging.plan import Plan, layer_of, plan
@@ -24,70 +25,6 @@ WHOLE_VOCABULARY = 2048
 """Up to this many tokens, a traced request gets the log-probabilities of all."""
 HELD_LOGPROBS = 10_000_000
 """Log-probabilities of traced requests that are held at once; vLLM needs some 110 bytes for one."""
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """How the engine is built.
-
-    Attributes:
-        dtype: dtype to compute in; `auto` follows the checkpoint.
-        max_model_len: longest prompt plus answer, in tokens; None follows the checkpoint.
-        max_num_seqs: how many requests run together.
-        tensor_parallel_size: GPUs (CPU: sockets) that share one engine.
-        gpu_memory_utilization: share of the GPU's memory for weights and cache; unused on a CPU.
-        cpu_kv_cache_gib: giB of key-value cache on a CPU; unused on a GPU.
-        seed: seed of the engine; every sampled request has its own besides.
-        enforce_eager: no graph capture or compilation; starts faster, generates slower on a GPU.
-        direct_writes: write plain weights where vLLM keeps them; else all by vLLM's own reload.
-        expert_gpu_gib: giB of each GPU for experts, taken from `gpu_memory_utilization`.
-        expert_pinned_gib: giB of pinned host memory for experts, for each engine on a GPU.
-        trace_top: tokens whose log-probabilities a traced request gets at each step, if the
-            vocabulary has more than `WHOLE_VOCABULARY`; see `search.engine.decode.sureness`.
-    """
-
-    dtype: str = "auto"
-    max_model_len: int | None = None
-    max_num_seqs: int = 256
-    tensor_parallel_size: int = 1
-    gpu_memory_utilization: float = 0.9
-    cpu_kv_cache_gib: int = 1
-    seed: int = 0
-    enforce_eager: bool = False
-    trace_top: int = 100
-    direct_writes: bool = True
-    expert_gpu_gib: float = 0.0
-    expert_pinned_gib: float = 0.0
-
-    def environment(self) -> dict[str, str]:
-        """Variables that must be set before vLLM is imported in the engine's process."""
-        variables = {
-            "VLLM_CPU_KVCACHE_SPACE": str(self.cpu_kv_cache_gib),
-            # Several engines share a host: each keeps to its OMP_NUM_THREADS instead of core 0...
-            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            "VLLM_NO_USAGE_STATS": "1",
-            "TOKENIZERS_PARALLELISM": "false",
-        }
-        if self.tensor_parallel_size == 1:  # the engine lives in the actor's own process
-            variables["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-        return variables
-
-
-@dataclass(frozen=True)
-class Materialised:
-    """What one rewrite did: merged bytes (before sharding), layers, tensors, seconds."""
-
-    bytes: int
-    layers: int
-    tensors: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class NonFinite:
-    """A merge that no score can describe: NaN or infinity in its weights or logits."""
-
-    reason: str
 
 
 def batches(requests: Sequence[Request], trace_top: int) -> list[list[int]]:

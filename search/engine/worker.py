@@ -5,7 +5,8 @@ layout is plain (`search.engine.writer`); else it hands them to vLLM's own layer
 maps checkpoint names to fused parameters, shards them for tensor parallelism and repacks them for
 the kernels at hand. Knows nothing of recipes: it gets tensor names and how each is mixed. Loaded by
 name (`LLM(worker_extension_cls=...)`); vLLM mixes the class into its worker, so attributes carry a
-prefix.
+prefix. Imports nothing of vLLM, whose model and runner are already there; what is needed of its
+internals is imported in `search.engine.layout`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 import torch
 
 from search.checkpoints.checkpoint import Checkpoint, is_finite
-from search.engine.experts import ExpertStore
+from search.engine.experts import ExpertTensors
 from search.engine.layout import places
 from search.engine.writer import DirectWriter
 from search.merging.arithmetic import combine
@@ -59,7 +60,7 @@ class MaterialiseExtension:
         checkpoints = {name: Checkpoint.open(path) for name, path in sources.items()}
         model = self.model_runner.get_model()
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
-        self._swap_experts = ExpertStore(checkpoints, device, device_bytes, pinned_bytes)
+        self._swap_experts = ExpertTensors(checkpoints, device, device_bytes, pinned_bytes)
         base = checkpoints["base"]
         self._swap_bytes = {name: info.bytes for name, info in base.tensors.items()}
         shapes = {n: (info.shape, base.read(n).dtype) for n, info in base.tensors.items()}

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from search.engine.experts import ExpertStore
+from search.engine.experts import ExpertTensors
 from search.engine.layout import Copy, Destination
 from search.merging.arithmetic import combine, combine_into, is_copy, is_elementwise
 from search.merging.plan import Mix, Term
@@ -33,7 +33,7 @@ class DirectWriter:
         self._buffer = torch.empty(0, dtype=torch.uint8)
 
     def write(
-        self, places: Sequence[Destination], mixes: Mapping[str, Mix], experts: ExpertStore
+        self, places: Sequence[Destination], mixes: Mapping[str, Mix], experts: ExpertTensors
     ) -> None:
         """Rewrite modules in place.
 

@@ -16,7 +16,7 @@ from typing import Any
 from objectives.types import Score
 from search.checkpoints.family import Family
 from search.config import compose
-from search.config.compose import Config
+from search.config.schema import Config
 from search.errors import RecipeError, SearchError, StudyError
 from search.merging.recipe import LayerSwap, Recipe, Single, Slerp, from_dict
 from search.records.place import Place

@@ -1,7 +1,7 @@
 """Does an exported checkpoint answer as its trial did? A fresh vLLM engine on it is asked again.
 
 Owns the comparison of greedy answers: a trial's MGSM items, whose prompts and answers are on
-record. The engine lives in a process of its own (`python -m search.verify_export`, job as JSON on
+record. The engine lives in a process of its own (`python -m search.export.verify`, job as JSON on
 standard input), because vLLM keeps state for a whole process.
 
 Greedy decoding takes the likeliest token. How sums of products are rounded depends on which
@@ -23,8 +23,8 @@ from typing import Any
 from objectives.languages import language
 from objectives.mgsm_prompts import stop_strings
 from objectives.types import ItemResult, Message, Prompt, Request, Sampling
-from search.config.compose import Config
-from search.engine.live import EngineOptions
+from search.config.schema import Config
+from search.engine.contract import EngineOptions, NonFinite
 from search.errors import EngineError
 
 
@@ -110,7 +110,7 @@ def _run(job: Mapping[str, Any]) -> list[str]:
 
 def _answer(job: Mapping[str, Any]) -> list[str]:
     from search.checkpoints.family import fit
-    from search.engine.live import Engine, NonFinite
+    from search.engine.live import Engine
 
     sampling = {**job["sampling"], "stop": tuple(job["sampling"]["stop"])}
     family = fit({"base": Path(job["folder"])}, check_finite=False)

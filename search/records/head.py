@@ -25,7 +25,7 @@ class StudyHead:
 
     Attributes:
         name: the study's name in Optuna and MLflow.
-        config: `search.config.compose.Config` as plain values, without passwords.
+        config: `search.config.schema.Config` as plain values, without passwords.
         versions: package -> version.
         schema: of this file.
         id: tells this study from all others, in a database and in MLflow.

@@ -14,9 +14,9 @@ from typing import Any
 
 from rich.console import Console
 
-from search.config.compose import Config
+from search.config.schema import Config
+from search.engine.contract import EngineOptions
 from search.engine.experts import describe
-from search.engine.live import EngineOptions
 from search.masking import masked
 from search.merging.recipe import LayerSwap, key
 from search.records.record import Record

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from search.config import compose
-from search.config.compose import Config
+from search.config.schema import Config
 from search.errors import ConfigError, StudyError
 from search.records.head import StudyHead
 from search.records.place import Place, check_name

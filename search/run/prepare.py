@@ -17,7 +17,7 @@ from objectives.mgsm import MgsmObjective
 from objectives.types import Decoding, Objective, Sampling
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Family, FittedFamily, examine
-from search.config.compose import Config, ObjectiveConfig
+from search.config.schema import Config, ObjectiveConfig
 from search.engine.decode import has_chat_template
 from search.errors import ConfigError
 from search.proposing.storage import open_storage

@@ -24,7 +24,7 @@ def context_length(config: Mapping[str, Any], max_model_len: int | None) -> int 
 
     Args:
         config: the base model's config.json.
-        max_model_len: `search.engine.live.max_model_len`, which comes first.
+        max_model_len: what the configuration says of the engine, which comes first.
     """
     found = (config.get(name) for name in _NAMES)
     return max_model_len or next((n for n in found if isinstance(n, int)), None)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+REPRODUCIBLE = 8
+"""Up to this many engines a study is reproducible where the user says nothing."""
+
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a study runs; `search.config.compose.SearchConfig` says what each field means."""
+    """How a study runs; `search.config.schema.SearchConfig` says what each field means."""
 
     name: str
     trials: int
@@ -21,12 +24,12 @@ class Schedule:
     gpus_per_engine: float
     address: str | None
     storage: str | None
-    trial_timeout: float | None = None
-    reproducible: bool | None = None
+    trial_timeout: float | None
+    reproducible: bool | None
 
     @property
     def lag(self) -> int:
         """k: proposal i is made from the trials up to i - k only; 0: from all that have ended."""
         if self.engines is None or self.reproducible is False:
             return 0
-        return self.engines if self.reproducible or self.engines <= 8 else 0
+        return self.engines if self.reproducible or self.engines <= REPRODUCIBLE else 0

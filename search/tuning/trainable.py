@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import ray
 from ray import tune
@@ -32,10 +32,11 @@ from objectives.types import (
 )
 from search.checkpoints.family import FittedFamily, fit
 from search.checkpoints.sources.node_files import here
-from search.engine.live import Engine, EngineOptions, Materialised, NonFinite
+from search.engine.contract import EngineOptions, LiveEngine, Materialised, NonFinite
+from search.engine.live import Engine
 from search.errors import CheckpointError
 from search.masking import masked
-from search.merging.plan import Plan, plan
+from search.merging.plan import plan
 from search.merging.recipe import Recipe, from_dict
 from search.records.items import pack_items
 from search.study.outcome import TrialOutcome
@@ -50,19 +51,6 @@ EVERY_NODE = (
     "Every node needs every expert: put them at the same path there or on a shared filesystem, or "
     "name hub ids or URLs (s3://...) in the family's YAML, which each node fetches by itself"
 )
-
-
-class LiveEngine(Protocol):
-    """What a trial needs of an engine; `tests/search/engine_contract.py` is its contract."""
-
-    def materialise(self, wanted: Plan) -> Materialised | NonFinite:
-        """Make the engine's weights equal to a plan."""
-
-    def generate(self, requests: Sequence[Request]) -> list[Completion] | NonFinite:
-        """Complete every prompt, in order."""
-
-    def close(self) -> None:
-        """Stop the engine; safe to call twice."""
 
 
 @dataclass(frozen=True)

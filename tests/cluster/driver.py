@@ -15,7 +15,7 @@ from pathlib import Path
 import search.run.job
 from objectives.types import Completion, Request
 from search.checkpoints.family import FittedFamily
-from search.engine.live import EngineOptions, NonFinite
+from search.engine.contract import EngineOptions, NonFinite
 from search.run.__main__ import main
 from search.tuning.trainable import Job
 from tests.fake_engine import FakeEngine

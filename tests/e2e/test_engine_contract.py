@@ -8,13 +8,14 @@ from tests.engine_process import run_code
 CODE = """
 import sys
 from pathlib import Path
-from search.engine.live import Engine, EngineOptions
+from search.engine.live import Engine
 from search.checkpoints.family import fit
-from tests.search.engine_contract import CONTRACT
+from tests.engine_options import engine_options
+from tests.search.engine.contract import CONTRACT
 
 if __name__ == "__main__":
     family = fit(dict(pair.split("=", 1) for pair in sys.argv[1:]), check_finite=False)
-    engine = Engine(family, EngineOptions(max_num_seqs=16, enforce_eager=True))
+    engine = Engine(family, engine_options(max_num_seqs=16, enforce_eager=True))
     for check in CONTRACT:
         check(engine, family)
         print(check.__name__, flush=True)

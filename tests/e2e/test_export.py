@@ -18,7 +18,7 @@ from search.config import compose
 from search.engine.live import Engine
 from search.checkpoints.family import Family, fit
 from search.merging.plan import plan
-from search.merging.recipe import Recipe, Single, key, label
+from search.merging.recipe import LayerSwap, Single, key, label
 from search.records.items import pack_items
 from search.records.record import Record
 from search.records.head import StudyHead
@@ -34,7 +34,7 @@ requests = [Request(prompt, mgsm_sampling(chosen)) for prompt in prompts]
 family = fit(Family(**chosen.family.model_dump()).sources("te"))
 engine = Engine(family, engine_options(chosen))
 records = RecordsWriter.create(Path(sys.argv[1]), StudyHead("s", chosen.model_dump(mode="json")))
-for recipe in (Single("task/0"), Recipe(0, 1, 1, 1, 1, 0, 0.4, 0.6)):
+for recipe in (Single("task/0"), LayerSwap(0, 1, 1, 1, 1, 0, 0.4, 0.6)):
     engine.materialise(plan(recipe, family.names, family.n_layers))
     items = [
         ItemResult("mgsm", f"{i}", request.prompt, c.text + "?" * (i == 2), c.n_tokens, "stop", {})

@@ -38,16 +38,18 @@ import json, sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from objectives.types import Message, Request, Sampling
-from search.engine.live import Engine, EngineOptions, NonFinite
+from search.engine.contract import NonFinite
+from search.engine.live import Engine
 from search.checkpoints.family import fit
 from search.merging.plan import plan
 from search.merging.recipe import Single
+from tests.engine_options import engine_options
 
 folder, nan, text, chat, tokens = json.loads(sys.argv[1])
 family = fit({"base": Path(folder), "lang/0": Path(nan)}, check_finite=False)
 engine = Engine(
     family,
-    EngineOptions(
+    engine_options(
         dtype="float32", max_model_len=128, max_num_seqs=16, enforce_eager=True, trace_top=20
     ),
 )

@@ -14,9 +14,10 @@ SCRIPT = """
 import json, sys
 from objectives.types import Request, Sampling
 from search.engine.writer import DirectWriter
-from search.engine.live import Engine, EngineOptions
-from search.merging.recipe import Recipe, Single
+from search.engine.live import Engine
+from search.merging.recipe import LayerSwap, Single
 from search.tuning.trainable import Job, TrialRunner
+from tests.engine_options import engine_options
 from tests.search.tuning.test_trainable import Echo
 
 write, calls = DirectWriter._write, [0]
@@ -28,10 +29,10 @@ def breaks_once(*arguments):
     return write(*arguments)
 
 DirectWriter._write = breaks_once
-options = EngineOptions(max_num_seqs=16, enforce_eager=True)
+options = engine_options(max_num_seqs=16, enforce_eager=True)
 echoes = Echo("m", "accuracy"), Echo("w", "lcpr")
 runner = TrialRunner(Job(json.loads(sys.argv[1]), options, echoes))
-recipe = Recipe(0, 1, 1, 1, 1, 0)
+recipe = LayerSwap(0, 1, 1, 1, 1, 0)
 found = [runner.run(r, "search") for r in (recipe, Single("task/1"), recipe, Single("task/1"))]
 runner.close()
 print(json.dumps([[o.state, o.attempts, o.items.hex()] for o in found]))

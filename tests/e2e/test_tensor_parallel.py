@@ -21,13 +21,14 @@ KILLED = """
 import sys
 import psutil
 from objectives.types import Request, Sampling
-from search.engine.live import Engine, EngineOptions
+from search.engine.live import Engine
 from search.errors import EngineDeadError
 from search.checkpoints.family import fit
+from tests.engine_options import engine_options
 
 if __name__ == "__main__":
     family = fit(dict(pair.split("=", 1) for pair in sys.argv[1:]), check_finite=False)
-    options = EngineOptions(max_num_seqs=16, tensor_parallel_size=2, enforce_eager=True)
+    options = engine_options(max_num_seqs=16, tensor_parallel_size=2, enforce_eager=True)
     engine = Engine(family, options)
     children = psutil.Process().children(recursive=True)
     workers = [child for child in children if "Worker" in " ".join(child.cmdline())]

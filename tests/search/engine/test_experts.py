@@ -1,4 +1,4 @@
-"""Tiers of the expert store: budgets, what leaves first, and that tensors are never mixed up."""
+"""Tiers of the experts' tensors: budgets, what leaves first, and that none are mixed up."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Family, fit
-from search.engine.experts import ExpertStore, Tier, describe
+from search.engine.experts import ExpertTensors, Tier, describe
 
 ROW = torch.zeros(25)  # 100 bytes
 
@@ -52,11 +52,11 @@ def sources(tiny_llama: Family) -> dict[str, Checkpoint]:
 
 
 def test_on_a_cpu_the_mapped_files_are_read(sources: dict[str, Checkpoint]) -> None:
-    store = ExpertStore(sources, torch.device("cpu"), 10**9, 10**9)
+    experts = ExpertTensors(sources, torch.device("cpu"), 10**9, 10**9)
     name = "model.layers.0.mlp.up_proj.weight"
-    tensor = store.read("task/0", name)
+    tensor = experts.read("task/0", name)
     assert torch.equal(tensor, sources["task/0"].read(name))
-    assert store.device_tier.bytes == store.pinned_tier.bytes == 0
+    assert experts.device_tier.bytes == experts.pinned_tier.bytes == 0
 
 
 def test_tensors_come_in_order_and_stay_while_the_budget_lasts(
@@ -66,26 +66,26 @@ def test_tensors_come_in_order_and_stay_while_the_budget_lasts(
     monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)
     names = [f"model.layers.{i}.mlp.up_proj.weight" for i in range(3)]
     size = sources["base"].tensors[names[0]].bytes
-    store = ExpertStore(sources, torch.device("meta"), 4 * size, 2 * size)
+    experts = ExpertTensors(sources, torch.device("meta"), 4 * size, 2 * size)
     wanted = [(name, ("task/0", "lang/0")) for name in names]
-    for (name, _), tensors in zip(wanted, store.read_all(wanted), strict=True):
+    for (name, _), tensors in zip(wanted, experts.read_all(wanted), strict=True):
         assert set(tensors) == {"task/0", "lang/0"}
         assert all(t.shape == sources["base"].read(name).shape for t in tensors.values())
-    assert (store.device_tier.bytes, store.pinned_tier.bytes) == (4 * size, 2 * size)
-    assert store.read("task/0", names[0]) is store.read("task/0", names[0])
+    assert (experts.device_tier.bytes, experts.pinned_tier.bytes) == (4 * size, 2 * size)
+    assert experts.read("task/0", names[0]) is experts.read("task/0", names[0])
     both = ("task/0", "lang/0")
-    assert store.read("task/0", names[2], both) is not store.read("task/0", names[2], both)
-    assert store.read("base", names[0]) is store.read("base", names[0])
-    assert len(store.device_tier.sources) == 2 and "base" in store.device_tier.sources
+    assert experts.read("task/0", names[2], both) is not experts.read("task/0", names[2], both)
+    assert experts.read("base", names[0]) is experts.read("base", names[0])
+    assert len(experts.device_tier.sources) == 2 and "base" in experts.device_tier.sources
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
 def test_tiers_hold_the_files_bits_on_a_gpu(sources: dict[str, Checkpoint]) -> None:
     device = torch.device("cuda")
     for budgets in ((0, 0), (0, 10**9), (10**9, 10**9)):
-        store = ExpertStore(sources, device, *budgets)
+        experts = ExpertTensors(sources, device, *budgets)
         wanted = [(name, ("task/0", "base")) for name in sources["base"].tensors] * 2
-        for (name, _), tensors in zip(wanted, store.read_all(wanted), strict=True):
+        for (name, _), tensors in zip(wanted, experts.read_all(wanted), strict=True):
             for source, tensor in tensors.items():
                 assert torch.equal(tensor.cpu(), sources[source].read(name)), (budgets, name)
 

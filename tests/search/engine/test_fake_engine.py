@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from search.checkpoints.family import Family, FittedFamily, fit
-from search.engine.live import EngineOptions, NonFinite
+from search.engine.contract import LiveEngine, NonFinite
 from search.errors import EngineDeadError
-from search.tuning.trainable import LiveEngine
+from tests.engine_options import engine_options
 from tests.fake_engine import FakeEngine, Faults
-from tests.search.engine_contract import CONTRACT, REQUESTS
+from tests.search.engine.contract import CONTRACT, REQUESTS
 
 
 @pytest.fixture
@@ -22,18 +22,18 @@ def family(tiny_llama: Family) -> FittedFamily:
 
 @pytest.mark.parametrize("check", CONTRACT, ids=lambda check: check.__name__)
 def test_contract(check: Callable[[LiveEngine, FittedFamily], None], family: FittedFamily) -> None:
-    check(FakeEngine(family, EngineOptions()), family)
+    check(FakeEngine(family, engine_options()), family)
 
 
 def test_faults_happen_once(family: FittedFamily, tmp_path: Path) -> None:
-    engine = FakeEngine(family, EngineOptions(), Faults(tmp_path))
+    engine = FakeEngine(family, engine_options(), Faults(tmp_path))
     (tmp_path / "dead").touch()
     with pytest.raises(EngineDeadError):
         engine.generate(REQUESTS)
     assert isinstance(engine.generate(REQUESTS), list)
-    assert isinstance(FakeEngine(family, EngineOptions(), Faults(tmp_path)), FakeEngine)
+    assert isinstance(FakeEngine(family, engine_options(), Faults(tmp_path)), FakeEngine)
 
 
 def test_not_finite(family: FittedFamily) -> None:
-    engine = FakeEngine(family, EngineOptions(), Faults(not_finite=1))
+    engine = FakeEngine(family, engine_options(), Faults(not_finite=1))
     assert isinstance(engine.generate(REQUESTS), NonFinite)

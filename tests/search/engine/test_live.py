@@ -1,11 +1,11 @@
-"""What the engine decides without vLLM: its environment, and which requests run together."""
+"""What the engine decides without vLLM: which requests run together."""
 
 from __future__ import annotations
 
 import pytest
 
 from objectives.types import Request, Sampling
-from search.engine.live import HELD_LOGPROBS, EngineOptions, batches
+from search.engine.live import HELD_LOGPROBS, batches
 
 
 def request(width: int = 1, tokens: int = 100, trace: bool = False) -> Request:
@@ -34,9 +34,3 @@ def test_traces_fit_into_memory(tokens: int, trace_top: int, sizes: list[int]) -
 
 def test_nothing_to_run() -> None:
     assert batches([], 100) == []
-
-
-@pytest.mark.parametrize(("size", "expected"), [(1, True), (2, False)])
-def test_one_engine_lives_in_the_actors_process(size: int, expected: bool) -> None:
-    variables = EngineOptions(tensor_parallel_size=size).environment()
-    assert ("VLLM_ENABLE_V1_MULTIPROCESSING" in variables) is expected

@@ -69,7 +69,7 @@ def make_phase(
     storage: str | None = None,
     sampler: str = "random",
 ) -> Phase:
-    schedule = Schedule("s", trials, {}, 0, sampler, 5, 1, 1, 0, None, storage)
+    schedule = Schedule("s", trials, {}, 0, sampler, 5, 1, 1, 0, None, storage, None, None)
     return phase(schedule, origin, trials, space, records, BASELINES if origin == "search" else ())
 
 

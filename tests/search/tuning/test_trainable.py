@@ -21,11 +21,12 @@ from objectives.types import (
     Split,
 )
 from search.checkpoints.family import Family
-from search.engine.live import EngineOptions, Materialised, NonFinite
+from search.engine.contract import Materialised, NonFinite
 from search.errors import EngineDeadError, MaterialiseError
 from search.merging.plan import Plan
 from search.merging.recipe import LayerSwap, Single
 from search.tuning.trainable import Job, TrialRunner
+from tests.engine_options import engine_options
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def runner(tiny_llama: Family) -> TrialRunner:
 
 def make_runner(family: Family, *objectives: Echo) -> TrialRunner:
     sources = {name: str(path) for name, path in family.sources("te").items()}
-    return TrialRunner(Job(sources, EngineOptions(), objectives, engine=FakeEngine))
+    return TrialRunner(Job(sources, engine_options(), objectives, engine=FakeEngine))
 
 
 def test_scored(runner: TrialRunner) -> None:
@@ -189,5 +190,5 @@ def test_a_failure_says_its_cause(runner: TrialRunner, tiny_llama: Family) -> No
     assert runner.run(Single("base"), "search").cause == "engine"
     assert runner.run(Single("base"), "search").cause == ""
     sources = {name: str(path) for name, path in tiny_llama.sources("te").items()}
-    job = Job(sources | {"task/0": "/nowhere"}, EngineOptions(), (), engine=FakeEngine)
+    job = Job(sources | {"task/0": "/nowhere"}, engine_options(), (), engine=FakeEngine)
     assert TrialRunner(job).run(Single("base"), "search").cause == "expert"

@@ -22,11 +22,11 @@ from objectives.types import (
     Step,
 )
 from search.checkpoints.family import Family
-from search.engine.live import EngineOptions
 from search.merging.recipe import Single
 from search.records.items import unpack_items
 from search.tuning import trainable
 from search.tuning.trainable import Job, TrialRunner
+from tests.engine_options import engine_options
 from tests.fake_engine import FakeEngine
 
 
@@ -55,7 +55,7 @@ class Long:
 
 
 def job(sources: dict[str, str]) -> Job:
-    return Job(sources, EngineOptions(), [Long()], engine=FakeEngine)
+    return Job(sources, engine_options(), [Long()], engine=FakeEngine)
 
 
 def places(family: Family) -> dict[str, str]:
@@ -113,7 +113,9 @@ def test_experts_in_the_jobs_working_directory(
         (node / name.replace("/", "-")).symlink_to(place)
         sources[name] = f"/driver/copy/{name.replace('/', '-')}"
     monkeypatch.chdir(node)
-    there = Job(sources, EngineOptions(), [Long()], driver_folder="/driver/copy", engine=FakeEngine)
+    there = Job(
+        sources, engine_options(), [Long()], driver_folder="/driver/copy", engine=FakeEngine
+    )
     assert TrialRunner(there).run(Single("base"), "search").state == "scored"
-    lost = Job(sources, EngineOptions(), [Long()], driver_folder="/other", engine=FakeEngine)
+    lost = Job(sources, engine_options(), [Long()], driver_folder="/other", engine=FakeEngine)
     assert TrialRunner(lost).run(Single("base"), "search").state == "failed"

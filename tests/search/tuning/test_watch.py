@@ -32,6 +32,7 @@ def watch(
             sampler="tpe",
             startup_trials=1,
             engines=1,
+            reproducible=None,
             cpus_per_engine=cpus_per_engine,
             gpus_per_engine=gpus_per_engine,
             address=None,

@@ -12,11 +12,10 @@ import pytest
 
 from objectives.types import Request, Sampling
 from search.checkpoints.family import FittedFamily
-from search.engine.live import Materialised, NonFinite
+from search.engine.contract import LiveEngine, Materialised, NonFinite
 from search.errors import EngineDeadError, MaterialiseError
 from search.merging.plan import Plan, plan
 from search.merging.recipe import LayerSwap, Recipe, Single
-from search.tuning.trainable import LiveEngine
 
 A, B = LayerSwap(0, 0, 1, 1, 0, 0), LayerSwap(1, 1, 2, 1, 1, 0)
 REQUESTS = [Request(f"Q: {n} and {n + 3} make what? A:", Sampling(12)) for n in range(5)]

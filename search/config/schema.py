@@ -1,0 +1,336 @@
+"""What a configuration holds: every key with its meaning, its default and what it may be.
+
+Owns the defaults of the whole program. The docstring under a field is the field's description, from
+which `search.config.reference` writes docs/config.md. `search.config.compose` reads files and
+overrides into these models; nothing here knows what is done with the values.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from search.config.fields import (
+    Beams,
+    Count,
+    FewShots,
+    Location,
+    Nucleus,
+    Positive,
+    Share,
+    Strict,
+    Temperature,
+)
+from search.config.secrets import Database
+from search.config.space import SpaceConfig
+
+
+class FamilyConfig(Strict):
+    """Where a family's models are.
+
+    A model is a folder with safetensors, or `org/name@revision` on the Hugging Face hub, or an
+    address such as `s3://bucket/name`. Relative folders are looked up beside the YAML, then from
+    here; a folder that exists comes before a hub id. A folder may be a whole model or a LoRA
+    adapter (PEFT) of the base.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Name of the family: part of the study's name and of MLflow's experiment."""
+
+    base: Location
+    """The model that all experts were fine-tuned from."""
+
+    task: Annotated[tuple[Location, ...], Field(min_length=1)]
+    """Experts of the task (English math), one at least; `space.pairs` counts them from 0."""
+
+    language: Annotated[dict[str, tuple[Location, ...]], Field(min_length=1)]
+    """Language code -> experts of that language, one at least; `space.pairs` counts from 0."""
+
+    references: dict[str, Location] = {}
+    """Name -> further models, which are never merged: each is scored for the final table."""
+
+    allow_bin: bool = False
+    """Read pickled weights (`*.bin`) where a model has no safetensors."""
+
+    @model_validator(mode="after")
+    def _experts(self) -> FamilyConfig:
+        empty = [code for code, experts in self.language.items() if not experts]
+        if empty:
+            raise ValueError(f"no expert is listed for {', '.join(empty)}")
+        return self
+
+
+class MgsmConfig(Strict):
+    """Math problems in MGSM's files (`data_dir`) or of the Hugging Face hub (`dataset`).
+
+    One of the two is to be named.
+    """
+
+    data_dir: Path | None = None
+    """Folder with `mgsm_<lang>.tsv` and, if there are shots, the exemplars (`--mgsm-dir`). None
+    where `dataset` is named."""
+
+    dataset: str | None = None
+    """A data set of the hub in place of the folder, such as `juletxara/mgsm`. None where `data_dir`
+    is named."""
+
+    mode: Literal["native_cot", "english_cot", "direct"] = "native_cot"
+    """What stands before an answer: chain of thought in the language or in English, or the bare
+    number."""
+
+    shots: Annotated[int, Field(ge=0, le=8)] = 8
+    """Worked examples before each question."""
+
+    template: str | None = None
+    """Text around every question, with `{question}` where it goes. None: the language's own
+    question and answer words."""
+
+    max_tokens: Positive = 512
+    """Most new tokens of an answer."""
+
+    stop: tuple[str, ...] | None = None
+    """Strings at which an answer ends; none of them is part of it. None: at the next question."""
+
+    search_items: Positive = 150
+    """Questions that the search scores each recipe on, in items."""
+
+    held_out_items: Positive = 100
+    """Questions that only the final table is scored on, in items."""
+
+    extraction: Literal["strict", "flexible"] = "strict"
+    """Which number of an answer counts: the last after the answer phrase of the language (strict),
+    or the last whatever language it is in (flexible). Both are recorded."""
+
+    shuffle: bool = True
+    """Draw the split by `objective.seed`. Without, the first items of the file are searched on and
+    those after them held out."""
+
+    @model_validator(mode="after")
+    def _source(self) -> MgsmConfig:
+        if (self.data_dir is None) == (self.dataset is None):
+            raise ValueError(
+                "name one of the two: the folder of MGSM's files with --mgsm-dir (data_dir), or a "
+                "data set of the hub (dataset)"
+            )
+        return self
+
+
+class LcprConfig(Strict):
+    """Prompts in the Language Confusion Benchmark's files, with its published decoding."""
+
+    data_dir: Path
+    """Folder with `<setting>/<source>/<lang>.csv`, the benchmark's `test_sets` (`--lcb-dir`)."""
+
+    template: str | None = None
+    """Text around every prompt, with `{prompt}` where it goes. None: the bare prompt or, where
+    `examples` are named and this is no chat, the paper's question and answer words."""
+
+    shots: FewShots = 0
+    """Worked examples of the file `examples` before each prompt."""
+
+    examples: Path | None = None
+    """File of worked examples, needed for shots. None: there are none."""
+
+    max_tokens: Positive = 100
+    """Most new tokens of a response."""
+
+    temperature: Temperature = 0.3
+    """Of sampling; 0 is greedy. Each prompt has a seed of its own."""
+
+    top_p: Nucleus = 0.75
+    """Nucleus that is sampled from, as a share of the probability."""
+
+    beam_width: Beams = 1
+    """Beams of a beam search, which uses neither temperature nor nucleus; 1 is none."""
+
+    stop: tuple[str, ...] = ()
+    """Strings at which a response ends; none of them is part of it."""
+
+    search_items: Positive = 100
+    """Prompts that the search scores each recipe on, in items; in proportion from each source."""
+
+    held_out_items: Positive = 100
+    """Prompts that only the final table is scored on, in items."""
+
+    settings: Annotated[tuple[Literal["crosslingual", "monolingual"], ...], Field(min_length=1)] = (
+        "crosslingual",
+    )
+    """Which of the benchmark's settings to ask; every language has the cross-lingual one."""
+
+    words: Path | None = None
+    """File of English words, one a line, for the word-level pass rate. None: a rule without a list,
+    whose rates must not be compared with published ones."""
+
+
+class ObjectiveConfig(Strict):
+    """What a merge is scored on."""
+
+    mgsm: MgsmConfig
+    """Accuracy on math problems; `data_dir` or `dataset` is to be named."""
+
+    lcpr: LcprConfig
+    """Whether the model answers in the language that it is to answer in."""
+
+    chat: bool = False
+    """Write prompts by the model's own chat template (`--chat`), for models that are tuned to
+    instructions."""
+
+    confusion_points: bool = False
+    """Record how sure the model was of each token that it wrote for LCPR, for
+    `python -m search.confusion`."""
+
+    seed: int = 0
+    """Seed of the split into search and held-out items, of each prompt's sampling and of the
+    bootstrap."""
+
+    coverage_floor: Share = 0.5
+    """Lowest share of responses that must be long enough to be judged; under it a trial is
+    infeasible."""
+
+    lid: Path | None = None
+    """fastText model that tells languages (`--lid`). None: `lid.176.ftz`, which comes with a
+    package."""
+
+
+class EngineConfig(Strict):
+    """How each engine is built.
+
+    `search.engine.contract.EngineOptions` holds the same fields for the engine's process, without
+    defaults.
+    """
+
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    """Dtype to compute in; auto follows the checkpoint."""
+
+    max_model_len: Positive | None = None
+    """Longest prompt plus answer, in tokens. None: as the checkpoint says."""
+
+    max_num_seqs: Positive = 256
+    """How many requests run together."""
+
+    tensor_parallel_size: Positive = 1
+    """GPUs (on a CPU: sockets) that share one engine."""
+
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Share of the GPU's memory for weights and key-value cache; unused on a CPU."""
+
+    cpu_kv_cache_gib: Positive = 1
+    """GiB of key-value cache on a CPU; unused on a GPU."""
+
+    enforce_eager: bool = False
+    """No graph capture or compilation: starts faster, generates slower on a GPU."""
+
+    trace_top: Positive = 100
+    """Tokens whose log-probabilities a traced request gets at each step
+    (`objective.confusion_points`), if the vocabulary has more than 2,048
+    (`search.engine.live.WHOLE_VOCABULARY`); see `search.engine.decode.sureness`."""
+
+    direct_writes: bool = True
+    """Write plain weights where vLLM keeps them; else all by vLLM's own reload."""
+
+    expert_gpu_gib: Annotated[float, Field(ge=0)] = 0
+    """GiB of each GPU for experts, taken from `gpu_memory_utilization`."""
+
+    expert_pinned_gib: Annotated[float, Field(ge=0)] = 0
+    """GiB of pinned host memory for experts, for each engine on a GPU."""
+
+
+class SearchConfig(Strict):
+    """How the study runs."""
+
+    trials: Positive = 40
+    """Distinct recipes that are searched (`--trials`); base, experts and soups, which are scored
+    first, are not counted."""
+
+    baselines: dict[Literal["soup", "task_arithmetic", "ties", "dare_linear", "slerp"], Count] = {}
+    """Rival method -> trials of its own, for a search of its own after the main one."""
+
+    seed: int = 0
+    """Seed of the sampler and of the engines."""
+
+    sampler: Literal["tpe", "random", "nsga2"] = "tpe"
+    """What proposes recipes, of Optuna's samplers."""
+
+    startup_trials: Count = 10
+    """Trials that must have ended before TPE models the scores, those that are scored first
+    included; until then it draws at random."""
+
+    engines: Positive | None = 1
+    """Most engines that run at once, one trial on each. None: as many as the machine or the cluster
+    has room for."""
+
+    reproducible: bool | None = None
+    """Propose from the trials up to i - k only, k being the number of engines, so that with the
+    same seed and number of engines the same recipes are proposed in the same order, whatever engine
+    ends first. None: yes for up to 8 engines, no beyond or where `engines` is None."""
+
+    cpus_per_engine: Annotated[float, Field(gt=0)] = 2
+    """CPU cores that an engine takes."""
+
+    gpus_per_engine: Annotated[float, Field(ge=0)] = 0
+    """GPUs that an engine takes, all on one node."""
+
+    address: str | None = None
+    """Address of the Ray cluster to join. None: what `RAY_ADDRESS` says, or else a Ray of its own
+    on this machine."""
+
+    trial_timeout: Annotated[float, Field(gt=0)] | None = None
+    """Seconds after which a trial is ended and counts as failed; the fetching of experts is not
+    counted. None: ten times the median of the trials before it, and half an hour at least."""
+
+    tolerance: Share = 0.02
+    """How far below the language expert's LCPR the recommended recipe may lie, as a share."""
+
+    storage: Database | None = None
+    """Database that keeps Optuna's study: `sqlite:///FILE`, `postgresql://USER:***@HOST/DATABASE`
+    or `mysql://...`, its password in the environment variable `OPTUNA_STORAGE_PASSWORD`. None: a
+    file in the study's folder."""
+
+    soups: Literal["first", "all"] = "all"
+    """Which pairs' plain averages are scored before the search: that of the first pair, or all."""
+
+    check_finite: bool = True
+    """Read every weight before the search and refuse NaN and infinity."""
+
+    engine: EngineConfig = EngineConfig()
+    """How each engine is built."""
+
+    @model_validator(mode="after")
+    def _gpus(self) -> SearchConfig:
+        gpus, wanted = self.gpus_per_engine, self.engine.tensor_parallel_size
+        if 0 < gpus < wanted:
+            raise ValueError(
+                f"gpus_per_engine {gpus:g} is less than engine.tensor_parallel_size {wanted}: an "
+                f"engine needs all its GPUs, set search.gpus_per_engine={wanted}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _known_engines(self) -> SearchConfig:
+        if self.reproducible and self.engines is None:
+            raise ValueError(
+                "reproducible is true and engines is null: what is proposed depends on how many "
+                "engines there are, name the number with search.engines=N"
+            )
+        return self
+
+
+class Config(Strict):
+    """The whole configuration of one study."""
+
+    lang: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
+    """Code of the target language (`--lang`), one of `family.language`."""
+
+    family: FamilyConfig
+    """The models."""
+
+    objective: ObjectiveConfig
+    """What a merge is scored on."""
+
+    space: SpaceConfig
+    """What the search varies."""
+
+    search: SearchConfig
+    """How the study runs."""

@@ -1,0 +1,13 @@
+"""Options of an engine for tests and benchmarks: the configuration's but for what is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from search.config.schema import EngineConfig
+from search.engine.contract import EngineOptions
+
+
+def engine_options(seed: int = 0, **named: Any) -> EngineOptions:
+    """What is named is checked as a user's would be."""
+    return EngineOptions(**EngineConfig(**named).model_dump(), seed=seed)

@@ -1,0 +1,68 @@
+"""Every key says what it is; what no single field can refuse is refused."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from search.config import schema, space
+from search.config.fields import Strict
+from search.config.schema import EngineConfig, MgsmConfig, SearchConfig
+from search.study.schedule import Schedule
+
+MODELS = {
+    value.__name__: value
+    for module in (schema, space)
+    for value in vars(module).values()
+    if isinstance(value, type) and issubclass(value, Strict) and value is not Strict
+}
+
+
+def test_all_models_are_looked_at() -> None:
+    assert set(MODELS) >= {"Config", "FamilyConfig", "SearchConfig", "DecodingConfig"}
+    assert len(MODELS) == 10
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_field_has_a_docstring(name: str) -> None:
+    model: type[BaseModel] = MODELS[name]
+    for field, info in model.model_fields.items():
+        assert info.description and info.description.rstrip().endswith("."), (name, field)
+        if type(None) in getattr(info.annotation, "__args__", ()):
+            assert "None" in info.description, (name, field)
+
+
+def test_every_model_says_what_it_is_for() -> None:
+    assert all(model.__doc__ for model in MODELS.values())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "name one of the two: the folder of MGSM's files with --mgsm-dir"),
+        ({"data_dir": "m", "dataset": "org/m"}, "name one of the two"),
+    ],
+)
+def test_one_source_of_questions(given: dict[str, str], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        MgsmConfig.model_validate(given)
+
+
+def test_an_engine_needs_its_gpus() -> None:
+    engine = EngineConfig(tensor_parallel_size=4)
+    with pytest.raises(ValidationError, match="gpus_per_engine 2 is less than .*_size 4"):
+        SearchConfig(gpus_per_engine=2, engine=engine)
+    assert SearchConfig(gpus_per_engine=4, engine=engine).gpus_per_engine == 4
+    assert SearchConfig(engine=engine).gpus_per_engine == 0  # sockets
+
+
+def test_a_reproducible_study_knows_its_number_of_engines() -> None:
+    with pytest.raises(ValidationError, match="engines is null.*name the number"):
+        SearchConfig(reproducible=True, engines=None)
+    assert SearchConfig(reproducible=None, engines=None).engines is None
+
+
+def test_a_schedule_has_no_defaults_and_no_names_of_its_own() -> None:
+    assert set(Schedule.__dataclass_fields__) - {"name"} <= set(SearchConfig.model_fields)
+    with pytest.raises(TypeError, match="missing 13 required"):
+        Schedule()  # type: ignore[call-arg]

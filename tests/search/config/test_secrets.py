@@ -1,0 +1,47 @@
+"""The password of `search.storage`: left out of what is written, put back from the environment."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from search.config.schema import SearchConfig
+from search.config.secrets import STORAGE_PASSWORD, Database, with_password, without_password
+from search.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("postgresql://me:pw@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me:p@w/x:y@host:5432/db", "postgresql://me:***@host:5432/db"),
+        ("mysql+pymysql://me:***@host/db", "mysql+pymysql://me:***@host/db"),
+        ("postgresql://me@host/db", "postgresql://me@host/db"),
+        ("postgresql://host/db?password=pw", "postgresql://host/db?password=***"),
+        ("sqlite:///a/b.db", "sqlite:///a/b.db"),
+    ],
+)
+def test_what_is_kept_has_no_password(url: str, kept: str) -> None:
+    assert without_password(url) == kept
+
+
+def test_the_environment_has_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(STORAGE_PASSWORD, "p@w/x")
+    assert with_password("postgresql://me:***@host/db") == "postgresql://me:p%40w%2Fx@host/db"
+    assert with_password("sqlite:///a.db") == "sqlite:///a.db"
+    monkeypatch.delenv(STORAGE_PASSWORD)
+    with pytest.raises(ConfigError, match=r"me:\*\*\*@host/db: its password .*" + STORAGE_PASSWORD):
+        with_password("postgresql://me:***@host/db")
+
+
+@pytest.mark.parametrize("url", ["redis://host", "postgresql:host", "study.db", ""])
+def test_other_addresses_are_refused(url: str) -> None:
+    with pytest.raises(ValidationError, match="write sqlite:///FILE, postgresql://USER"):
+        TypeAdapter(Database).validate_python(url)
+
+
+def test_a_configuration_uses_the_password_and_does_not_write_it() -> None:
+    config = SearchConfig(storage="postgresql://me:pw@host/db")
+    assert config.storage == "postgresql://me:pw@host/db"
+    assert config.model_dump()["storage"] == "postgresql://me:***@host/db"
+    assert "pw" not in config.model_dump_json()
