@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Annotated, Any, TypeVar
 
@@ -17,6 +18,18 @@ Nucleus = Annotated[float, Field(gt=0, le=1)]
 Beams = Annotated[int, Field(ge=1, le=64)]
 FewShots = Annotated[int, Field(ge=0, le=5)]
 Range = tuple[Count, Count]
+
+CORES = 8
+"""Engines that `cores` stands for at most: beyond, memory and its bandwidth are what they share."""
+
+
+def _cores(given: Any) -> Any:
+    """One engine for each core that this process may use."""
+    return min(CORES, len(os.sched_getaffinity(0))) if given == "cores" else given
+
+
+Engines = Annotated[Positive, BeforeValidator(_cores)]
+"""A number of engines, or `cores`: one for each core of this machine, at most `CORES`."""
 
 
 def _without_password(given: str) -> str:

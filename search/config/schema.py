@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from search.config.fields import (
     Beams,
     Count,
+    Engines,
     FewShots,
     Location,
     Nucleus,
@@ -257,14 +258,15 @@ class SearchConfig(Strict):
     """Trials that must have ended before TPE models the scores, those that are scored first
     included; until then it draws at random."""
 
-    engines: Positive | None = 1
-    """Most engines that run at once, one trial on each. None: as many as the machine or the cluster
-    has room for."""
+    engines: Engines | None = 1
+    """Most engines that run at once, one trial on each. `cores`: one for each core of this machine,
+    at most 8. None: as many as the machine or the cluster has room for."""
 
     reproducible: bool | None = None
-    """Propose from the trials up to i - k only, k being the number of engines, so that with the
-    same seed and number of engines the same recipes are proposed in the same order, whatever engine
-    ends first. None: yes for up to 8 engines, no beyond or where `engines` is None."""
+    """Make proposal i from the trials up to i - k only, k being twice the number of engines (1 for
+    one), so that with the same seed and number of engines the same recipes are proposed in the same
+    order, whatever engine ends first. None: yes for up to 8 engines, no beyond or where `engines`
+    is None."""
 
     cpus_per_engine: Annotated[float, Field(gt=0)] = 2
     """CPU cores that an engine takes."""

@@ -35,6 +35,7 @@ FREE = frozenset(
         "cpus_per_engine",
         "engines",
         "gpus_per_engine",
+        "reproducible",
         "storage",
         "trial_timeout",
     )

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+LAG = 2
+"""Lag in multiples of the engines, where there are several: with 1 engines wait for each other, with
+2 they hardly do (`benchmarks.idle`)."""
 REPRODUCIBLE = 8
 """Up to this many engines a study is reproducible where the user says nothing."""
 
@@ -32,4 +35,6 @@ class Schedule:
         """k: proposal i is made from the trials up to i - k only; 0: from all that have ended."""
         if self.engines is None or self.reproducible is False:
             return 0
-        return self.engines if self.reproducible or self.engines <= REPRODUCIBLE else 0
+        if self.reproducible is None and self.engines > REPRODUCIBLE:
+            return 0
+        return self.engines if self.engines == 1 else LAG * self.engines

@@ -11,10 +11,10 @@ from search.study.schedule import REPRODUCIBLE, Schedule
     ("engines", "reproducible", "lag"),
     [
         (1, None, 1),
-        (REPRODUCIBLE, None, REPRODUCIBLE),
+        (REPRODUCIBLE, None, 2 * REPRODUCIBLE),
         (REPRODUCIBLE + 1, None, 0),
-        (REPRODUCIBLE + 1, True, REPRODUCIBLE + 1),
-        (2, True, 2),
+        (REPRODUCIBLE + 1, True, 2 * REPRODUCIBLE + 2),
+        (2, True, 4),
         (2, False, 0),
         (None, None, 0),
         (None, False, 0),
