@@ -142,8 +142,8 @@ def test_pairs_are_formed_by_item_not_by_place(records: RecordsWriter) -> None:
     assert paired.difference == 0 and paired.p_value == 1.0 and paired.low < 0 < paired.high
 
 
-def item(objective: str, name: str, **verdict: object) -> dict[str, object]:
-    return {"objective": objective, "id": name, "verdict": verdict}
+def item(objective: str, name: str, **verdict: bool | str) -> ItemResult:
+    return ItemResult(objective, name, "prompt", "completion", 1, "stop", verdict)
 
 
 def test_only_items_that_both_have_are_compared() -> None:
