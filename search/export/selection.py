@@ -247,6 +247,7 @@ def _record(run: SentRun) -> Record:
         recipe=from_dict(json.loads(tags["recipe"])),
         scores={n[:-2]: _score(run, n[:-2]) for n in run.metrics if n.endswith("_n")},
         reason=tags.get("reason", ""),
+        cause=tags.get("cause", "") if tags["state"] == "failed" else "",
     )
 
 

@@ -68,7 +68,7 @@ class BucketReader:
 
     def lines(self) -> list[bytes]:
         """Get all objects of trials/."""
-        return self._bucket.get_all("trials")
+        return [line.rstrip(b"\n") for line in self._bucket.get_all("trials")]
 
     def items(self, name: str) -> bytes:
         """Get an object of items/."""

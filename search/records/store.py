@@ -25,7 +25,7 @@ class StoreReader(Protocol):
         """The study's head as it is written; None where there is no study."""
 
     def lines(self) -> list[bytes]:
-        """The whole lines of the records, in the order of the trials' ends."""
+        """The records' lines without their newlines, in the order of the trials' ends."""
 
     def items(self, name: str) -> bytes:
         """A trial's packed items.

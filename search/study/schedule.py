@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 LAG = 2
-"""Lag in multiples of the engines, where there are several: with 1 engines wait for each other, with
-2 they hardly do (`benchmarks.idle`)."""
+"""Lag in multiples of the engines, where there are several: with 1 they wait for each other, with 2
+hardly ever (`benchmarks.idle`)."""
 REPRODUCIBLE = 8
 """Up to this many engines a study is reproducible where the user says nothing."""
 

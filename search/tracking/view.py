@@ -199,7 +199,7 @@ class StudyView:
             have = Child(run.info.run_id, record.number, ended=False)
             self._children[trial] = have
         elif record.number > have.number:  # tried again after it had failed
-            params = {}
+            params, tags = {}, {"reason": "", "cause": "", **tags}  # those of the failure go
             self._client.update_run(have.run_id, status="RUNNING")
         milliseconds = int(1000 * record.ended)
         self._write(have.run_id, metrics_of(record), params, tags, milliseconds)

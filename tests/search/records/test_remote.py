@@ -36,13 +36,6 @@ from tests.search.records.samples import HEAD, ITEM, record
 from tests.search.s3_server import S3
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3]:
-    server = S3()
-    yield server
-    server.stop()
-
-
 @pytest.fixture(params=["memory", "s3"])
 def runs(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

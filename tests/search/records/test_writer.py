@@ -15,7 +15,6 @@ import pytest
 
 from search.errors import ConfigError, StudyError
 from search.merging.recipe import Single
-from search.records import durable
 from search.records.head import StudyHead
 from search.records.items import pack_items
 from search.records.reader import RecordsReader
@@ -38,10 +37,6 @@ def test_round_trip(tmp_path: Path) -> None:
     assert again.items(first)[0].completion == ITEM.completion
     assert again.items(second) == []
     assert set(again.ended("search")) == {"a", "b"} and again.ended("held_out") == {}
-
-
-def test_packed_items_are_the_same_bytes() -> None:
-    assert pack_items([ITEM]) == pack_items([ITEM])
 
 
 def test_line_cut_off_by_a_crash(tmp_path: Path) -> None:
@@ -230,19 +225,6 @@ def test_failed_rewrite_keeps_the_head(tmp_path: Path) -> None:
     assert records.head() == HEAD
     records.rewrite(replace(HEAD, layers=3))
     assert records.head().layers == 3
-
-
-def test_whole_file_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "f"
-    durable.write_whole(file, b"old")
-
-    def refuse(*_: object) -> None:
-        raise OSError("crash")
-
-    monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(OSError, match="crash"):
-        durable.write_whole(file, b"new")
-    assert file.read_bytes() == b"old" and list(tmp_path.iterdir()) == [file]
 
 
 @pytest.mark.parametrize(

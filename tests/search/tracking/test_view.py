@@ -201,7 +201,8 @@ def test_what_the_runs_of_a_study_say(uri: str, folder: Path) -> None:
     assert first.data.params["b"] == "1" and first.data.params["pair"] == "m0-l1"
     assert json.loads(first.data.tags["recipe"])["w_lang"] == 0.6
     assert first.data.tags["items"] == str(folder / "items/x.jsonl.gz")
-    assert first.data.tags["key"] == trial(1).key and "reason" not in first.data.tags
+    assert first.data.tags["key"] == trial(1).key
+    assert not {"reason", "cause"} & first.data.tags.keys()
     assert (first.info.start_time, first.info.end_time) == (1_699_999_998_000, 1_700_000_000_500)
     ends = {run.data.tags["state"]: run.info.status for run in children}
     assert ends == {"scored": "FINISHED", "infeasible": "FINISHED", "failed": "FAILED"}
@@ -224,8 +225,13 @@ def test_a_trial_tried_again_replaces_what_its_run_says(uri: str, folder: Path) 
     again = replace(
         trial(7, b=1), recipe=LayerSwap(0, 1, 1, 1, 1, 0, 4.0, 6.0), ended=1_700_000_100.0
     )
-    assert send(uri, folder, [trial(1, "failed"), again, trial(1, "failed")]) == 0
+    failed = replace(trial(1, "failed"), cause="engine")
+    assert send(uri, folder, [failed]) == 0
     _, (child,) = runs(uri)
+    assert child.data.tags["cause"] == "engine" and "engine died" in child.data.tags["reason"]
+    assert send(uri, folder, [failed, again, failed]) == 0
+    _, (child,) = runs(uri)
+    assert child.data.tags["cause"] == child.data.tags["reason"] == ""
     assert child.info.status == "FINISHED"
     assert child.data.tags["number"] == "7" and child.data.tags["state"] == "scored"
 

@@ -1,0 +1,55 @@
+"""Per-item results as bytes and back."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+
+from objectives.types import ItemResult, Message, Step
+from search.records.items import pack_items, unpack_items
+from tests.search.records.samples import ITEM
+
+CHAT = ItemResult(
+    "lcpr",
+    "okapi:1",
+    (Message("user", "ఎన్ని?"), Message("assistant", "సరే")),
+    "x\u2028y",
+    2,
+    "length",
+    {"outcome": "PASS", "lines": 3, "ratio": 0.5, "word": None},
+    (Step("x", 1.25, 3), Step("\u2028y", 0.0, 1)),
+)
+
+
+def test_packed_items_are_the_same_bytes() -> None:
+    assert pack_items([ITEM]) == pack_items([ITEM])
+
+
+def test_results_come_back() -> None:
+    assert unpack_items(pack_items([ITEM, CHAT])) == [ITEM, CHAT]
+    assert unpack_items(pack_items([])) == []
+
+
+def test_fields_on_disk() -> None:
+    """Other programs read them: docs/records.md names these fields."""
+    first, second = map(json.loads, gzip.decompress(pack_items([ITEM, CHAT])).splitlines())
+    names = "objective id prompt completion n_tokens finish_reason verdict".split()
+    assert list(first) == names and list(second) == [*names, "steps"]
+    assert second["prompt"][0] == {"role": "user", "content": "ఎన్ని?"}
+    assert second["steps"] == {"text": ["x", "\u2028y"], "entropy": [1.25, 0.0], "nucleus": [3, 1]}
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        (b"[]", TypeError),
+        (b"{", ValueError),
+        (b'{"id": "a"}', KeyError),
+        (b'{"prompt": "a", "colour": 1}', TypeError),
+    ],
+)
+def test_lines_that_are_no_item(line: bytes, fault: type[Exception]) -> None:
+    with pytest.raises(fault):
+        unpack_items(gzip.compress(line))

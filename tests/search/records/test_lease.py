@@ -1,0 +1,97 @@
+"""Who may drive a study in an object store, and who may no longer."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterator
+
+import fsspec
+import pytest
+
+from search.errors import StudyError
+from search.records import lease
+from search.records.bucket import Bucket
+from search.records.lease import Lease, is_held
+from search.records.place import Url
+
+
+@pytest.fixture
+def objects() -> Iterator[Bucket]:
+    address = f"memory://{uuid.uuid4().hex}"
+    yield Bucket(Url(f"{address}/s"), 0)
+    files = fsspec.filesystem("memory")
+    if files.exists(address):
+        files.rm(address, recursive=True)
+
+
+def test_take_and_release(objects: Bucket) -> None:
+    first, second = Lease(objects, "a"), Lease(objects, "b")
+    assert not is_held(objects)
+    first.take()
+    assert is_held(objects)
+    with pytest.raises(StudyError, match=r"in use .*if that one is dead, try again in 1[78]\d s"):
+        second.take()
+    first.check()
+    first.release()
+    assert not is_held(objects) and objects.names("lease") == ["000001.json"]
+    second.take()
+    assert objects.names("lease") == ["000002.json"]
+    second.release(remove=True)
+    assert objects.names("lease") == []
+
+
+def test_own_copy_is_taken_again_at_once(objects: Bucket) -> None:
+    """The copy's lock has shown that its last driver is dead."""
+    dead, heir = Lease(objects, "a"), Lease(objects, "a")
+    dead.take()
+    dead._done.set()
+    heir.take()
+    heir.release()
+
+
+def test_silent_holder_is_succeeded_and_finds_out(
+    objects: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleeper, other = Lease(objects, "a"), Lease(objects, "b")
+    sleeper.take()
+    monkeypatch.setattr(lease, "SILENCE_SECONDS", 0.0)
+    other.take()
+    for _ in range(2):
+        with pytest.raises(StudyError, match=r"taken over by another search \(process \d+ on .*\)"):
+            sleeper.check()
+    sleeper.release()
+    (name,) = objects.names("lease")
+    assert json.loads(objects.get(f"lease/{name}") or b"")["copy"] == "b"
+    other.check()
+    other.release()
+
+
+def test_waking_holder_without_successor_goes_on(
+    objects: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = Lease(objects, "a")
+    holder.take()
+    monkeypatch.setattr(lease, "SILENCE_SECONDS", 0.0)
+    before = json.loads(objects.get("lease/000001.json") or b"")["time"]
+    holder.check()
+    assert json.loads(objects.get("lease/000001.json") or b"")["time"] > before
+    holder.release()
+
+
+@pytest.mark.parametrize("state", [b"", b"[]", b"{", b'{"time": "now"}'])
+def test_lease_that_says_nothing_holds_nothing(objects: Bucket, state: bytes) -> None:
+    objects.put("lease/000007.json", state)
+    objects.put("lease/notes.txt", b"x")
+    assert not is_held(objects)
+    heir = Lease(objects, "b")
+    heir.take()
+    assert objects.names("lease") == ["000008.json", "notes.txt"]
+    heir.release()
+
+
+def test_clock_that_is_ahead_holds_longer(objects: Bucket) -> None:
+    objects.put("lease/000001.json", json.dumps({"time": time.time() + 60, "pid": 7}).encode())
+    with pytest.raises(StudyError, match=r"\(process 7 on None\).* try again in 2[34]\d s"):
+        Lease(objects, "b").take()

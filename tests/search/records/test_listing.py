@@ -1,0 +1,31 @@
+"""Which studies there are in a folder; of object stores, test_remote.py says it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from search.errors import StudyError
+from search.records.listing import is_held, studies
+from search.records.writer import RecordsWriter
+from tests.search.records.samples import HEAD
+
+
+def test_studies_of_a_folder(tmp_path: Path) -> None:
+    made = [RecordsWriter.create(tmp_path / n, replace(HEAD, name=n)) for n in ("b", "a")]
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "file").write_text("")
+    (tmp_path / "odd" / "study.yaml").mkdir(parents=True)
+    assert studies(tmp_path) == [tmp_path / "a", tmp_path / "b"]
+    made[0].close()
+    assert [is_held(place) for place in studies(tmp_path)] == [True, False]
+    made[1].close()
+
+
+@pytest.mark.parametrize("name", ["missing", "file"])
+def test_what_is_no_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StudyError, match=f"{name} cannot be read: No"):
+        studies(tmp_path / name)
