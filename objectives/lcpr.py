@@ -12,8 +12,11 @@ monolingual ones are a CSV of one's own (monolingual/<source>/<lang>.csv).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from objectives.confusion import (
     ConfusionJudge,
@@ -28,12 +31,89 @@ from objectives.fewshot import QA_TEMPLATE, Example, Examples, chat_prompt, text
 from objectives.langid import LanguageIdentifier
 from objectives.languages import language
 from objectives.sampling import check_sampling, is_random, override
+from objectives.settings import Beams, FewShots, Nucleus, Positive, Settings, Shared, Temperature
 from objectives.splits import item_seed, split_items
 from objectives.tokens import split_line
 from objectives.types import Completion, Decoding, Evaluation, ItemResult, Request, Sampling, Split
 
 LCB_SAMPLING = Sampling(max_tokens=100, temperature=0.3, top_p=0.75)
 """The benchmark's decoding: nucleus 0.75, temperature 0.3, 100 new tokens (section 3.1)."""
+
+
+class LcprSettings(Settings):
+    """Prompts in the Language Confusion Benchmark's files, with its published decoding."""
+
+    data_dir: Path
+    """Folder with `<setting>/<source>/<lang>.csv`, the benchmark's `test_sets` (`--lcb-dir`)."""
+
+    template: str | None = None
+    """Text around every prompt, with `{prompt}` where it goes. None: the bare prompt or, where
+    `examples` are named and this is no chat, the paper's question and answer words."""
+
+    shots: FewShots = 0
+    """Worked examples of the file `examples` before each prompt."""
+
+    examples: Path | None = None
+    """File of worked examples, needed for shots. None: there are none."""
+
+    max_tokens: Positive = 100
+    """Most new tokens of a response."""
+
+    temperature: Temperature = 0.3
+    """Of sampling; 0 is greedy. Each prompt has a seed of its own."""
+
+    top_p: Nucleus = 0.75
+    """Nucleus that is sampled from, as a share of the probability."""
+
+    beam_width: Beams = 1
+    """Beams of a beam search, which uses neither temperature nor nucleus; 1 is none."""
+
+    stop: tuple[str, ...] = ()
+    """Strings at which a response ends; none of them is part of it."""
+
+    search_items: Positive = 100
+    """Prompts that the search scores each recipe on, in items; in proportion from each source."""
+
+    held_out_items: Positive = 100
+    """Prompts that only the final table is scored on, in items."""
+
+    settings: Annotated[tuple[Literal["crosslingual", "monolingual"], ...], Field(min_length=1)] = (
+        "crosslingual",
+    )
+    """Which of the benchmark's settings to ask; every language has the cross-lingual one."""
+
+    words: Path | None = None
+    """File of English words, one a line, for the word-level pass rate. None: a rule without a list,
+    whose rates must not be compared with published ones."""
+
+    def build(self, shared: Shared) -> LcprObjective:
+        """The objective, with its data read."""
+        sampling = (self.max_tokens, self.temperature, self.top_p, self.stop, self.beam_width)
+        return LcprObjective(
+            self.data_dir,
+            shared.lang,
+            search_items=self.search_items,
+            held_out_items=self.held_out_items,
+            seed=shared.seed,
+            sampling=Sampling(*sampling),
+            lid=shared.lid,
+            words=shared.words,
+            coverage_floor=shared.coverage_floor,
+            settings=self.settings,
+            template=self.template,
+            chat=shared.chat,
+            shots=self.shots,
+            examples=self.examples,
+            trace=shared.trace,
+        )
+
+    def decoding(self) -> Decoding:
+        """Temperature, nucleus, beams and shots, which a search may vary."""
+        return Decoding(self.temperature, self.top_p, self.beam_width, self.shots)
+
+    def files(self) -> Mapping[str, Path | None]:
+        """The list of English words and the worked examples."""
+        return {"words": self.words, "examples": self.examples}
 
 
 class LcprObjective:

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
 
 from objectives.answers import (
     cut_at_next_question,
@@ -34,6 +36,7 @@ from objectives.langid import LanguageIdentifier
 from objectives.languages import language
 from objectives.mgsm_prompts import MODES, Mode, mgsm_prompt, stop_strings, worked_examples
 from objectives.numerals import plain
+from objectives.settings import Positive, Settings, Shared
 from objectives.splits import split_items
 from objectives.stats import proportion
 from objectives.tokens import split_line
@@ -69,6 +72,83 @@ class _Answer:
 
     def extracted(self, extraction: Extraction) -> Decimal | None:
         return self.strict if extraction == "strict" else self.flexible
+
+
+class MgsmSettings(Settings):
+    """Math problems in MGSM's files (`data_dir`) or of the Hugging Face hub (`dataset`).
+
+    One of the two is to be named.
+    """
+
+    data_dir: Path | None = None
+    """Folder with `mgsm_<lang>.tsv` and, if there are shots, the exemplars (`--mgsm-dir`). None
+    where `dataset` is named."""
+
+    dataset: str | None = None
+    """A data set of the hub in place of the folder, such as `juletxara/mgsm`. None where `data_dir`
+    is named."""
+
+    mode: Literal["native_cot", "english_cot", "direct"] = "native_cot"
+    """What stands before an answer: chain of thought in the language or in English, or the bare
+    number."""
+
+    shots: Annotated[int, Field(ge=0, le=8)] = 8
+    """Worked examples before each question."""
+
+    template: str | None = None
+    """Text around every question, with `{question}` where it goes. None: the language's own
+    question and answer words."""
+
+    max_tokens: Positive = 512
+    """Most new tokens of an answer."""
+
+    stop: tuple[str, ...] | None = None
+    """Strings at which an answer ends; none of them is part of it. None: at the next question."""
+
+    search_items: Positive = 150
+    """Questions that the search scores each recipe on, in items."""
+
+    held_out_items: Positive = 100
+    """Questions that only the final table is scored on, in items."""
+
+    extraction: Literal["strict", "flexible"] = "strict"
+    """Which number of an answer counts: the last after the answer phrase of the language (strict),
+    or the last whatever language it is in (flexible). Both are recorded."""
+
+    shuffle: bool = True
+    """Draw the split by `objective.seed`. Without, the first items of the file are searched on and
+    those after them held out."""
+
+    @model_validator(mode="after")
+    def _source(self) -> MgsmSettings:
+        if (self.data_dir is None) == (self.dataset is None):
+            raise ValueError(
+                "name one of the two: the folder of MGSM's files with --mgsm-dir (data_dir), or a "
+                "data set of the hub (dataset)"
+            )
+        return self
+
+    def build(self, shared: Shared) -> MgsmObjective:
+        """The objective, with its data read."""
+        return MgsmObjective(
+            self.data_dir,
+            shared.lang,
+            dataset=self.dataset,
+            mode=self.mode,
+            chat=shared.chat,
+            shots=self.shots,
+            template=self.template,
+            max_tokens=self.max_tokens,
+            stop=self.stop,
+            search_items=self.search_items,
+            held_out_items=self.held_out_items,
+            seed=shared.seed,
+            extraction=self.extraction,
+            lid=shared.lid,
+            coverage_floor=shared.coverage_floor,
+            words=shared.words,
+            shuffle=self.shuffle,
+        )
 
 
 class MgsmObjective:

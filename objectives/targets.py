@@ -1,7 +1,8 @@
-"""What is optimised: the scores that a search looks at, in their order.
+"""What a merge is scored on, and which of the scores are optimised, in their order.
 
-The one place that says so: Optuna's directions, the sampler, the choice, the comparison, tables,
-figures, MLflow and model cards read `TARGETS`. What a score means is its objective's to say.
+The one place that says so: the configuration has a section for each of `OBJECTIVES`; Optuna's
+directions, the sampler, the choice, the comparison, tables, figures, MLflow and model cards read
+`TARGETS`. What a score means is its objective's to say.
 """
 
 from __future__ import annotations
@@ -9,7 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from objectives.lcpr import LcprSettings
+from objectives.mgsm import MgsmSettings
 from objectives.paired import Compare, accuracy_difference, lcpr_difference
+from objectives.settings import Settings
+
+OBJECTIVES: dict[str, type[Settings]] = {"mgsm": MgsmSettings, "lcpr": LcprSettings}
+"""What a merge is scored on: name -> the settings that build it, a section of `conf/objective`."""
 
 
 @dataclass(frozen=True)

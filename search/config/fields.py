@@ -6,17 +6,12 @@ import os
 import re
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from objectives.settings import Count, Positive
 
 Value = TypeVar("Value")
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
-Temperature = Annotated[float, Field(ge=0, le=2)]  # vLLM refuses more
-Nucleus = Annotated[float, Field(gt=0, le=1)]
-Beams = Annotated[int, Field(ge=1, le=64)]
-FewShots = Annotated[int, Field(ge=0, le=5)]
 Range = tuple[Count, Count]
 
 CORES = 8
@@ -50,15 +45,6 @@ Location = Annotated[
     ),
     AfterValidator(_without_password),
 ]
-
-
-class Strict(BaseModel):
-    """Unknown keys are errors; values do not change after validation.
-
-    The docstring under a field is its description.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 def _listed(given: Any) -> Any:

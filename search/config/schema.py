@@ -7,23 +7,15 @@ overrides into these models; nothing here knows what is done with the values.
 
 from __future__ import annotations
 
+from inspect import cleandoc
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
-from search.config.fields import (
-    Beams,
-    Count,
-    Engines,
-    FewShots,
-    Location,
-    Nucleus,
-    Positive,
-    Share,
-    Strict,
-    Temperature,
-)
+from objectives import targets
+from objectives.settings import Count, Positive, Settings, Share, Strict
+from search.config.fields import Engines, Location
 from search.config.secrets import Database
 from search.config.space import SpaceConfig
 
@@ -63,116 +55,12 @@ class FamilyConfig(Strict):
         return self
 
 
-class MgsmConfig(Strict):
-    """Math problems in MGSM's files (`data_dir`) or of the Hugging Face hub (`dataset`).
+class ObjectiveShared(Strict):
+    """What a merge is scored on, and what all its objectives share."""
 
-    One of the two is to be named.
-    """
-
-    data_dir: Path | None = None
-    """Folder with `mgsm_<lang>.tsv` and, if there are shots, the exemplars (`--mgsm-dir`). None
-    where `dataset` is named."""
-
-    dataset: str | None = None
-    """A data set of the hub in place of the folder, such as `juletxara/mgsm`. None where `data_dir`
-    is named."""
-
-    mode: Literal["native_cot", "english_cot", "direct"] = "native_cot"
-    """What stands before an answer: chain of thought in the language or in English, or the bare
-    number."""
-
-    shots: Annotated[int, Field(ge=0, le=8)] = 8
-    """Worked examples before each question."""
-
-    template: str | None = None
-    """Text around every question, with `{question}` where it goes. None: the language's own
-    question and answer words."""
-
-    max_tokens: Positive = 512
-    """Most new tokens of an answer."""
-
-    stop: tuple[str, ...] | None = None
-    """Strings at which an answer ends; none of them is part of it. None: at the next question."""
-
-    search_items: Positive = 150
-    """Questions that the search scores each recipe on, in items."""
-
-    held_out_items: Positive = 100
-    """Questions that only the final table is scored on, in items."""
-
-    extraction: Literal["strict", "flexible"] = "strict"
-    """Which number of an answer counts: the last after the answer phrase of the language (strict),
-    or the last whatever language it is in (flexible). Both are recorded."""
-
-    shuffle: bool = True
-    """Draw the split by `objective.seed`. Without, the first items of the file are searched on and
-    those after them held out."""
-
-    @model_validator(mode="after")
-    def _source(self) -> MgsmConfig:
-        if (self.data_dir is None) == (self.dataset is None):
-            raise ValueError(
-                "name one of the two: the folder of MGSM's files with --mgsm-dir (data_dir), or a "
-                "data set of the hub (dataset)"
-            )
-        return self
-
-
-class LcprConfig(Strict):
-    """Prompts in the Language Confusion Benchmark's files, with its published decoding."""
-
-    data_dir: Path
-    """Folder with `<setting>/<source>/<lang>.csv`, the benchmark's `test_sets` (`--lcb-dir`)."""
-
-    template: str | None = None
-    """Text around every prompt, with `{prompt}` where it goes. None: the bare prompt or, where
-    `examples` are named and this is no chat, the paper's question and answer words."""
-
-    shots: FewShots = 0
-    """Worked examples of the file `examples` before each prompt."""
-
-    examples: Path | None = None
-    """File of worked examples, needed for shots. None: there are none."""
-
-    max_tokens: Positive = 100
-    """Most new tokens of a response."""
-
-    temperature: Temperature = 0.3
-    """Of sampling; 0 is greedy. Each prompt has a seed of its own."""
-
-    top_p: Nucleus = 0.75
-    """Nucleus that is sampled from, as a share of the probability."""
-
-    beam_width: Beams = 1
-    """Beams of a beam search, which uses neither temperature nor nucleus; 1 is none."""
-
-    stop: tuple[str, ...] = ()
-    """Strings at which a response ends; none of them is part of it."""
-
-    search_items: Positive = 100
-    """Prompts that the search scores each recipe on, in items; in proportion from each source."""
-
-    held_out_items: Positive = 100
-    """Prompts that only the final table is scored on, in items."""
-
-    settings: Annotated[tuple[Literal["crosslingual", "monolingual"], ...], Field(min_length=1)] = (
-        "crosslingual",
-    )
-    """Which of the benchmark's settings to ask; every language has the cross-lingual one."""
-
-    words: Path | None = None
-    """File of English words, one a line, for the word-level pass rate. None: a rule without a list,
-    whose rates must not be compared with published ones."""
-
-
-class ObjectiveConfig(Strict):
-    """What a merge is scored on."""
-
-    mgsm: MgsmConfig
-    """Accuracy on math problems; `data_dir` or `dataset` is to be named."""
-
-    lcpr: LcprConfig
-    """Whether the model answers in the language that it is to answer in."""
+    if TYPE_CHECKING:  # `targets.OBJECTIVES` says which there are; each has a key of its name
+        mgsm: Any
+        lcpr: Any
 
     chat: bool = False
     """Write prompts by the model's own chat template (`--chat`), for models that are tuned to
@@ -193,6 +81,27 @@ class ObjectiveConfig(Strict):
     lid: Path | None = None
     """fastText model that tells languages (`--lid`). None: `lid.176.ftz`, which comes with a
     package."""
+
+    def settings(self) -> dict[str, Settings]:
+        """Name -> settings of each objective, in the order of `targets.OBJECTIVES`."""
+        return {name: getattr(self, name) for name in targets.OBJECTIVES}
+
+
+if TYPE_CHECKING:
+
+    class ObjectiveConfig(ObjectiveShared):
+        """`ObjectiveShared` with a field for each objective."""
+
+else:
+    ObjectiveConfig = create_model(
+        "ObjectiveConfig",
+        __base__=ObjectiveShared,
+        __doc__=ObjectiveShared.__doc__,
+        **{
+            name: (settings, Field(description=cleandoc(settings.__doc__)))
+            for name, settings in targets.OBJECTIVES.items()
+        },
+    )
 
 
 class EngineConfig(Strict):

@@ -9,18 +9,8 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from search.config.fields import (
-    Beams,
-    Count,
-    FewShots,
-    Nucleus,
-    OneOrMore,
-    Range,
-    Share,
-    Some,
-    Strict,
-    Temperature,
-)
+from objectives.settings import Beams, Count, FewShots, Nucleus, Share, Strict, Temperature
+from search.config.fields import OneOrMore, Range, Some
 from search.merging.kinds import NonLayer, Ramp
 from search.space.pairs import Sides
 

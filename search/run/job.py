@@ -69,7 +69,7 @@ def run(prepared: Prepared, console: Console) -> bool:
             job=Job(
                 prepared.family.locations,
                 EngineOptions(**config.search.engine.model_dump(), seed=config.search.seed),
-                prepared.objectives,
+                tuple(prepared.objectives.values()),
                 allow_bin=config.family.allow_bin,
                 driver_folder=os.getcwd(),
             ),
@@ -137,7 +137,10 @@ def _start_outbox(prepared: Prepared, console: Console) -> Outbox:
         "host": socket.gethostname(),
         "git_commit": _commit(),
         **{f"version.{name}": text for name, text in versions().items()},
-        **{f"split_hash.{o.name}": getattr(o, "split_hash", "") for o in prepared.objectives},
+        **{
+            f"split_hash.{o.name}": getattr(o, "split_hash", "")
+            for o in prepared.objectives.values()
+        },
     }
     experiment = experiment_name(config.family.name, config.lang)
     outbox = Outbox(prepared.uri, experiment, records.head(), tags, records.folder)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from objectives.langid import LanguageIdentifier
-from objectives.lcpr import LcprObjective
-from objectives.mgsm import MgsmObjective
-from objectives.types import Decoding, Objective, Sampling
+from objectives.settings import Shared
+from objectives.types import Decoding, Objective
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Family, FittedFamily, examine
 from search.config.schema import Config, ObjectiveConfig
@@ -41,7 +41,7 @@ class Prepared:
     records: RecordsWriter
     uri: str
     family: FittedFamily
-    objectives: Sequence[Objective]
+    objectives: Mapping[str, Objective]
     space: Space
     warnings: Sequence[str]
     fingerprints: Fingerprints
@@ -69,8 +69,9 @@ def prepare(config: Config, name: str, records: RecordsWriter, uri: str) -> Prep
         )
     cluster = config.search.address or os.environ.get("RAY_ADDRESS")
     fitted = examined.fit(check_finite=config.search.check_finite, fetch=not cluster)
-    wanted, lcpr = config.space, config.objective.lcpr
+    wanted = config.space
     shares = wanted.w_lang
+    own = (settings.decoding() for settings in config.objective.settings().values())
     space = make_space(
         lang=config.lang,
         n_layers=fitted.n_layers,
@@ -86,16 +87,17 @@ def prepare(config: Config, name: str, records: RecordsWriter, uri: str) -> Prep
         non_layer=wanted.non_layer,
         ramp=wanted.ramp,
         decoding={name: values for name, values in wanted.decoding if values},
-        own_decoding=Decoding(lcpr.temperature, lcpr.top_p, lcpr.beam_width, lcpr.shots),
+        own_decoding=next((decoding for decoding in own if decoding), Decoding()),
     )
     for name, values in space.decoding.items():
         for value in values:  # a value that cannot be used is found now, not in a trial
-            objectives[1].requests("search", replace(Decoding(), **{name: value}))
+            for objective in objectives.values():
+                objective.requests("search", replace(Decoding(), **{name: value}))
     _check_heads(fitted.base, config.search.engine.tensor_parallel_size)
     limit = context_length(fitted.base.config, config.search.engine.max_model_len)
-    warnings = check_context(objectives, fitted.base.path, limit)
-    files = {"words": lcpr.words, "examples": lcpr.examples, "lid": config.objective.lid}
-    prints = take(fitted, objectives, files)
+    warnings = check_context(list(objectives.values()), fitted.base.path, limit)
+    files = {**_files(config.objective), "lid": config.objective.lid}
+    prints = take(fitted, list(objectives.values()), files)
     return Prepared(config, name, records, uri, fitted, objectives, space, warnings, prints)
 
 
@@ -114,55 +116,29 @@ def _check_heads(base: Checkpoint, tensor_parallel_size: int) -> None:
         )
 
 
-def build_objectives(config: ObjectiveConfig, lang: str) -> tuple[Objective, ...]:
-    """MGSM and the language confusion prompts for one language.
+def build_objectives(config: ObjectiveConfig, lang: str) -> dict[str, Objective]:
+    """Name -> objective for one language, in the order of `objectives.targets.OBJECTIVES`.
 
     Raises:
         ObjectiveError: data files are missing, malformed or too short, or the language is unknown.
     """
     lid = LanguageIdentifier(config.lid)
     lid.check()
-    mgsm, lcpr = config.mgsm, config.lcpr
-    return (
-        MgsmObjective(
-            mgsm.data_dir,
-            lang,
-            dataset=mgsm.dataset,
-            mode=mgsm.mode,
-            chat=config.chat,
-            shots=mgsm.shots,
-            template=mgsm.template,
-            max_tokens=mgsm.max_tokens,
-            stop=mgsm.stop,
-            search_items=mgsm.search_items,
-            held_out_items=mgsm.held_out_items,
-            seed=config.seed,
-            extraction=mgsm.extraction,
-            lid=lid,
-            coverage_floor=config.coverage_floor,
-            words=lcpr.words,
-            shuffle=mgsm.shuffle,
-        ),
-        LcprObjective(
-            lcpr.data_dir,
-            lang,
-            search_items=lcpr.search_items,
-            held_out_items=lcpr.held_out_items,
-            seed=config.seed,
-            sampling=Sampling(
-                lcpr.max_tokens, lcpr.temperature, lcpr.top_p, lcpr.stop, lcpr.beam_width
-            ),
-            lid=lid,
-            words=lcpr.words,
-            coverage_floor=config.coverage_floor,
-            settings=lcpr.settings,
-            template=lcpr.template,
-            chat=config.chat,
-            shots=lcpr.shots,
-            examples=lcpr.examples,
-            trace=config.confusion_points,
-        ),
+    shared = Shared(
+        lang,
+        config.seed,
+        lid,
+        _files(config).get("words"),
+        config.coverage_floor,
+        config.chat,
+        config.confusion_points,
     )
+    return {name: settings.build(shared) for name, settings in config.settings().items()}
+
+
+def _files(config: ObjectiveConfig) -> dict[str, Path | None]:
+    found = [settings.files() for settings in config.settings().values()]
+    return {name: file for files in found for name, file in files.items()}
 
 
 def versions() -> dict[str, str]:

@@ -7,20 +7,17 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from search.config.fields import (
+from objectives.settings import (
     Beams,
     Count,
     FewShots,
-    Location,
     Nucleus,
-    OneOrMore,
     Positive,
-    Range,
     Share,
-    Some,
     Strict,
     Temperature,
 )
+from search.config.fields import Location, OneOrMore, Range, Some
 
 
 class Example(Strict):

@@ -5,22 +5,24 @@ from __future__ import annotations
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from objectives import targets
+from objectives.mgsm import MgsmSettings
+from objectives.settings import Settings, Strict
 from search.config import schema, space
-from search.config.fields import Strict
-from search.config.schema import EngineConfig, MgsmConfig, SearchConfig
+from search.config.schema import EngineConfig, SearchConfig
 from search.study.schedule import Schedule
 
 MODELS = {
     value.__name__: value
     for module in (schema, space)
     for value in vars(module).values()
-    if isinstance(value, type) and issubclass(value, Strict) and value is not Strict
-}
+    if isinstance(value, type) and issubclass(value, Strict) and value not in (Strict, Settings)
+} | {settings.__name__: settings for settings in targets.OBJECTIVES.values()}
 
 
 def test_all_models_are_looked_at() -> None:
     assert set(MODELS) >= {"Config", "FamilyConfig", "SearchConfig", "DecodingConfig"}
-    assert len(MODELS) == 10
+    assert len(MODELS) == 11
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -45,7 +47,7 @@ def test_every_model_says_what_it_is_for() -> None:
 )
 def test_one_source_of_questions(given: dict[str, str], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        MgsmConfig.model_validate(given)
+        MgsmSettings.model_validate(given)
 
 
 def test_an_engine_needs_its_gpus() -> None:

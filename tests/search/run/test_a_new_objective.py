@@ -1,0 +1,133 @@
+"""A new objective is one module and two lines of `objectives.targets`: shown on the whole path.
+
+In a process of its own, as the configuration's models are made of the table when they are loaded.
+Real are the configuration, the checks, the trial's runner, Optuna, the records and the report; the
+engine is the fake one.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+
+CODE = """
+import json, sys
+from pathlib import Path
+from objectives import targets
+from tests.objectives import a_new_objective as new
+targets.OBJECTIVES, targets.TARGETS = new.OBJECTIVES_THEN, new.TARGETS_THEN
+from search.config import compose
+from search.records.head import StudyHead
+from search.records.writer import RecordsWriter
+from search.results import choose, comparison, figures, tables
+from search.run.prepare import prepare
+from search.space.swap import baselines
+from search.study.course import Course
+from search.study.order import Order
+from search.study.outcome import ActorExit
+from search.proposing.optuna_study import phase
+from search.tracking.runs import metrics_of
+from search.tuning.trainable import Job, TrialRunner
+from tests.engine_options import engine_options
+from tests.fake_engine import FakeEngine, Faults
+from tests.search.run.test_a_new_objective import Quiet, schedule
+
+out = Path(sys.argv[1])
+config = compose.load(["objective.brevity.longest=30"], {"lang": "te"})
+records = RecordsWriter.create(out / "s", StudyHead("s", config.model_dump(mode="json")))
+prepared = prepare(config, "s", records, f"sqlite:///{out}/mlflow.db")
+runner = TrialRunner(Job(
+    prepared.family.locations, engine_options(), tuple(prepared.objectives.values()),
+    engine=FakeEngine,
+))
+space = prepared.space
+first = baselines(space, n_task=1, n_lang=1, soups="first")
+plan = schedule(config, records)
+one = phase(plan, "search", 4, space, records, first)
+order = Order([one], records.trials, space.n_layers, list, lag=1)
+course = Course(order, records, Quiet(), [], lang="te", n_layers=space.n_layers)
+while (running := course.hand_out("t")) is not None:
+    outcome = runner.run(running.candidate.recipe, running.candidate.split)
+    course.take_back("t", outcome, ActorExit("node"))
+assert course.finished, course.fault
+choice = choose.recommend(records.trials, space.n_layers, 0.02)
+default = space.default_recipe(space.pairs[0])
+rows = choose.final_rows(records.trials, choice, default, ["base"], space.n_layers)
+report = comparison.build(records, rows, choice, family="f", lang="te", n_layers=space.n_layers)
+names = {"family": "f", "lang": "te", "n_layers": space.n_layers}
+drawn = figures.draw(records.trials, choice, default, out, **names)
+trial = records.trials[-1]
+print(json.dumps({
+    "objectives": list(prepared.objectives),
+    "directions": [d.name for d in one.study.directions],
+    "told": max(len(t.values) for t in one.study.trials if t.values),
+    "states": sorted({t.state for t in records.trials}),
+    "scores": sorted(trial.scores),
+    "metrics": [n for n in metrics_of(trial) if n.startswith("long")],
+    "reason": choice.reason if choice else "",
+    "table": tables.markdown(report).splitlines()[2],
+    "drawn": [file.name for file in drawn],
+    "trials": len(records.trials),
+}))
+"""
+
+
+class Quiet:
+    """A cluster that nothing happens to."""
+
+    stopping = False
+    excluded_nodes: tuple[str, ...] = ()
+    n_dead = 0
+
+    def max_running(self) -> int:
+        return 1
+
+    def dead(self) -> set[str]:
+        return set()
+
+    def exclude(self, node: str) -> None:
+        raise AssertionError(node)
+
+    def has_room(self) -> bool:
+        return True
+
+    def stop(self) -> None:
+        self.stopping = True
+
+
+def schedule(config: object, records: object) -> object:
+    from search.study.schedule import Schedule
+
+    return Schedule(
+        name="s",
+        trials=4,
+        baselines={},
+        seed=0,
+        sampler="tpe",
+        startup_trials=2,
+        engines=1,
+        cpus_per_engine=1,
+        gpus_per_engine=0,
+        address=None,
+        storage=None,
+        trial_timeout=None,
+        reproducible=None,
+    )
+
+
+def test_a_new_objective_is_configured_scored_optimised_and_shown(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", CODE, str(tmp_path)], capture_output=True, text=True, cwd=ROOT
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    found = json.loads(run.stdout.splitlines()[-1])
+    assert found["objectives"] == ["mgsm", "lcpr", "brevity"]
+    assert found["directions"] == ["MAXIMIZE", "MAXIMIZE", "MINIMIZE"] and found["told"] == 3
+    assert "scored" in found["states"] and "long" in found["scores"]
+    assert {"long", "long_low", "long_high", "long_n"} <= set(found["metrics"])
+    assert "long answers %" in found["table"]
+    assert found["drawn"] == ["pareto.png", "landscape.png"]
