@@ -24,6 +24,7 @@ from search.config.fields import (
     Location,
     Nucleus,
     Positive,
+    RivalMethod,
     Share,
     Strict,
     Temperature,
@@ -164,7 +165,7 @@ class SearchConfig(Strict):
     """
 
     trials: Positive = 40
-    baselines: dict[Literal["soup", "task_arithmetic", "ties", "dare_linear", "slerp"], Count] = {}
+    baselines: dict[RivalMethod, Count] = {}
     seed: int = 0
     sampler: Literal["tpe", "random", "nsga2"] = "tpe"
     startup_trials: Count = 10

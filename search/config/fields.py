@@ -7,6 +7,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from search.merging.methods.registry import rivals
+
 Value = TypeVar("Value")
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -27,6 +29,15 @@ def _without_password(given: str) -> str:
         )
     return given
 
+
+def _rival(given: str) -> str:
+    if given not in rivals():
+        allowed = ", ".join(map(repr, rivals()))
+        raise ValueError(f"no merge method that is searched as a rival; allowed are {allowed}")
+    return given
+
+
+RivalMethod = Annotated[str, AfterValidator(_rival)]
 
 Location = Annotated[
     str, Field(min_length=1, pattern=r"^[^\x00]*$"), AfterValidator(_without_password)

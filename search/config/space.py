@@ -21,7 +21,7 @@ from search.config.fields import (
     Strict,
     Temperature,
 )
-from search.merging.kinds import NonLayer, Ramp
+from search.merging.recipe import NonLayer, Ramp
 from search.space.pairs import Sides
 
 

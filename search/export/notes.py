@@ -21,7 +21,7 @@ from search.checkpoints.checkpoint import Checkpoint, revision_of
 from search.checkpoints.family import Family, FittedFamily, Location, is_remote
 from search.checkpoints.sources.url import is_url
 from search.errors import CheckpointError
-from search.export.mergekit_yaml import mergekit_yaml
+from search.export.mergekit_yaml import has_mergekit_form, mergekit_yaml
 from search.export.model_card import Ingredient, Merge, licence_of, model_card
 from search.merging.plan import Plan
 from search.merging.recipe import key, label, to_dict
@@ -91,10 +91,13 @@ def notes(merge: Merge, family: Family, fitted: FittedFamily) -> dict[str, str]:
     models = {n: _model(c.path) for n, c in fitted.sources.items()}
     dtype = next(iter(fitted.base.tensors.values())).dtype
     places = _family_yaml(family, merge.lang, fitted.sources)
+    mergekit = {}
+    if has_mergekit_form(merge.plan):
+        mergekit["mergekit.yaml"] = mergekit_yaml(recipe, models, fitted.names, n_layers, dtype)
     return {
         "README.md": model_card(merge),
         "recipe.json": json.dumps(said, indent=2, ensure_ascii=False) + "\n",
-        "mergekit.yaml": mergekit_yaml(recipe, models, fitted.names, n_layers, dtype),
+        **mergekit,
         "family.yaml": yaml.safe_dump(places, sort_keys=False, allow_unicode=True),
     }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from search.merging.methods.registry import rivals
 from search.merging.recipe import LayerSwap, Recipe, Single, Soup, canonical, key, soup
 from search.records.record import Record
 
@@ -20,14 +21,7 @@ TASK_EXPERT = "math expert"
 LANG_EXPERT = "language expert"
 RECOMMENDED = "recommended"
 DEFAULT = "default recipe"
-SOUP = "best soup"
-RIVALS = {
-    "task_arithmetic": "best task arithmetic",
-    "ties": "best TIES",
-    "dare_linear": "best DARE",
-    "slerp": "best SLERP",
-}
-"""Rival method -> role of its best recipe; soups have their own rule, `best_soup`."""
+SOUP = rivals()["soup"].role
 CONTROL = "control b=u=0"
 
 
@@ -123,6 +117,11 @@ def best_soup(records: Iterable[Record], n_layers: int) -> Record | None:
     return min(soups, key=lambda r: (-_accuracy(r), -_lcpr(r), r.key), default=None)
 
 
+def rival_roles() -> dict[str, str]:
+    """Rival method -> role of its best recipe; soups have their own rule, `best_soup`."""
+    return {method: rival.role for method, rival in rivals().items() if method != "soup"}
+
+
 def best_rivals(records: Iterable[Record]) -> list[Row]:
     """Of each rival method that was searched, the recipe with the highest search accuracy.
 
@@ -130,7 +129,7 @@ def best_rivals(records: Iterable[Record]) -> list[Row]:
     """
     trials = scored(records)
     rows: list[Row] = []
-    for method, role in RIVALS.items():
+    for method, role in rival_roles().items():
         own = [r for r in trials if r.origin == method]
         if own:
             best = min(own, key=lambda r: (-_accuracy(r), -_lcpr(r), r.key))

@@ -236,23 +236,9 @@ def test_dare_hangs_on_seed_name_and_expert_only(monkeypatch: pytest.MonkeyPatch
     assert set(first.tolist()) == {0.0, 2.0, 20.0, 22.0}  # the experts are thinned independently
 
 
-def test_dare_numbers_are_splitmix64() -> None:
-    """Against plain whole numbers (Steele, Lea and Flood 2014, figure 16)."""
-    series = arithmetic._Bernoulli(0.3, "seed tensor")
-    state, word, expected = series._start % 2**64, 2**64 - 1, []
-    for _ in range(50):
-        state = (state + 0x9E3779B97F4A7C15) & word
-        z = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & word
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & word
-        z ^= z >> 31
-        expected.append((z - 2**64 if z >= 2**63 else z) < round(0.3 * 2**64) - 2**63)
-    found = torch.cat([series(torch.zeros(20)), series(torch.zeros(30))])
-    assert found.tolist() == expected
-
-
 def test_parallel_tensors_are_interpolated_linearly() -> None:
     one = torch.tensor([1.0, 2.0, 3.0])
-    mix = Mix("slerp", (Term("task/0", 0.75), Term("lang/0", 0.25)))
+    mix = Mix("slerp", (Term("task/0", 0.75), Term("lang/0", 0.25)), base="")
     assert torch.equal(combine(mix, {"task/0": one, "lang/0": 3 * one}, "x"), 1.5 * one)
 
 
@@ -299,7 +285,8 @@ def test_a_merge_can_be_written_into_a_slice(
     random = torch.Generator().manual_seed(2)
     names = ("base", "task/0", "lang/0")
     sources = {s: torch.randn(30, 12, generator=random).to(torch.bfloat16) for s in names}
-    mix = Mix(method, (Term("task/0", 0.4), Term("lang/0", 0.6)), density=0.5)
+    base = "" if method == "slerp" else "base"
+    mix = Mix(method, (Term("task/0", 0.4), Term("lang/0", 0.6)), density=0.5, base=base)
     expected = combine(mix, sources, "x").to(dtype)
     out = torch.full((12, 40), 7.0, dtype=dtype)
     combine_into(mix, sources, "x", out.t()[5:35])

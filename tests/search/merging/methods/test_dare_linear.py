@@ -1,0 +1,42 @@
+"""DARE's random numbers and when it is another kind."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from search.merging.canonical import canonical
+from search.merging.methods.dare_linear import Bernoulli, DareLinear
+from search.merging.methods.single import Single
+from search.merging.methods.task_arithmetic import TaskArithmetic
+from search.merging.recipe import Recipe
+
+PAIR = ("task/0", "lang/1")
+
+
+def test_dare_numbers_are_splitmix64() -> None:
+    """Against plain whole numbers (Steele, Lea and Flood 2014, figure 16)."""
+    series = Bernoulli(0.3, "seed tensor")
+    state, word, expected = series._start % 2**64, 2**64 - 1, []
+    for _ in range(50):
+        state = (state + 0x9E3779B97F4A7C15) & word
+        z = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & word
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & word
+        z ^= z >> 31
+        expected.append((z - 2**64 if z >= 2**63 else z) < round(0.3 * 2**64) - 2**63)
+    found = torch.cat([series(torch.zeros(20)), series(torch.zeros(30))])
+    assert found.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("recipe", "form"),
+    [
+        (DareLinear(PAIR, 1e-9, (0.5, 1.0), 3), DareLinear(PAIR, 1e-6, (0.5, 1.0), 3)),
+        (DareLinear(PAIR[::-1], 0.5, (1, 0.5)), DareLinear(PAIR, 0.5, (0.5, 1.0))),
+        (DareLinear(PAIR, 0.5, (0.0, 1.0), 3), DareLinear(("lang/1",), 0.5, (1.0,), 3)),
+        (DareLinear(PAIR, 0.9999999, (0.5, 1.0), 3), TaskArithmetic(PAIR, (0.5, 1.0))),
+        (DareLinear(PAIR, 0.5, (0.0, 0.0), 3), Single("base")),
+    ],
+)
+def test_canonical(recipe: DareLinear, form: Recipe) -> None:
+    assert canonical(recipe, 4) == form
