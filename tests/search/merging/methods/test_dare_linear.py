@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
+from search.merging import arithmetic
+from search.merging.arithmetic import combine
 from search.merging.canonical import canonical
 from search.merging.methods.dare_linear import Bernoulli, DareLinear
+from search.merging.methods.method import Recipe
 from search.merging.methods.single import Single
 from search.merging.methods.task_arithmetic import TaskArithmetic
-from search.merging.recipe import Recipe
+from search.merging.mix import Mix, Term
 
 PAIR = ("task/0", "lang/1")
 
@@ -40,3 +45,27 @@ def test_dare_numbers_are_splitmix64() -> None:
 )
 def test_canonical(recipe: DareLinear, form: Recipe) -> None:
     assert canonical(recipe, 4) == form
+
+
+def test_dare_keeps_its_share_and_rescales_it() -> None:
+    base, expert = torch.zeros(100_000), torch.ones(100_000)
+    mix = Mix("dare_linear", (Term("task/0", 0.5),), density=0.2, seed=1)
+    found = combine(mix, {"base": base, "task/0": expert}, "x")
+    assert set(found.tolist()) == {0.0, 2.5}  # scale / density
+    kept = (found > 0).float().mean().item()
+    assert abs(kept - 0.2) < 5 * math.sqrt(0.2 * 0.8 / 100_000)
+
+
+def masks(seed: int, name: str, n: int = 1000) -> torch.Tensor:
+    mix = Mix("dare_linear", (Term("task/0", 1.0), Term("lang/0", 1.0)), density=0.5, seed=seed)
+    sources = {"base": torch.zeros(n), "task/0": torch.ones(n), "lang/0": 10 * torch.ones(n)}
+    return combine(mix, sources, name)
+
+
+def test_dare_hangs_on_seed_name_and_expert_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = masks(1, "x")
+    monkeypatch.setitem(arithmetic.CHUNK, "cpu", 7)
+    assert torch.equal(masks(1, "x"), first)
+    assert not torch.equal(masks(2, "x"), first)
+    assert not torch.equal(masks(1, "y"), first)
+    assert set(first.tolist()) == {0.0, 2.0, 20.0, 22.0}  # the experts are thinned independently
