@@ -1,4 +1,4 @@
-"""The text files of an export: model card, recipe.json, mergekit.yaml and family.yaml.
+"""The text files of an export: model card, recipe.json, family.yaml, mergekit.yaml if it can be.
 
 Owns what is told of the checkpoints: names, revisions, SHA-256 of the files that weights are taken
 from. Whole files are hashed, because two experts of one base have the same header; in the Hugging
