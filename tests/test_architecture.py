@@ -22,10 +22,20 @@ FENCES = {
 PURE = {
     f"search/{name}.py"
     for name in (
-        "merging/kinds",
+        "merging/mix",
         "merging/canonical",
         "merging/recipe",
         "merging/plan",
+        "merging/methods/common",
+        "merging/methods/faults",
+        "merging/methods/linear",
+        "merging/methods/method",
+        "merging/methods/registry",
+        "merging/methods/single",
+        "merging/methods/slerp",
+        "merging/methods/soup",
+        "merging/methods/swap",
+        "merging/methods/task_arithmetic",
         "export/mergekit_yaml",
         "results/choose",
         "space/swap",

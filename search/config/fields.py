@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from objectives.settings import Count, Positive
+from search.merging.methods.registry import rivals
 
 Value = TypeVar("Value")
 
@@ -35,6 +36,19 @@ def _without_password(given: str) -> str:
         )
     return given
 
+
+def _rival(given: str) -> str:
+    if given not in rivals():
+        allowed = ", ".join(map(repr, rivals()))
+        raise ValueError(f"no merge method that is searched as a rival; allowed are {allowed}")
+    return given
+
+
+def _name_rivals(schema: dict[str, Any]) -> None:
+    schema["enum"] = list(rivals())
+
+
+RivalMethod = Annotated[str, Field(json_schema_extra=_name_rivals), AfterValidator(_rival)]
 
 Location = Annotated[
     str,

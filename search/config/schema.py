@@ -15,7 +15,7 @@ from pydantic import Field, create_model, model_validator
 
 from objectives import targets
 from objectives.settings import Count, Positive, Settings, Share, Strict
-from search.config.fields import Engines, Location
+from search.config.fields import Engines, Location, RivalMethod
 from search.config.secrets import Database
 from search.config.space import SpaceConfig
 
@@ -154,7 +154,7 @@ class SearchConfig(Strict):
     """Distinct recipes that are searched (`--trials`); base, experts and soups, which are scored
     first, are not counted."""
 
-    baselines: dict[Literal["soup", "task_arithmetic", "ties", "dare_linear", "slerp"], Count] = {}
+    baselines: dict[RivalMethod, Count] = {}
     """Rival method -> trials of its own, for a search of its own after the main one."""
 
     seed: int = 0

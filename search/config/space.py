@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from objectives.settings import Beams, Count, FewShots, Nucleus, Share, Strict, Temperature
 from search.config.fields import OneOrMore, Range, Some
-from search.merging.kinds import NonLayer, Ramp
+from search.merging.recipe import NonLayer, Ramp
 from search.space.pairs import Sides
 
 

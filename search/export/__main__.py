@@ -217,12 +217,11 @@ def _wanted(arguments: argparse.Namespace) -> _Wanted:
 
 def _refuse_misfit(recipe: Recipe, locations: Mapping[str, Location], n_layers: int) -> None:
     """Raise everything about a recipe that does not fit the family, as one error."""
-    from search.export.selection import experts_of
-    from search.merging.recipe import validate
+    from search.merging.recipe import sources_of, validate
 
     faults = [
         f"there is no {source}: the family has {', '.join(locations)}"
-        for source in experts_of(recipe)
+        for source in sources_of(recipe)
         if source not in locations
     ]
     try:

@@ -1,6 +1,7 @@
 """A recipe as a mergekit configuration (mergekit 0.1.5), for people who want the merge from there.
 
-Owns how plans become mergekit's slices, weights and filters. Two traps of mergekit shape it:
+Owns how plans become mergekit's slices, weights and filters; what is particular to a method is said
+by its `search.merging.methods.method.Mergekit`. Two traps of mergekit shape it:
 embeddings follow the first slice and norm and head the last, so every slice lists every source, the
 unused ones with weight 0, and the first and the last name the tensors without a layer number; and
 mergekit computes in the checkpoint's dtype unless told `dtype: float32`.
@@ -14,14 +15,19 @@ from typing import Any
 
 import yaml
 
-from search.merging.plan import Mix, layer_of, plan
+from search.errors import RecipeError
+from search.merging.methods.method import Mergekit
+from search.merging.methods.registry import arithmetic_of
+from search.merging.plan import Mix, Plan, layer_of, plan
 from search.merging.recipe import Recipe, label
 
 _DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
-_DARE = (
-    "# mergekit draws its own random numbers, and scales what it keeps to the sum of magnitudes\n"
-    "# before instead of dividing by the density: the same method, not the same weights.\n"
-)
+_COPY = Mergekit(parameters=lambda mix: {})
+
+
+def has_mergekit_form(merged: Plan) -> bool:
+    """Whether mergekit knows the method of a merge."""
+    return arithmetic_of(_lead(merged).method).mergekit is not None
 
 
 def mergekit_yaml(
@@ -37,31 +43,37 @@ def mergekit_yaml(
         dtype: of the checkpoint, by safetensors' name (`BF16`, `F16`, `F32`).
 
     Raises:
-        RecipeError: the recipe is not valid for L.
+        RecipeError: the recipe is not valid for L, or mergekit has no such method.
     """
     merged = plan(recipe, names, n_layers)
     layers = {layer: mix for name, mix in merged.items() if (layer := layer_of(name)) is not None}
     outside = {name: mix for name, mix in merged.items() if layer_of(name) is None}
     sources = sorted({s for mix in merged.values() for s in mix.sources}, key=_order)
-    method = _method(list(merged.values()), sources)
+    lead = _lead(merged)
+    copied = lead.method == "linear" and len(sources) == 1
+    form = _COPY if copied else arithmetic_of(lead.method).mergekit
+    if form is None:
+        raise RecipeError(
+            f"{label(recipe, '#', n_layers).removeprefix('# ')}: mergekit has no method "
+            f"{lead.method!r}; recipe.json describes the merge"
+        )
     runs = itertools.groupby(range(n_layers), key=lambda layer: layers[layer])
     slices = []
     for mix, run in runs:
         numbers = list(run)
         ends = outside if 0 in numbers or n_layers - 1 in numbers else {}
         span = numbers[0], numbers[-1] + 1
-        slices.append(_slice(method, mix, ends, span, {s: models[s] for s in sources}))
+        of = {source: models[source] for source in sources}
+        slices.append(_slice(form, lead.method, mix, ends, span, of))
     config: dict[str, Any] = {
-        "merge_method": method,
-        "base_model": models[sources[0] if method == "slerp" else "base"],
+        "merge_method": "passthrough" if copied else lead.method,
+        "base_model": models[sources[0] if form.between else "base"],
         "slices": slices,
     }
-    if method == "ties":
-        config["parameters"] = {"normalize": True, "lambda": layers[0].scale}
-    elif method not in ("passthrough", "slerp"):
-        config["parameters"] = {"normalize": False}
+    if parameters := form.parameters(lead):
+        config["parameters"] = parameters
     config |= {"dtype": "float32", "out_dtype": _DTYPES[dtype]}
-    head = label(recipe, "#", n_layers) + "\n" + (_DARE if method == "dare_linear" else "")
+    head = label(recipe, "#", n_layers) + "\n" + form.note
     return head + yaml.safe_dump(config, sort_keys=False, default_flow_style=None)
 
 
@@ -71,12 +83,14 @@ def _order(source: str) -> tuple[int, int]:
     return place, int(number) if place < 2 else 0
 
 
-def _method(mixes: list[Mix], sources: list[str]) -> str:
-    found = {mix.method for mix in mixes} - {"linear"}
-    return found.pop() if found else "linear" if len(sources) > 1 else "passthrough"
+def _lead(merged: Plan) -> Mix:
+    """The mix that says how all is merged: the first that is not linear, else the first."""
+    mixes = list(merged.values())
+    return next((mix for mix in mixes if mix.method != "linear"), mixes[0])
 
 
 def _slice(
+    form: Mergekit,
     method: str,
     mix: Mix,
     outside: Mapping[str, Mix],
@@ -87,13 +101,11 @@ def _slice(
     found: list[dict[str, Any]] = []
     for source, model in models.items():
         entry: dict[str, Any] = {"model": model, "layer_range": list(span)}
-        if method == "linear" or (method not in ("passthrough", "slerp") and source != "base"):
-            entry["parameters"] = {"weight": _setting(mix, outside, source)}
-            if method in ("ties", "dare_linear"):
-                entry["parameters"]["density"] = mix.density
+        if form is not _COPY and not form.between and (method == "linear" or source != "base"):
+            entry["parameters"] = {"weight": _setting(mix, outside, source), **form.settings(mix)}
         found.append(entry)
     whole: dict[str, Any] = {"sources": found}
-    if method == "slerp":  # between the first source, t = 0, and the second
+    if form.between:  # between the first source, t = 0, and the second
         whole["parameters"] = {"t": _setting(mix, outside, list(models)[1])}
     return whole
 

@@ -17,6 +17,8 @@ import yaml
 from objectives import targets
 from objectives.targets import Target
 from objectives.types import Score
+from search.export.mergekit_yaml import has_mergekit_form
+from search.merging.methods.registry import arithmetic_of
 from search.merging.plan import Mix, Plan, layer_of
 from search.merging.recipe import Recipe, label, to_dict
 from search.records.record import Record
@@ -157,17 +159,7 @@ def _layers(merge: Merge) -> list[list[str]]:
 
 
 def _words(mix: Mix) -> str:
-    terms = " + ".join(f"{term.coefficient:.3g} {term.source}" for term in mix.terms)
-    if mix.method == "linear":
-        return mix.terms[0].source if mix.terms[0].coefficient == 1.0 else terms
-    if mix.method == "slerp":
-        return f"slerp of {terms}"
-    settings = {
-        "task_arithmetic": "",
-        "ties": f" (density {mix.density:g}, scale {mix.scale:g})",
-        "dare_linear": f" (density {mix.density:g}, seed {mix.seed})",
-    }
-    return f"base and {mix.method}{settings[mix.method]} of {terms}"
+    return arithmetic_of(mix.method).words(mix)
 
 
 def _checkpoints(merge: Merge) -> str:
@@ -249,13 +241,15 @@ python -m vllm.entrypoints.openai.api_server --model ./{merge.name} --host 127.0
 
 
 def _again(merge: Merge) -> str:
+    same = "    # mergekit 0.1.5: the same merge"
+    known = has_mergekit_form(merge.plan)
+    mergekit = f"mergekit-yaml {merge.name}/mergekit.yaml again{same}\n" if known else ""
     return f"""Where the checkpoints lie at the places that `family.yaml` names:
 
 ```
 python -m search.export --family {merge.name}/family.yaml --lang {merge.lang} \\
     --recipe {merge.name}/recipe.json --out again
-mergekit-yaml {merge.name}/mergekit.yaml again    # mergekit 0.1.5: the same merge
-```"""
+{mergekit}```"""
 
 
 def _licence(merge: Merge) -> str:

@@ -1,4 +1,4 @@
-"""The text files of an export: model card, recipe.json, mergekit.yaml and family.yaml.
+"""The text files of an export: model card, recipe.json, family.yaml, mergekit.yaml if it can be.
 
 Owns what is told of the checkpoints: names, revisions, SHA-256 of the files that weights are taken
 from. Whole files are hashed, because two experts of one base have the same header; in the Hugging
@@ -21,10 +21,11 @@ from search.checkpoints.checkpoint import Checkpoint, revision_of
 from search.checkpoints.family import Family, FittedFamily, Location, is_remote
 from search.checkpoints.sources.url import is_url
 from search.errors import CheckpointError
-from search.export.mergekit_yaml import mergekit_yaml
+from search.export.mergekit_yaml import has_mergekit_form, mergekit_yaml
 from search.export.model_card import Ingredient, Merge, licence_of, model_card
 from search.merging.plan import Plan
 from search.merging.recipe import key, label, to_dict
+from search.merging.source import Source
 
 _READ = 16 * 1024**2  # bytes hashed at a time
 _BLOB = re.compile(r"[0-9a-f]{64}").fullmatch
@@ -91,10 +92,13 @@ def notes(merge: Merge, family: Family, fitted: FittedFamily) -> dict[str, str]:
     models = {n: _model(c.path) for n, c in fitted.sources.items()}
     dtype = next(iter(fitted.base.tensors.values())).dtype
     places = _family_yaml(family, merge.lang, fitted.sources)
+    mergekit = {}
+    if has_mergekit_form(merge.plan):
+        mergekit["mergekit.yaml"] = mergekit_yaml(recipe, models, fitted.names, n_layers, dtype)
     return {
         "README.md": model_card(merge),
         "recipe.json": json.dumps(said, indent=2, ensure_ascii=False) + "\n",
-        "mergekit.yaml": mergekit_yaml(recipe, models, fitted.names, n_layers, dtype),
+        **mergekit,
         "family.yaml": yaml.safe_dump(places, sort_keys=False, allow_unicode=True),
     }
 
@@ -115,13 +119,14 @@ def _family_yaml(family: Family, lang: str, opened: Mapping[str, Checkpoint]) ->
         return (revision_of(checkpoint.path) if checkpoint else "") or str(location)
 
     found = {source: place(source, at) for source, at in family.sources(lang).items()}
+    known = {Source.of(source): at for source, at in found.items()}
     data = {
         "name": family.name,
         "base": found["base"],
-        "task": [at for source, at in found.items() if source.startswith("task/")],
-        "language": {lang: [at for source, at in found.items() if source.startswith("lang/")]},
+        "task": [at for source, at in known.items() if source.kind == "task"],
+        "language": {lang: [at for source, at in known.items() if source.kind == "lang"]},
     }
-    references = {s.partition("/")[2]: p for s, p in found.items() if s.startswith("reference/")}
+    references = {s.name: at for s, at in known.items() if s.kind == "reference"}
     data |= {"references": references} if references else {}
     return data | ({"allow_bin": True} if family.allow_bin else {})
 

@@ -18,7 +18,7 @@ from search.checkpoints.family import Family
 from search.config import compose
 from search.config.schema import Config
 from search.errors import RecipeError, SearchError, StudyError
-from search.merging.recipe import LayerSwap, Recipe, Single, Slerp, from_dict
+from search.merging.recipe import LayerSwap, Recipe, from_dict
 from search.records.place import Place
 from search.records.reader import RecordsReader
 from search.records.record import Record
@@ -109,7 +109,7 @@ def read_recipe(text: str) -> Recipe:
 
     Words are for layer swaps: `pair` (task and language expert; `0+2,1` averages two), `b` and `u`
     are needed; `t_b`, `t_u` (0), `w_lang` (.5), `w_task` (1 - w_lang), `non_layer` and `ramp` are
-    as in `search.merging.kinds`. A file holds any recipe: the recipe.json of an export.
+    as in `search.merging.recipe.LayerSwap`. A file holds any recipe: the recipe.json of an export.
 
     Raises:
         RecipeError: naming every fault.
@@ -143,15 +143,6 @@ def read_recipe(text: str) -> Recipe:
         raise RecipeError(f"{len(faults)} faults in recipe {text!r}:\n  " + "\n  ".join(faults))
     task, lang = values.pop("pair")
     return LayerSwap(task, lang, **{"t_b": 0, "t_u": 0, **values})
-
-
-def experts_of(recipe: Recipe) -> tuple[str, ...]:
-    """Every source that a recipe names, whether or not its weights are used."""
-    if isinstance(recipe, LayerSwap):
-        return *recipe.task_sources, *recipe.lang_sources
-    if isinstance(recipe, Slerp):
-        return f"task/{recipe.task}", f"lang/{recipe.lang}"
-    return (recipe.source,) if isinstance(recipe, Single) else tuple(recipe.experts)
 
 
 def _experts(text: str) -> int | tuple[int, ...]:

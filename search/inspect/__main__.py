@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.errors import ConfigError, SearchError
+from search.merging.source import Source
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -97,8 +98,8 @@ def _main(arguments: argparse.Namespace) -> None:
     vectors = _measure(family, arguments, console)
     shares = vectors.shares
     suggestion = suggest(
-        [shares[expert] for expert in shares if expert.startswith("lang/")],
-        [shares[expert] for expert in shares if expert.startswith("task/")],
+        [shares[expert] for expert in shares if Source.of(expert).kind == "lang"],
+        [shares[expert] for expert in shares if Source.of(expert).kind == "task"],
     )
     title = f"{chosen.name} / {arguments.lang}"
     names = {expert: f"{expert}\n{_name(locations[expert])}" for expert in shares}

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from search.inspect.expert_vectors import ExpertVectors
 from search.inspect.suggest import LayerRange, Suggestion
+from search.merging.source import Source
 
 _COLOURS = {"lang": "#7b4fb5", "task": "#d9730d"}  # as in `search.results.figures`
 _MAP = colormaps["viridis"]
@@ -116,7 +117,7 @@ def layer_table(vectors: ExpertVectors, suggestion: Suggestion) -> Table:
     table.add_column("lead", justify="right")
     table.add_column("cos", justify="right")
     table.add_column("from", no_wrap=True)
-    across = [c for (a, b), c in vectors.cosines.items() if a[:4] != b[:4]]
+    across = [c for (a, b), c in vectors.cosines.items() if Source.of(a).kind != Source.of(b).kind]
     for layer in reversed(range(vectors.n_layers)):
         cosine = fmean(cosines[layer] for cosines in across)
         table.add_row(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from objectives import targets
 from objectives.targets import Target
+from search.merging.methods.registry import rivals
 from search.merging.recipe import LayerSwap, Recipe, Single, Soup, canonical, key, soup
 from search.merging.source import Source
 from search.records.record import Record
@@ -22,14 +23,7 @@ TASK_EXPERT = "math expert"
 LANG_EXPERT = "language expert"
 RECOMMENDED = "recommended"
 DEFAULT = "default recipe"
-SOUP = "best soup"
-RIVALS = {
-    "task_arithmetic": "best task arithmetic",
-    "ties": "best TIES",
-    "dare_linear": "best DARE",
-    "slerp": "best SLERP",
-}
-"""Rival method -> role of its best recipe; soups have their own rule, `best_soup`."""
+SOUP = rivals()["soup"].role
 CONTROL = "control b=u=0"
 
 
@@ -134,6 +128,11 @@ def best_soup(records: Iterable[Record], n_layers: int) -> Record | None:
     return min(soups, key=best_first, default=None)
 
 
+def rival_roles() -> dict[str, str]:
+    """Rival method -> role of its best recipe; soups have their own rule, `best_soup`."""
+    return {method: rival.role for method, rival in rivals().items() if method != "soup"}
+
+
 def best_rivals(records: Iterable[Record]) -> list[FinalRow]:
     """Of each rival method that was searched, the recipe with the highest search accuracy.
 
@@ -141,7 +140,7 @@ def best_rivals(records: Iterable[Record]) -> list[FinalRow]:
     """
     trials = scored(records)
     rows: list[FinalRow] = []
-    for method, role in RIVALS.items():
+    for method, role in rival_roles().items():
         own = [r for r in trials if r.origin == method]
         if own:
             rows.append(FinalRow((role,), min(own, key=best_first).recipe))

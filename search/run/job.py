@@ -59,7 +59,7 @@ def run(prepared: Prepared, console: Console) -> bool:
     choice, rows = _final_rows(prepared)
     n_final = len(rows) + (choice is None)  # the recommended recipe is not known yet
     rivals = {method: trials for method, trials in config.search.baselines.items() if trials}
-    n_final += len(set(rivals) & set(choose.RIVALS)) - len(choose.best_rivals(records.trials))
+    n_final += len(rivals.keys() & choose.rival_roles()) - len(choose.best_rivals(records.trials))
     total = len(first) + config.search.trials + sum(rivals.values()) + n_final
     display = ProgressDisplay(console, total, len(records.trials))
     finished = False

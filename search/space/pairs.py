@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterable
 from typing import Literal
 
-from search.merging.kinds import Experts, members
+from search.merging.recipe import Experts, members
 
 Pair = tuple[Experts, Experts]
 """A task and a language side: an index each, or several in their order."""

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from search.merging.recipe import LayerSwap, NonLayer, Recipe, Single, Soup, canonical, soup
+from search.merging.source import Source
 from search.space.pairs import tidy
 
 ZONES = ("b", "u", "t_b", "t_u")
@@ -69,15 +70,15 @@ def _swap(form: Recipe, n_layers: int) -> LayerSwap | None:
         parts = dict(zip(form.experts, form.weights, strict=True))
     else:
         return None
-    of = {kind: [name for name in parts if name.startswith(kind)] for kind in ("task/", "lang/")}
-    if not any(of.values()):
+    sources = {Source.of(name): part for name, part in parts.items()}
+    if not all(source.is_expert for source in sources):
         return None  # the base or a reference
-    task, lang = (tuple(int(name[5:]) for name in names) or (0,) for names in of.values())
-    (pair,) = tidy([(task, lang)])
-    if not of["lang/"]:
+    of = {kind: [s.index for s in sources if s.kind == kind] for kind in ("task", "lang")}
+    (pair,) = tidy([(tuple(of["task"]) or (0,), tuple(of["lang"]) or (0,))])
+    if not of["lang"]:
         return LayerSwap(*pair, 0, 0, 0, 0, non_layer="task", decoding=form.decoding)
-    if not of["task/"]:
+    if not of["task"]:
         return LayerSwap(*pair, n_layers, 0, 0, 0, non_layer="lang", decoding=form.decoding)
-    share = sum(parts[name] for name in of["lang/"]) / sum(parts.values())
+    share = sum(part for s, part in sources.items() if s.kind == "lang") / sum(parts.values())
     policy: NonLayer = "average" if abs(share - 0.5) < ROUNDING else "weighted"
     return replace(soup(*pair, n_layers, share), non_layer=policy, decoding=form.decoding)

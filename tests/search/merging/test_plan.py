@@ -195,7 +195,8 @@ def test_slerp_runs_straight_between_its_values() -> None:
     merged = plan(Slerp(0, 1, (0.0, 1.0, 0.5), 0.25), names(5), 5)
     found = [dict(merged[f"model.layers.{i}.mlp.down_proj.weight"].terms) for i in range(5)]
     assert [terms.get("lang/1", 0) for terms in found] == [0, 0.5, 1, 0.75, 0.5]
-    assert merged["model.norm.weight"] == Mix("slerp", (Term("task/0", 0.75), Term("lang/1", 0.25)))
+    ends = Term("task/0", 0.75), Term("lang/1", 0.25)
+    assert merged["model.norm.weight"] == Mix("slerp", ends, base="")
 
 
 @given(st.floats(0.01, 0.99))

@@ -209,7 +209,10 @@ def test_extend_adds_to_the_budget(
     assert ran[-1].config.search.trials == 50 and ran[-1].config.search.engines == 3
     about = head(study)
     assert [(e["trials"], e["budget"]) for e in about.extensions] == [(5, 45), (5, 50)]
-    assert about.config["search"]["trials"] == 50 and about.config["search"]["engines"] == ran[0].config.search.engines
+    assert (
+        about.config["search"]["trials"] == 50
+        and about.config["search"]["engines"] == ran[0].config.search.engines
+    )
     assert not about.finished
     for trials in (40, 45, 50):  # as the job that began it does when it is restarted
         setup.more = ["--resume=auto", f"search.trials={trials}"]

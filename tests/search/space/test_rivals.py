@@ -9,9 +9,20 @@ import pickle
 import optuna
 import pytest
 
-from search.merging.kinds import DareLinear, LayerSwap, Slerp, TaskArithmetic, Ties
-from search.merging.recipe import from_dict, key, validate
-from search.space.rivals import AXES, RivalSpace
+from search.merging.methods.registry import rivals
+from search.merging.recipe import (
+    DareLinear,
+    LayerSwap,
+    Slerp,
+    TaskArithmetic,
+    Ties,
+    from_dict,
+    key,
+    validate,
+)
+from search.space.rivals import RivalSpace
+
+AXES = {method: rival.axes for method, rival in rivals().items()}
 
 KINDS = {
     "soup": LayerSwap,

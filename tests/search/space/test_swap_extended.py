@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from objectives.types import Score
 from search.export.mergekit_yaml import mergekit_yaml
 from search.export.model_card import Merge, model_card
+from search.merging.methods.registry import rivals
 from search.merging.plan import plan
 from search.merging.recipe import (
     LayerSwap,
@@ -33,7 +34,7 @@ from search.records.record import Record
 from search.records.writer import RecordsWriter
 from search.results import comparison, figures
 from search.results.choose import final_rows, recommend
-from search.space.rivals import AXES, RivalSpace
+from search.space.rivals import RivalSpace
 from search.space.swap import Space, make_space, uses_weights
 from tests.search import any_recipes
 from tests.search.any_recipes import POLICIES
@@ -163,11 +164,11 @@ def test_a_recipe_without_a_point_is_not_in_the_space(recipe: Recipe) -> None:
 
 
 @pytest.mark.parametrize("n_layers", [1, 4])
-@pytest.mark.parametrize("method", AXES)
+@pytest.mark.parametrize("method", rivals())
 def test_rivals_take_averaged_experts(method: str, n_layers: int) -> None:
     pairs = ((0, 1), ((0, 1), (0, 2)))
     within = RivalSpace(method, "te", n_layers, pairs)
-    axes = AXES[method]
+    axes = within.axes
     middle = {name: values[1] for name, values in axes.items()}
     found = [within.recipe(pair, middle) for pair in ("0-1", "0+1-0+2")[: len(within.pairs)]]
     for recipe in found if method != "slerp" else found[:1]:
