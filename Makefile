@@ -5,7 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed-$(ACCEL)
 
-.PHONY: help install demo test test-all test-faults lint docs benchmark lock clean
+# Every engine and every test process is new: they read what the first one compiled.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: help install demo check test test-all test-faults lint docs benchmark lock clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -24,6 +27,11 @@ lint: install  ## ruff, mypy --strict, the shipped weights' hashes
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m demo.build --check
+
+PYTEST := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
+check: lint  ## while working, a minute: lint, types, all tests that start neither Ray nor an engine
+	$(PYTEST) -m "not long and not whole"
 
 test: lint  ## lint, then the tests; the slow whole runs come last
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest

@@ -5,7 +5,12 @@ What makes a family needs transformers, seconds of imports: it is loaded when a 
 
 from __future__ import annotations
 
+import os
+import pickle
+from pathlib import Path
+
 import pytest
+from filelock import FileLock
 
 from search.checkpoints.family import Family
 
@@ -13,17 +18,27 @@ from search.checkpoints.family import Family
 @pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Family:
     """A random 4-layer Llama family: 2 task and 2 Telugu experts; do not change its files."""
-    from tests.families import make_family
-
-    return make_family(tmp_path_factory.mktemp("llama"), "llama")
+    return _made_once("llama", tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(scope="session")
 def tiny_qwen2(tmp_path_factory: pytest.TempPathFactory) -> Family:
     """A random 4-layer Qwen2 family (tied embeddings, biases); do not change its files."""
-    from tests.families import make_family
+    return _made_once("qwen2", tmp_path_factory.getbasetemp())
 
-    return make_family(tmp_path_factory.mktemp("qwen2"), "qwen2")
+
+def _made_once(architecture: str, folder: Path) -> Family:
+    """A family that all processes of a test run share."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    known = folder / f"{architecture}.pickle"
+    with FileLock(f"{known}.lock"):
+        if not known.exists():
+            from tests.families import make_family
+
+            known.write_bytes(pickle.dumps(make_family(folder / architecture, architecture)))
+    family: Family = pickle.loads(known.read_bytes())
+    return family
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +49,15 @@ def demo_family() -> Family:
     return Family(**compose.load([], {"lang": "te"}).family.model_dump())
 
 
+WHOLE = ("cluster", "faults", "e2e")
+"""Folders of tests that start Ray or an engine, in the order in which they follow the others."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the whole runs last: what fails fast is seen first."""
-    items.sort(key=lambda item: "e2e" in item.path.parts)
+    """Mark the whole runs and put them last: what fails fast is seen first."""
+    for item in items:
+        if set(WHOLE) & set(item.path.parts):
+            item.add_marker("whole")
+    items.sort(
+        key=lambda item: max(WHOLE.index(p) + 1 if p in WHOLE else 0 for p in item.path.parts)
+    )

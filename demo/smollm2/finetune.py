@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from demo.world import Document, Mix, documents
 
@@ -108,6 +107,8 @@ def finetune(
     """
     torch.set_num_threads(THREADS)
     torch.manual_seed(expert.seed)
+    from transformers import AutoModelForCausalLM, AutoTokenizer  # seconds of imports
+
     tokenizer = AutoTokenizer.from_pretrained(base)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}

@@ -11,7 +11,6 @@ import pytest
 import torch
 import yaml
 from safetensors import safe_open
-from transformers import AutoTokenizer, LlamaForCausalLM
 
 from demo import build, checkpoint, testdata, tokenizer
 from demo.evaluate import Swap, is_in, merge, result_of, swap_shares
@@ -86,6 +85,8 @@ def test_checkpoints_have_one_form(name: str) -> None:
 
 
 def test_hugging_face_computes_the_same_logits() -> None:
+    from transformers import LlamaForCausalLM
+
     folder = build.HERE / "weights" / "base"
     theirs = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     ours = TinyLlama(build.SHAPE).eval()
@@ -97,6 +98,8 @@ def test_hugging_face_computes_the_same_logits() -> None:
 
 
 def test_auto_tokenizer_agrees_with_ours() -> None:
+    from transformers import AutoTokenizer
+
     tok = AutoTokenizer.from_pretrained(build.HERE / "weights" / "telugu-0")
     for code in ("en", "te", "sw"):
         for question, _ in testdata.read_problems(build.HERE / "data", code)[:20]:

@@ -8,7 +8,6 @@ from random import Random
 
 import pytest
 from safetensors import safe_open
-from transformers import AutoTokenizer
 
 from demo.smollm2 import __main__ as command
 from demo.smollm2 import convert, finetune, lessons, problems, swahili
@@ -76,6 +75,8 @@ def test_written_items_are_what_the_objectives_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("chat", [False, True], ids=["plain", "chat"])
 def test_only_the_answer_is_a_target(chat: bool) -> None:
+    from transformers import AutoTokenizer
+
     tokenizer = AutoTokenizer.from_pretrained(DEMO_BASE)
     tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %} A:"
     document = documents(lessons.MIXES["math"], 1, seed=1)[0]
@@ -128,12 +129,16 @@ def test_an_interrupted_stage_is_made_again(tmp_path: Path) -> None:
 
 
 def test_tokenizer_of_another_size_is_refused() -> None:
+    from transformers import AutoTokenizer
+
     tokenizer = AutoTokenizer.from_pretrained(DEMO_BASE)
     with pytest.raises(convert.TokenizerFault, match=r"the model 7 rows; it has no chat template"):
         convert.check_tokenizer(tokenizer, 7)
 
 
 def test_conversion(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
     try:
         gguf = convert.find_weights()
     except convert.NotInstalledError as error:

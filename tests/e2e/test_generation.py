@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 import torch
 from tokenizers.processors import TemplateProcessing
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from search.checkpoints.family import Family
 from tests.families import overflow
@@ -107,6 +106,8 @@ print(json.dumps(found | others))
 def folder(demo_family: Family, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("chat") / "model"
     shutil.copytree(demo_family.language["te"][0], folder)
+    from transformers import AutoTokenizer
+
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
         single="<s> $A", special_tokens=[("<s>", tokenizer.bos_token_id)]
@@ -135,6 +136,8 @@ def found(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
 
 def log_distributions(folder: Path, prompt: list[int], answer: list[int]) -> torch.Tensor:
     """Log-probabilities of all tokens at each generated one, by transformers in float32."""
+    from transformers import AutoModelForCausalLM
+
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     with torch.no_grad():
         logits = model(torch.tensor([prompt + answer])).logits[0]
@@ -142,6 +145,8 @@ def log_distributions(folder: Path, prompt: list[int], answer: list[int]) -> tor
 
 
 def test_chat_is_written_by_the_models_template(folder: Path, found: dict[str, Any]) -> None:
+    from transformers import AutoTokenizer
+
     tokenizer = AutoTokenizer.from_pretrained(folder)
     turns = [{"role": role, "content": content} for role, content in CHAT]
     text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
@@ -173,6 +178,8 @@ def test_same_requests_give_the_same_answers(found: dict[str, Any]) -> None:
 
 
 def test_beam_is_likelier_than_greedy(folder: Path, found: dict[str, Any]) -> None:
+    from transformers import AutoTokenizer
+
     tokenizer = AutoTokenizer.from_pretrained(folder)
     prompt, answer = found["told"][0]
     logs = log_distributions(folder, prompt, answer)

@@ -109,5 +109,6 @@ def test_has_a_role_in_the_final_table() -> None:
     assert rival_roles()["clipped"] == "best clipped"
     records = [trial(Clipped(PAIR, x), x, 0.9, origin="clipped") for x in (0.2, 0.8, 0.5)]
     default = make_space(lang="te", n_layers=L, n_task=1, n_lang=1).default_recipe((0, 0))
-    rows = dict(final_rows(records, None, default, ["base"], L))
+    found = final_rows(records, None, default, ["base"], L)
+    rows = {role: recipe for roles, recipe in found for role in roles}
     assert rows["best clipped"] == Clipped(PAIR, 0.8)
