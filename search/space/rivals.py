@@ -31,7 +31,7 @@ class RivalSpace:
         n_layers: number of layers L of the model.
         pairs: (task, lang) indices to search; several indices on a side share that side's part
             evenly. A method without groups takes their pairs one by one.
-        seen: keys already proposed, by any space of the study.
+        seen: keys already proposed, by any space of the study; `search.study.order` adds to it.
     """
 
     method: str
