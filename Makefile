@@ -43,8 +43,9 @@ test-faults: install  ## the long fault run, twenty minutes: figures for benchma
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.faults --faults 60
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.faults --faults 12 --engine real
 
-docs: install  ## write docs/config.md from the configuration's docstrings
+docs: install  ## write docs/config.md and the lower part of docs/map.md from docstrings
 	$(BIN)/python -m search.config.reference > docs/config.md
+	$(BIN)/python -m tests.map_page
 
 benchmark: install  ## measure; writes benchmarks/RESULTS.md
 	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.run_all

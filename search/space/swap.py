@@ -57,7 +57,7 @@ class Space:
         ramp: how the language share may run over the transition layers.
         decoding: field of `Decoding` -> values to try; fields that are not varied are left out.
             None is the objective's own value, and the first of each.
-        seen: keys already proposed; shared with `search.tuning.tune`, which fills it.
+        seen: keys already proposed; one set for all spaces, filled by `search.study.order`.
     """
 
     lang: str
