@@ -30,8 +30,8 @@ lint: install  ## ruff, mypy --strict, the shipped weights' hashes
 
 PYTEST := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
-check: lint  ## while working, a minute: lint, types, all tests that start neither Ray nor an engine
-	$(PYTEST) -m "not long and not whole"
+check: lint  ## while working, a minute: lint, types, the tests that start no Ray, engine or server
+	$(PYTEST) -m "not long and not whole and not slow"
 
 test: lint  ## lint, then the tests; the slow whole runs come last
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
@@ -43,9 +43,9 @@ test-faults: install  ## the long fault run, twenty minutes: figures for benchma
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.faults --faults 60
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.faults --faults 12 --engine real
 
-docs: install  ## write docs/config.md and the lower part of docs/map.md from docstrings
+docs: install  ## write docs/config.md and docs/map.md from the docstrings
 	$(BIN)/python -m search.config.reference > docs/config.md
-	$(BIN)/python -m tests.map_page
+	$(BIN)/python docs/make_map.py > docs/map.md
 
 benchmark: install  ## measure; writes benchmarks/RESULTS.md
 	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.run_all

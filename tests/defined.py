@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("search", "objectives", "demo", "benchmarks", "tests")
+FOLDERS = (*PACKAGES, "docs")
+"""Where there is code."""
 
 
 class Class(NamedTuple):
@@ -40,7 +42,7 @@ def tree(file: Path) -> ast.Module:
 @cache
 def sources() -> tuple[Path, ...]:
     """Every source file of the repository."""
-    return tuple(file for name in PACKAGES for file in sorted((ROOT / name).rglob("*.py")))
+    return tuple(file for name in FOLDERS for file in sorted((ROOT / name).rglob("*.py")))
 
 
 @cache

@@ -161,5 +161,6 @@ def _options(name: str) -> set[str]:
         node.value
         for file in files
         for node in ast.walk(ast.parse(file.read_text("utf-8")))
-        if isinstance(node, ast.Constant) and str(node.value).startswith("--")
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if node.value.startswith("--")
     }

@@ -280,6 +280,7 @@ def test_help_loads_no_heavy_library(door: str) -> None:
     assert "example" in run.stdout
 
 
+@pytest.mark.slow
 def test_a_wheel_holds_all_that_the_main_job_reads(tmp_path: Path) -> None:
     """Built from the tracked files, unpacked elsewhere: code, conf/ and the demo family."""
     tracked = subprocess.run(["git", "ls-files"], capture_output=True, text=True, cwd=ROOT)

@@ -28,11 +28,13 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_smoke_build_passes_its_own_check(smoke: Path) -> None:
     assert build.main(["--check", "--out", str(smoke)]) == 0
     assert (smoke / "SCORES.md").read_text().count("soup") == 2
 
 
+@pytest.mark.slow
 def test_check_names_what_is_wrong(smoke: Path, tmp_path: Path) -> None:
     out = tmp_path / "copy"
     shutil.copytree(smoke, out)
@@ -84,6 +86,7 @@ def test_checkpoints_have_one_form(name: str) -> None:
             assert tensor.isfinite().all()
 
 
+@pytest.mark.slow
 def test_hugging_face_computes_the_same_logits() -> None:
     from transformers import LlamaForCausalLM
 

@@ -250,6 +250,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.mark.slow
 def test_a_database_that_comes_back_costs_nothing(tmp_path: Path, server: PostgresServer) -> None:
     study = Study(tmp_path / "s", server.url, trials=20, rivals={})
     study.end(6)
@@ -268,6 +269,7 @@ def test_a_database_that_comes_back_costs_nothing(tmp_path: Path, server: Postgr
     assert ended(study.study) == recorded(study.records, "search", "baseline")
 
 
+@pytest.mark.slow
 def test_a_database_that_stays_away_ends_the_search(
     tmp_path: Path, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,8 @@ from search.studies import main as list_studies
 from tests.search.records.samples import HEAD, ITEM, record
 from tests.search.s3_server import S3
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=["memory", "s3"])
 def runs(

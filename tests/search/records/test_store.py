@@ -17,6 +17,8 @@ from search.records.store import Store, StoreReader
 from tests.search.records.store_contract import CONTRACT, Site
 from tests.search.s3_server import S3
 
+pytestmark = pytest.mark.slow
+
 
 def files_under(folder: Path) -> list[str]:
     """Names of all files, relative to a folder."""

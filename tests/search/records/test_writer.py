@@ -150,6 +150,7 @@ def test_dead_driver_holds_nothing(tmp_path: Path) -> None:
         os.kill(child, 9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [10, 3_000_000])
 def test_killed_while_appending(tmp_path: Path, size: int) -> None:
     """Kill -9 at random moments: what an `append` returned is there, once, and the rest is aside.

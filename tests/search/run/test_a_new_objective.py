@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[3]
 
 CODE = """
@@ -119,6 +121,7 @@ def schedule(config: object, records: object) -> object:
     )
 
 
+@pytest.mark.slow
 def test_a_new_objective_is_configured_scored_optimised_and_shown(tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-c", CODE, str(tmp_path)], capture_output=True, text=True, cwd=ROOT

@@ -32,6 +32,8 @@ from search.tracking.runs import default_uri, experiment_name, metrics_of, param
 from search.tracking.view import answers
 from tests.mlflow_server import MlflowServer
 
+pytestmark = pytest.mark.slow
+
 L = 10
 HEAD = StudyHead("te-study", {"lang": "te", "family": {"name": "demo"}, "search": {"trials": 40}})
 

@@ -185,6 +185,7 @@ def fetch(address: str, cache: str, slow: float, times: Any) -> None:
     Checkpoint.open(url.fetch(address, weights=True))
 
 
+@pytest.mark.slow
 def test_one_engine_of_a_node_fetches_for_all(tmp_path: Path, tiny_llama: Family) -> None:
     context = multiprocessing.get_context("spawn")
     times = context.Queue()
