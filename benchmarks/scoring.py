@@ -1,4 +1,4 @@
-"""`python -m objectives.score lcb` on published completions and on our own, repeated.
+"""`objectives.score` on published completions and on our own short ones, repeated.
 
 python -m benchmarks.scoring
 """

@@ -46,18 +46,23 @@ class TracedTrial:
     table: PointTable
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table and the most confused responses; 0, or 2 if there is nothing to print."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
         prog="python -m search.confusion",
         description="How sure the models of a study were where their responses switch language.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("study", help="the study's folder, <out>/<study>, or s3://... and such")
-    parser.add_argument("--trial", metavar="KEY", help="only this trial, by its key in the table")
-    parser.add_argument("--top", type=int, default=5, metavar="N", help="responses to print (5)")
-    args = parser.parse_args(argv)
+    p.add_argument("study", help="the study's folder, <out>/<study>, or s3://... and such")
+    p.add_argument("--trial", metavar="KEY", help="only this trial, by its key in the table")
+    p.add_argument("--top", type=int, default=5, metavar="N", help="responses to print (5)")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the table and the most confused responses; 0, or 2 if there is nothing to print."""
+    args = parser().parse_args(argv)
     try:
         trials = read_trials(locate(args.study), args.trial)
     except (SearchError, ObjectiveError) as error:

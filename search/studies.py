@@ -55,16 +55,21 @@ class StudyLine:
     fault: str = ""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """List studies; 0, or 2 where the folder cannot be read."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
         prog="python -m search.studies",
         description="List the studies of a folder: state, trials, best recipe; newest first.",
         epilog="example: python -m search.studies runs --json",
     )
-    parser.add_argument("folder", nargs="?", default="runs", help="runs, or s3://... and such")
-    parser.add_argument("--json", action="store_true", help="one JSON list, shares and Unix times")
-    args = parser.parse_args(argv)
+    p.add_argument("folder", nargs="?", default="runs", help="runs, or s3://... and such")
+    p.add_argument("--json", action="store_true", help="one JSON list, shares and Unix times")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """List studies; 0, or 2 where the folder cannot be read."""
+    args = parser().parse_args(argv)
     try:
         lines = list(studies(locate(args.folder)))
     except SearchError as error:

@@ -20,22 +20,27 @@ from search.tracking.outbox import Outbox, address
 from search.tracking.runs import experiment_name
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Send a study; 0 if MLflow then holds it, 1 if not, 2 if the study can't be read."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
         prog="python -m search.sync",
         description="Send to MLflow what it lacks of a study, from the study's folder.",
         epilog="example: python -m search.sync runs/demo-te --tracking-uri http://mlflow:5000",
     )
-    parser.add_argument("study", help="the study's folder, <out>/<study>, or s3://...")
-    parser.add_argument(
+    p.add_argument("study", help="the study's folder, <out>/<study>, or s3://...")
+    p.add_argument(
         "--tracking-uri",
         help="default: MLFLOW_TRACKING_URI, else where the search sent it",
     )
-    parser.add_argument(
+    p.add_argument(
         "--rebuild", action="store_true", help="delete the study's runs there, and send all again"
     )
-    args = parser.parse_args(argv)
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Send a study; 0 if MLflow then holds it, 1 if not, 2 if the study can't be read."""
+    args = parser().parse_args(argv)
     try:
         records = RecordsWriter.open(locate(args.study))
         try:

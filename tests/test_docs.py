@@ -1,233 +1,193 @@
-"""What is written is true: commands parse, names resolve, pages keep to their length."""
+"""Pages, docstrings and comments say what is so: names exist, commands are taken, links lead on."""
 
 from __future__ import annotations
 
-import argparse
-import ast
-import importlib
 import re
-import shlex
-import subprocess
-import sys
-from collections import Counter
+import runpy
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
 
-from search.config import compose
-from search.config.schema import Config
+from tests.defined import FOLDERS, ROOT, sources
+from tests.names import Named, fault, files, named, wrong
+from tests.page_commands import Command, check, inline, ours, shown
+from tests.test_architecture import ROOMS
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-CODE = [
-    file
-    for folder in ("search", "objectives", "demo", "benchmarks", "tests", "docs")
-    for file in sorted((ROOT / folder).rglob("*.py"))
+OTHER_PAGES = [ROOT / "demo" / "README.md", ROOT / "benchmarks" / "RESULTS.md"]
+SETTINGS = [
+    ROOT / name for name in sorted(files()) if re.search(r"(^Makefile|\.yaml|\.toml)$", name)
 ]
-PARSERS = {
-    "search.run": "search.run.__main__",
-    "search.check": "search.check",
-    "search.inspect": "search.inspect.__main__",
-    "search.export": "search.export.__main__",
-    "objectives.score": "objectives.score",
-}
-"""Command -> the module whose `parser()` it is parsed by."""
-
-WRITTEN = {
-    *("study.yaml", "trials.jsonl", "report.md", "report.tsv", "mlflow.json", "space.yaml"),
-    *("family.yaml", "mergekit.yaml", "my.yaml", "exemplars.py"),
-}
-"""Files that a command writes, a user, or MGSM's authors: they are not in the repo."""
-
-FOLDERS = ("search", "objectives", "demo", "tests", "benchmarks", "conf", "docs", "cluster")
-CONFIG = ("search", "space", "objective", "family")
+HEADS = sorted((ROOT / "conf").rglob("*.yaml"))
 
 
-@cache
-def names_of(module: str) -> frozenset[str] | None:
-    """Dotted names that a module of ours defines: classes with what is theirs; None: no module."""
-    file = ROOT / Path(*module.split("."))
-    source = file.with_suffix(".py") if file.with_suffix(".py").exists() else file / "__init__.py"
-    if not source.exists():
-        return None
-    return frozenset(_defined(ast.parse(source.read_text("utf-8")).body))
+def commands() -> Iterator[Command]:
+    """Every command of ours that a page or the head of a configuration file shows."""
+    for file in (*PAGES, *OTHER_PAGES, *HEADS):
+        found = [*shown(file), *(inline(file) if file.suffix == ".md" else ())]
+        yield from (command for line in found if (command := ours(line)))
 
 
-def _defined(body: list[ast.stmt], prefix: str = "") -> Iterator[str]:
-    for node in body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            yield prefix + node.name
-            if isinstance(node, ast.ClassDef):
-                yield from _defined(node.body, f"{prefix}{node.name}.")
-                yield from _assigned(node, f"{prefix}{node.name}.")
-        elif isinstance(node, ast.Assign):
-            yield from (prefix + t.id for t in node.targets if isinstance(t, ast.Name))
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            yield prefix + node.target.id
-        elif isinstance(node, ast.If):
-            yield from _defined([*node.body, *node.orelse], prefix)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            yield from (prefix + (alias.asname or alias.name) for alias in node.names)
+@pytest.mark.parametrize(("page", "lines"), [("README.md", 130), ("CONTRIBUTING.md", 80)])
+def test_a_page_is_short(page: str, lines: int) -> None:
+    assert len((ROOT / page).read_text(encoding="utf-8").splitlines()) <= lines
 
 
-def _assigned(node: ast.ClassDef, prefix: str) -> Iterator[str]:
-    """Attributes that methods set on `self`."""
-    for inner in ast.walk(node):
-        if isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Name):
-            if inner.value.id == "self":
-                yield prefix + inner.attr
+@pytest.mark.parametrize("command", list(commands()), ids=str)
+def test_commands_are_taken(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    check(command, tmp_path)
 
 
-def is_key(name: str) -> bool:
-    """Whether a dotted name is a key of the configuration, such as `search.engine.dtype`."""
-    model: type[BaseModel] | None = Config
-    for part in name.split("."):
-        if model is None or part not in model.model_fields:
-            return False
-        found = model.model_fields[part].annotation
-        model = found if isinstance(found, type) and issubclass(found, BaseModel) else None
-    return True
-
-
-def is_name(name: str) -> bool:
-    """Whether a dotted name of ours is a module, something in one, or a key."""
-    parts = name.split(".")
-    for length in range(len(parts), 0, -1):
-        known = names_of(".".join(parts[:length]))
-        if known is not None or (ROOT / Path(*parts[:length])).is_dir():
-            rest = ".".join(parts[length:])
-            return not rest or rest in (known or ()) or is_key(name)
-    return is_key(name)
-
-
-@cache
-def file_names() -> frozenset[str]:
-    listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, cwd=ROOT).stdout
-    return frozenset(listed.split())
-
-
-def is_file(name: str, page: Path) -> bool:
-    """Whether a path leads somewhere from the root, from its page, or ends a path of the repo."""
-    plain = name.split("#")[0].rstrip("/")
-    here = [base / plain for base in (ROOT, page.parent, page.parent.parent)]
-    if "*" in plain:
-        return any(any(ROOT.glob(plain)) for _ in (0,))
-    return any(path.exists() for path in here) or any(
-        known.endswith(f"/{plain}") for known in file_names()
-    )
-
-
-def dangling(text: str, page: Path) -> Iterator[tuple[int, str]]:
-    """Line and name of what stands in backticks and does not exist."""
-    for number, line in enumerate(text.splitlines(), 1):
-        for name in re.findall(r"(?<!`)`([^`\s]+)`(?!`)", line):
-            if re.fullmatch(r"(search|objectives|demo|tests|benchmarks|space)(\.\w+)+", name):
-                if not is_name(name) and name not in WRITTEN:
-                    yield number, name
-            elif re.fullmatch(r"[\w./-]+\.(py|md|yaml|toml|sh|lock)", name):
-                if not is_file(name, page) and Path(name).name not in WRITTEN:
-                    yield number, name
-            elif re.fullmatch(rf"({'|'.join(FOLDERS)})/[\w./-]*", name):
-                if not is_file(name, page):
-                    yield number, name
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_names_on_a_page_exist(page: Path) -> None:
-    found = list(dangling(page.read_text("utf-8"), page))
-    assert found == [], f"{page.name}: {found}"
-
-
-def test_names_in_docstrings_and_comments_exist() -> None:
-    found = [
-        f"{file.relative_to(ROOT)}:{number}: {name}"
-        for file in CODE
-        if file != Path(__file__)
-        for number, name in dangling(file.read_text("utf-8"), file)
-    ]
-    assert found == [], "\n".join(found)
+def test_a_command_stands_in_one_place() -> None:
+    places: dict[str, list[str]] = {}
+    for command in (line for page in PAGES for line in shown(page)):
+        where, _, words = str(command).partition(": ")
+        places.setdefault(words, []).append(where)
+    assert len(places) > 25
+    assert {words: where for words, where in places.items() if len(where) > 1} == {}
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("words", "message"),
     [
-        ("see `search.records.reader.RecordsReader.ended`", []),
-        ("a `search.records.store.Store.bigin`", ["search.records.store.Store.bigin"]),
-        ("see `search.no_such_room.file`", ["search.no_such_room.file"]),
-        ("see `search.study.fate.judged`", ["search.study.fate.judged"]),
-        ("see `search.engine.dtype` and `search.trials`", []),
-        ("see `search.engine.dtipe`", ["search.engine.dtipe"]),
-        ("see `docs/records.md` and `watch.py`", []),
-        ("see `docs/recrods.md` and `wotch.py`", ["docs/recrods.md", "wotch.py"]),
-        ("see `search/study/` and `search/studdy/`", ["search/studdy/"]),
-        ("see `torch.compile` and `vllm.LLM`", []),
+        ("make domo", "the Makefile has no domo"),
+        ("make install ACCELERATOR=cuda", "no ACCELERATOR=cuda"),
+        ("python -m search.rum --lang te", "no module search.rum"),
+        ("python -m search.run --long te", "does not take that"),
+        ("python -m search.run --lang te search.trails=3", "search.trails"),
+        ("python -m search.run --lang te space=papers", "papers"),
+        ("python -m search.sync", "does not take that"),
+        ("python -m demo.build --chek", "no --chek"),
     ],
-)  # fmt: skip
-def test_a_wrong_name_is_seen(text: str, found: list[str]) -> None:
-    assert [name for _, name in dangling(text, ROOT / "README.md")] == found
+)
+def test_a_wrong_command_is_seen(words: str, message: str, tmp_path: Path) -> None:
+    command = Command(ROOT / "README.md", 1, tuple(words.split()))
+    with pytest.raises(Exception, match=message):
+        check(command, tmp_path)
 
 
-@pytest.mark.parametrize(("name", "most"), [("README.md", 130), ("CONTRIBUTING.md", 80)])
-def test_pages_keep_to_their_length(name: str, most: int) -> None:
-    assert len((ROOT / name).read_text("utf-8").splitlines()) <= most
+@pytest.mark.parametrize("page", [*PAGES, *OTHER_PAGES], ids=lambda page: page.name)
+def test_names_on_pages_exist(page: Path) -> None:
+    assert list(filter(None, map(fault, named(page)))) == []
 
 
-def test_links_lead_somewhere() -> None:
-    for page in PAGES:
-        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text("utf-8")):
-            if "://" not in target:
-                assert (page.parent / target).exists(), f"{page.name}: {target}"
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_names_in_docstrings_and_comments_exist(folder: str) -> None:
+    own = [file for file in sources() if file.is_relative_to(ROOT / folder)]
+    assert own
+    assert [text for file in own for name in named(file) if (text := fault(name))] == []
 
 
-def commands(page: Path) -> list[str]:
-    """Command lines of a page's code blocks, continued lines joined, comments cut."""
-    text = re.sub(r"\\\n\s*", " ", page.read_text("utf-8"))
-    lines = re.findall(
-        r"^(?: {4}|#\s+|)((?:python -m (?:search|objectives|benchmarks)|make )\S.*)$", text, re.M
+def test_names_in_settings_exist() -> None:
+    assert len(SETTINGS) > 10
+    assert [text for file in SETTINGS for name in named(file) if (text := fault(name))] == []
+
+
+WRONG = [
+    "search/journal.py",
+    "search/studdy/",
+    "journals.py",
+    "docs/nothing.md",
+    "search.records.recorder",
+    "search.no_such_room.file",
+    "search.records.store.Store.bigin",
+    "search.records.record.Rekord",
+    "search.records.record.Record.item",
+    "search.merging.plan.Mix",  # imported there, defined elsewhere
+    "choose.recommended",
+    "Record.item",
+    "StudySearchers",
+    "search.trails",
+    "search.engine.max_model_length",
+    "space.w_lang.middle",
+    "search.trails=3",
+    "search=desktop",
+    "make demos",
+    "python -m search.runs --lang te",
+    "nobody.knows",
+]
+RIGHT = [
+    "search/proposing/journal.py",
+    "journal.py",
+    "docs/",
+    "search/study/",
+    "search.records.record",
+    "search.records.record.Record.items",
+    "search.study.fate.judge()",
+    "fate.judge",
+    "Record.items",
+    "StudySearcher",
+    "search.trials",
+    "search.engine.max_model_len",
+    "search.baselines.soup",
+    "family.language.te",
+    "search.trials=3",
+    "search=laptop",
+    "make demo",
+    "python -m search.run --lang te",
+    "optuna.Trial",
+    "torch.compile",
+    "study.yaml",
+    "model.layers.3.mlp",
+    "models/te-0",
+    "b, u, t_b, t_u",
+]
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_a_wrong_name_is_seen(text: str) -> None:
+    assert wrong(text)
+
+
+@pytest.mark.parametrize("text", RIGHT)
+def test_a_right_name_is_found(text: str) -> None:
+    assert wrong(text) is None
+
+
+def test_a_fault_says_where_it_stands(tmp_path: Path) -> None:
+    source = '"""Of `search.study`.\n\nSee `search.study.\nfates`.\n"""\n\nx = 1  # `gone.py`\n'
+    page = "# Title\n\nSee `docs/map.md`\nand `docs/maps.md`.\n\n    python `nothing.py`\n"
+    (tmp_path / "x.py").write_text(source)
+    (tmp_path / "x.md").write_text(page)
+    found = [fault(name) for file in ("x.py", "x.md") for name in named(tmp_path / file)]
+    assert [text for text in found if text] == [
+        "x.py:7: `gone.py` is the name of no file",
+        "x.md:4: `docs/maps.md` is no file of the repository",
+    ]
+    bad = Named(ROOT / "search" / "check.py", 3, "search.study.fates")
+    assert fault(bad) == (
+        "search/check.py:3: `search.study.fates` is the name of nothing: search.study defines no "
+        "fates"
     )
-    return [re.sub(r"\s+#.*", "", line).strip() for line in lines]
 
 
-EVERY = [(page, line) for page in PAGES for line in commands(page)]
+@pytest.mark.parametrize("page", [*PAGES, *OTHER_PAGES], ids=lambda page: page.name)
+def test_links_lead_on(page: Path) -> None:
+    for place, anchor in re.findall(
+        r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", page.read_text("utf-8")
+    ):
+        target = (page.parent / place).resolve() if place else page
+        assert target.exists(), f"{page.name}: {place} is not there"
+        if anchor:
+            heads = re.findall(r"^#+ (.*)$", target.read_text("utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+            assert anchor in slugs, f"{page.name}: {place} has no #{anchor}"
 
 
-@pytest.mark.parametrize(("page", "line"), EVERY, ids=[f"{p.name}-{c[:60]}" for p, c in EVERY])
-def test_commands_parse(page: Path, line: str) -> None:
-    words = [word.strip("[]") for word in shlex.split(line.replace("...", ""))]
-    if words[0] == "make":
-        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M)
-        assert words[1] in targets
-        return
-    name, arguments = words[2], words[3:]
-    assert names_of(name) is not None
-    if name not in PARSERS:
-        return
-    parser: argparse.ArgumentParser = importlib.import_module(PARSERS[name]).parser()
-    parsed = (
-        parser.parse_intermixed_args(arguments)
-        if name == "search.run"
-        else parser.parse_args(arguments)
-    )
-    if name == "search.run":
-        shown = [o.replace("=my.yaml", "=demo") for o in parsed.overrides]
-        own = [o for o in shown if not re.match(r"\w+=\S+\.ya?ml$", o)]
-        folders = {"objective.mgsm.data_dir": "data", "objective.lcpr.data_dir": "data"}
-        compose.load(own, {"lang": parsed.lang or "te", **folders})
+def test_every_page_is_linked_from_the_readme() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [p.name for p in PAGES[1:] if f"({p.relative_to(ROOT)})" not in text] == []
 
 
-def test_each_command_stands_once() -> None:
-    counted = Counter(line for _, line in EVERY if line not in ("make test", "make demo"))
-    assert [line for line, count in counted.items() if count > 1] == []
-
-
-def test_every_module_is_on_the_map() -> None:
-    made = subprocess.run(
-        [sys.executable, "docs/make_map.py"], capture_output=True, text=True, cwd=ROOT
-    ).stdout
-    assert made == (ROOT / "docs" / "map.md").read_text("utf-8"), "run make docs"
-    for folder in ("search", "objectives"):
-        for file in (ROOT / folder).rglob("*.py"):
-            assert file.name == "__init__.py" or f"`{file.relative_to(ROOT)}`" in made
+def test_the_map_is_what_the_docstrings_say() -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "make_map.py"))
+    page = (ROOT / "docs" / "map.md").read_text(encoding="utf-8")
+    assert page == made["page"](), "run: make docs"
+    assert made["SEARCH"] == tuple(room for room in ROOMS if room != "objectives")
+    own = [f for f in sources() if f.parts[len(ROOT.parts)] in ("search", "objectives")]
+    names = [str(f.relative_to(ROOT)) for f in own if f.name != "__init__.py"]
+    assert [name for name in names if f"| `{name}` |" not in page] == []

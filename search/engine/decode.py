@@ -61,7 +61,7 @@ def read(request: Request, output: Any, tokenizer: Any, vocabulary: int) -> Comp
 
     Args:
         request: what was asked; a traced one without detokenization, with flat log-probabilities.
-        output: a `RequestOutput`, of a beam search a `BeamSearchOutput`.
+        output: vLLM's RequestOutput, of a beam search its BeamSearchOutput.
         tokenizer: the model's.
         vocabulary: number of tokens.
     """

@@ -29,7 +29,7 @@ from search.merging.plan import Mix, layer_of
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 Job = tuple[str, tuple[Any, ...]]
-"""A tensor to write: its checkpoint name and its `search.merging.plan.Mix` in plain form."""
+"""A tensor to write: its checkpoint name and its `search.merging.mix.Mix` in plain form."""
 
 
 class MaterialiseExtension:

@@ -109,7 +109,8 @@ def read_recipe(text: str) -> Recipe:
 
     Words are for layer swaps: `pair` (task and language expert; `0+2,1` averages two), `b` and `u`
     are needed; `t_b`, `t_u` (0), `w_lang` (.5), `w_task` (1 - w_lang), `non_layer` and `ramp` are
-    as in `search.merging.recipe.LayerSwap`. A file holds any recipe: the recipe.json of an export.
+    as in `search.merging.methods.swap.LayerSwap`. A file holds any recipe: the recipe.json of an
+    export.
 
     Raises:
         RecipeError: naming every fault.

@@ -25,7 +25,7 @@ def combine(mix: Mix, tensors: Mapping[str, torch.Tensor], name: str) -> torch.T
 
     Args:
         mix: how it is made.
-        tensors: source -> its tensor, for each of `mix.sources`; one shape, dtype and device.
+        tensors: source -> its tensor, for each of `Mix.sources`; one shape, dtype and device.
         name: the tensor's name in the checkpoint; DARE's random numbers hang on it.
 
     Returns:

@@ -83,7 +83,7 @@ class Store(StoreReader, Protocol):
 
         Args:
             record: its number follows that of the last one, its `items` is the name for `items`.
-            items: empty where `record.items` is.
+            items: empty where `Record.items` is.
 
         Raises:
             OSError: the disk refuses; nothing of the record is left.

@@ -185,7 +185,7 @@ def test_a_jobs_working_directory_is_small(tmp_path: Path) -> None:
     create_package(str(ROOT), package, include_gitignore=True, excludes=excludes)
     assert package.stat().st_size < 50 * 1024**2
     names = zipfile.ZipFile(package).namelist()
-    assert "demo/weights/base/model.safetensors" in names and "search/run.py" in names
+    assert "demo/weights/base/model.safetensors" in names and "search/run/__main__.py" in names
     held = [n for n in names if not n.endswith("/")]  # folders themselves are listed, empty
     assert not [n for n in held if n.startswith((".git/", ".venv/", "runs/", "docs/"))]
 

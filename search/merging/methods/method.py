@@ -75,7 +75,7 @@ class Arithmetic:
     """How tensors become one; for the mixes whose `method` is the kind's name.
 
     Attributes:
-        merge: (mix, whole tensors of `mix.sources`, the tensor's name in the checkpoint) -> what
+        merge: (mix, whole tensors of `Mix.sources`, the tensor's name in the checkpoint) -> what
             merges one chunk; called once for each tensor. torch is imported in it, not before.
         words: mix -> what the model card says of the layers that are made so.
         elementwise: whether each element depends on its namesakes alone, so that a part of a tensor
