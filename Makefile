@@ -28,16 +28,19 @@ lint: install  ## ruff, mypy --strict, the shipped weights' hashes
 	$(BIN)/mypy
 	$(BIN)/python -m demo.build --check
 
-PYTEST := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+# One process for each core, file by file in the order of collection; engines with one thread, as
+# those with several stall beside a busy process.
+PYTEST := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 \
+	--dist loadfile --no-loadscope-reorder
 
 check: lint  ## while working, a minute: lint, types, the tests that start no Ray, engine or server
 	$(PYTEST) -m "not long and not whole and not slow"
 
 test: lint  ## lint, then the tests; the slow whole runs come last
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: lint  ## the same with every architecture and a cluster of five nodes (minutes more)
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m ""
+	$(PYTEST) -m ""
 
 test-faults: install  ## the long fault run, twenty minutes: figures for benchmarks/RESULTS.md
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.faults --faults 60

@@ -50,7 +50,11 @@ def demo_family() -> Family:
 
 
 WHOLE = ("cluster", "faults", "e2e")
-"""Folders of tests that start Ray or an engine, in the order in which they follow the others."""
+"""Folders of tests that start Ray or an engine."""
+
+LONGEST = ("test_search", "test_extend", "test_fresh_engine", "test_cluster", "test_faults")
+"""Those of their files that take minutes, in this order: begun first, or one core would idle at the
+end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -58,6 +62,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if set(WHOLE) & set(item.path.parts):
             item.add_marker("whole")
-    items.sort(
-        key=lambda item: max(WHOLE.index(p) + 1 if p in WHOLE else 0 for p in item.path.parts)
-    )
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    if not set(WHOLE) & set(item.path.parts):
+        return -1
+    name = item.path.stem
+    return LONGEST.index(name) if name in LONGEST else len(LONGEST)

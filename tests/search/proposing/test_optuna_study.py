@@ -32,7 +32,7 @@ from search.space.rivals import RivalSpace
 from search.space.swap import Space, make_space
 from search.study.schedule import Schedule
 from tests.postgres_server import PASSWORD, PostgresServer
-from tests.search.tuning.test_searcher import Bench, L, outcome
+from tests.search.study.test_course import Bench, L, outcome
 
 BASELINES = (Single("base"), Single("task/0"))
 RIVALS = {"ties": 3}

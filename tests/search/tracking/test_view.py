@@ -28,7 +28,7 @@ from search.records.record import Record, State
 from search.records.writer import RecordsWriter
 from search.tracking import outbox
 from search.tracking.outbox import Outbox, address
-from search.tracking.runs import default_uri, experiment_name, metrics_of, params
+from search.tracking.runs import default_uri, experiment_name, metrics_of
 from search.tracking.view import answers
 from tests.mlflow_server import MlflowServer
 
@@ -148,22 +148,6 @@ def runs(uri: str, experiment: str = "layer-swap/demo/xx") -> tuple[list[Any], l
 def test_passwords_are_masked(text: str, shown: str) -> None:
     assert str(StudyError(text)) == shown  # whatever an error quotes
     assert masked(text) == shown
-
-
-def test_metrics_are_percentages_accuracy_and_lcpr_first() -> None:
-    found = metrics_of(trial(1))
-    assert list(found)[:4] == ["accuracy", "accuracy_low", "accuracy_high", "accuracy_n"]
-    assert list(found)[4] == "lcpr"
-    assert found["accuracy"] == 58.0 and found["lcpr_low"] == 94.0 and found["lcpr_n"] == 98
-    assert "wpr" not in found and found["wpr_n"] == 0
-    assert found["tokens_per_s"] == 2500.0 and found["materialise_s"] == 0.05
-    assert "tokens_per_s" not in metrics_of(replace(trial(1), seconds={}))
-
-
-def test_params_are_flat_with_names_that_mlflow_takes() -> None:
-    flat = params({"a": {"b c": 1, "é*": None}, "x": (1, 2), "long": "y" * 9000})
-    assert flat["a.b c"] == "1" and flat["a.__"] == "None" and flat["x"] == "(1, 2)"
-    assert len(flat["long"]) == 5000
 
 
 def test_first_use_of_the_default_store_is_quiet(first_use: tuple[Path, Any]) -> None:

@@ -1,0 +1,46 @@
+"""Optuna's journal after a crash, and what it remembers of waiting trials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+import pytest
+
+from search.proposing.journal import WAITING, open_journal
+
+
+def study(file: Path) -> optuna.Study:
+    storage = open_journal(file)
+    return optuna.create_study(storage=storage, study_name="s", load_if_exists=True)
+
+
+@pytest.mark.parametrize(("rest", "left"), [(b"", 2), (b'{"op_code": 5', 2), (b"\xff" * 70_000, 2)])
+def test_half_a_line_is_cut_off(tmp_path: Path, rest: bytes, left: int) -> None:
+    file = tmp_path / "optuna.journal"
+    for value in (1.0, 2.0):
+        first = study(file)
+        first.tell(first.ask(), value)
+    with file.open("ab") as opened:
+        opened.write(rest)
+    (tmp_path / "optuna.journal.lock").touch()
+    again = study(file)
+    assert [trial.values for trial in again.trials] == [[1.0], [2.0]][:left]
+    again.tell(again.ask(), 3.0)
+    assert len(study(file).trials) == 3
+
+
+def test_one_that_cannot_be_read_is_put_aside(tmp_path: Path) -> None:
+    file = tmp_path / "optuna.journal"
+    file.write_bytes(b"nonsense\n")
+    assert study(file).trials == []
+    assert (tmp_path / "optuna.journal.broken").read_bytes() == b"nonsense\n"
+
+
+def test_a_trial_that_is_enqueued_later_is_found(tmp_path: Path) -> None:
+    found = study(tmp_path / "optuna.journal")
+    assert found.get_trials(states=WAITING) == []
+    found.enqueue_trial({"x": 1})
+    assert len(found.get_trials(states=WAITING)) == 1
+    assert found.ask().system_attrs["fixed_params"] == {"x": 1}
+    assert found.get_trials(states=WAITING) == []

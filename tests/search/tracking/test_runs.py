@@ -1,0 +1,46 @@
+"""How a study and its records look in MLflow."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from search.tracking.runs import default_uri, experiment_name, is_server, metrics_of, params
+from tests.search.tracking.test_view import trial
+
+
+def test_metrics_are_percentages_accuracy_and_lcpr_first() -> None:
+    found = metrics_of(trial(1))
+    assert list(found)[:4] == ["accuracy", "accuracy_low", "accuracy_high", "accuracy_n"]
+    assert list(found)[4] == "lcpr"
+    assert found["accuracy"] == 58.0 and found["lcpr_low"] == 94.0 and found["lcpr_n"] == 98
+    assert "wpr" not in found and found["wpr_n"] == 0
+    assert found["tokens_per_s"] == 2500.0 and found["materialise_s"] == 0.05
+    assert "tokens_per_s" not in metrics_of(replace(trial(1), seconds={}))
+
+
+def test_params_are_flat_with_names_that_mlflow_takes() -> None:
+    flat = params({"a": {"b c": 1, "é*": None}, "x": (1, 2), "long": "y" * 9000})
+    assert flat["a.b c"] == "1" and flat["a.__"] == "None" and flat["x"] == "(1, 2)"
+    assert len(flat["long"]) == 5000
+
+
+@pytest.mark.parametrize(
+    ("uri", "server"),
+    [("http://h:5000", True), ("https://h", True), ("sqlite:////x.db", False), ("/folder", False)],
+)
+def test_what_is_a_server(uri: str, server: bool) -> None:
+    assert is_server(uri) is server
+
+
+def test_the_default_store_is_absolute_wherever_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert default_uri(Path("runs")) == f"sqlite:///{tmp_path}/runs/mlflow.db"
+
+
+def test_experiments_are_named_by_family_and_language() -> None:
+    assert experiment_name("demo", "te") == "layer-swap/demo/te"
