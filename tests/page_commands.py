@@ -104,7 +104,8 @@ def check(command: Command, folder: Path) -> None:
     except SystemExit as error:
         assert error.code == 0, f"{command}: {name} does not take that"
         return
-    if mixed and not getattr(given, "resume", None) and not getattr(given, "extend", None):
+    study = getattr(given, "resume", None) not in (None, "auto") or getattr(given, "extend", None)
+    if mixed and not study:  # a study has its configuration
         _load(vars(given), folder)
 
 
@@ -154,12 +155,10 @@ def _installers() -> Iterator[str]:
 
 
 def _options(name: str) -> set[str]:
-    """Texts of a module, and of those beside it, that look like options: nothing is imported."""
-    folder = ROOT / name.replace(".", "/")
-    files = folder.parent.glob("*.py")
+    """Texts of a module that look like options: nothing is imported."""
+    file = ROOT / f"{name.replace('.', '/')}.py"
     return {
         node.value
-        for file in files
         for node in ast.walk(ast.parse(file.read_text("utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
         if node.value.startswith("--")

@@ -19,7 +19,8 @@ OTHER_PAGES = [ROOT / "demo" / "README.md", ROOT / "benchmarks" / "RESULTS.md"]
 SETTINGS = [
     ROOT / name for name in sorted(files()) if re.search(r"(^Makefile|\.yaml|\.toml)$", name)
 ]
-HEADS = sorted((ROOT / "conf").rglob("*.yaml"))
+CLUSTER = [ROOT / "ray_cluster.yaml", *sorted((ROOT / "cluster").glob("*.yaml"))]
+HEADS = [*sorted((ROOT / "conf").rglob("*.yaml")), *CLUSTER]
 
 
 def commands() -> Iterator[Command]:
@@ -60,8 +61,10 @@ def test_a_command_stands_in_one_place() -> None:
         ("python -m search.run --long te", "does not take that"),
         ("python -m search.run --lang te search.trails=3", "search.trails"),
         ("python -m search.run --lang te space=papers", "papers"),
+        ("python -m search.run --lang te --resume auto search.trails=3", "search.trails"),
         ("python -m search.sync", "does not take that"),
         ("python -m demo.build --chek", "no --chek"),
+        ("python -m benchmarks.idle --engines 2", "no --engines"),  # another file's
     ],
 )
 def test_a_wrong_command_is_seen(words: str, message: str, tmp_path: Path) -> None:
