@@ -6,9 +6,11 @@ long study as in a short one. Knows nothing of the records, from which it can be
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Container
 from pathlib import Path
+from typing import BinaryIO
 
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -62,17 +64,27 @@ class Journal(JournalStorage):
 
 
 def _cut(file: Path) -> None:
-    """Remove a last line without an end: what is appended to it would break the whole journal."""
+    """Remove a last line without an end, or that is no JSON: after it no line could be read."""
     with file.open("r+b") as opened:
         end = opened.seek(0, os.SEEK_END)
-        size, block = end, 0
-        while size and block < end:
-            block = min(end, block + 65536)
-            opened.seek(end - block)
-            found = opened.read(block).rfind(b"\n")
-            if found >= 0:
-                size = end - block + found + 1
-                break
-            size = 0
-        if size < end:
-            opened.truncate(size)
+        whole = _after_newline(opened, end)
+        last = _after_newline(opened, max(whole - 1, 0))
+        opened.seek(last)
+        try:
+            json.loads(opened.read(whole - last) or b"0")
+        except ValueError:
+            whole = last
+        if whole < end:
+            opened.truncate(whole)
+
+
+def _after_newline(opened: BinaryIO, end: int) -> int:
+    """Where the line begins that `end` lies in: after the last newline before it, or 0."""
+    while end > 0:
+        start = max(0, end - 65536)
+        opened.seek(start)
+        found = opened.read(end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0

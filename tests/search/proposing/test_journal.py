@@ -25,16 +25,17 @@ def test_half_a_line_is_cut_off(tmp_path: Path, rest: bytes, left: int) -> None:
         opened.write(rest)
     (tmp_path / "optuna.journal.lock").touch()
     again = study(file)
-    assert [trial.values for trial in again.trials] == [[1.0], [2.0]][:left]
+    assert [trial.values for trial in again.trials] == [[1.0], [2.0]]
     again.tell(again.ask(), 3.0)
     assert len(study(file).trials) == 3
 
 
 def test_one_that_cannot_be_read_is_put_aside(tmp_path: Path) -> None:
     file = tmp_path / "optuna.journal"
-    file.write_bytes(b"nonsense\n")
+    nonsense = b'{"op_code": 99}\n[]\n[]\n'
+    file.write_bytes(nonsense)
     assert study(file).trials == []
-    assert (tmp_path / "optuna.journal.broken").read_bytes() == b"nonsense\n"
+    assert (tmp_path / "optuna.journal.broken").read_bytes() == nonsense
 
 
 def test_a_trial_that_is_enqueued_later_is_found(tmp_path: Path) -> None:
@@ -42,5 +43,5 @@ def test_a_trial_that_is_enqueued_later_is_found(tmp_path: Path) -> None:
     assert found.get_trials(states=WAITING) == []
     found.enqueue_trial({"x": 1})
     assert len(found.get_trials(states=WAITING)) == 1
-    assert found.ask().system_attrs["fixed_params"] == {"x": 1}
+    assert found.ask().suggest_int("x", 0, 9) == 1
     assert found.get_trials(states=WAITING) == []
