@@ -19,7 +19,8 @@ SMALL = [
     "search.soups=first",
     "search.baselines={soup: 0, task_arithmetic: 0, ties: 1, slerp: 1}",
     "space.pairs=[[0,0],[1,1]]",
-    "search.cpus_per_engine=1",  # two searches at a time on two cores
+    "search.engines=1",  # two searches at a time on two cores
+    "search.cpus_per_engine=1",
 ]
 
 
