@@ -28,11 +28,10 @@ def accuracy_difference(
         b: the same of the other.
         lang: language code.
     """
-    one, other = _verdicts(a, "mgsm"), _verdicts(b, "mgsm")
-    both = [name for name in one if name in other]
+    both = _paired(a, b, "mgsm")
     if not both:
         return None
-    right = [[bool(side[name]["correct"]) for name in both] for side in (one, other)]
+    right = [[bool(verdict["correct"]) for verdict in side] for side in zip(*both, strict=True)]
     return paired_accuracy(right[0], right[1])
 
 
@@ -46,14 +45,17 @@ def lcpr_difference(
         b: the same of the other.
         lang: language code; it decides whether word-level confusion is defined.
     """
-    one, other = _verdicts(a, "lcpr"), _verdicts(b, "lcpr")
-    both = [name for name in one if name in other]
+    both = _paired(a, b, "lcpr")
     if not both:
         return None
-    ended = [[Outcome[str(side[name]["outcome"])] for name in both] for side in (one, other)]
-    sources = [str(one[name]["source"]) for name in both]
+    ended = [[Outcome[str(v["outcome"])] for v in side] for side in zip(*both, strict=True)]
+    sources = [str(verdict["source"]) for verdict, _ in both]
     return paired_lcpr(ended[0], ended[1], sources, LANGUAGES[lang].wpr_applies)
 
 
-def _verdicts(items: Iterable[ItemResult], objective: str) -> dict[str, Verdict]:
-    return {item.id: item.verdict for item in items if item.objective == objective}
+def _paired(
+    a: Iterable[ItemResult], b: Iterable[ItemResult], objective: str
+) -> list[tuple[Verdict, Verdict]]:
+    """Both verdicts on each item of an objective that both have, in the order of a."""
+    one, other = ({i.id: i.verdict for i in side if i.objective == objective} for side in (a, b))
+    return [(verdict, other[name]) for name, verdict in one.items() if name in other]

@@ -71,7 +71,8 @@ def prepare(config: Config, name: str, records: RecordsWriter, uri: str) -> Prep
     fitted = examined.fit(check_finite=config.search.check_finite, fetch=not cluster)
     wanted = config.space
     shares = wanted.w_lang
-    own = (settings.decoding() for settings in config.objective.settings().values())
+    parts = config.objective.settings().items()
+    varied = {name: own for name, settings in parts if (own := settings.decoding()) is not None}
     space = make_space(
         lang=config.lang,
         n_layers=fitted.n_layers,
@@ -87,12 +88,12 @@ def prepare(config: Config, name: str, records: RecordsWriter, uri: str) -> Prep
         non_layer=wanted.non_layer,
         ramp=wanted.ramp,
         decoding={name: values for name, values in wanted.decoding if values},
-        own_decoding=next((decoding for decoding in own if decoding), Decoding()),
+        own_decoding=next(iter(varied.values()), Decoding()),
     )
     for name, values in space.decoding.items():
         for value in values:  # a value that cannot be used is found now, not in a trial
-            for objective in objectives.values():
-                objective.requests("search", replace(Decoding(), **{name: value}))
+            for objective in varied:
+                objectives[objective].requests("search", replace(Decoding(), **{name: value}))
     _check_heads(fitted.base, config.search.engine.tensor_parallel_size)
     limit = context_length(fitted.base.config, config.search.engine.max_model_len)
     warnings = check_context(list(objectives.values()), fitted.base.path, limit)

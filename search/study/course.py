@@ -152,7 +152,8 @@ class Course:
         if outcome is None:
             losses = (*running.losses, end.node)
             running = replace(running, losses=losses, since=time.monotonic())
-        self._act(running, self._fate(running, outcome, end))
+        dead = self._cluster.dead() if outcome is None or running.losses else set[str]()
+        self._act(running, self._fate(running, outcome, end, dead))
 
     def stop(self, error: Exception) -> None:
         """End the search by a fault, which is said as what a user can do about it."""
@@ -165,16 +166,19 @@ class Course:
 
     def _judge_lost(self) -> None:
         lost, self._lost = self._lost, []
+        dead = self._cluster.dead() if lost else set[str]()
         for running in lost:
-            self._act(running, self._fate(running, None, ActorExit(running.losses[-1])))
+            self._act(running, self._fate(running, None, ActorExit(running.losses[-1]), dead))
 
-    def _fate(self, running: Running, outcome: TrialOutcome | None, end: ActorExit) -> Fate:
+    def _fate(
+        self, running: Running, outcome: TrialOutcome | None, end: ActorExit, dead: set[str]
+    ) -> Fate:
         excluded = set(self._cluster.excluded_nodes) - set(running.excluded_nodes)
         known = Known(
             outcome,
             end,
             losses=running.losses,
-            dead=self._cluster.dead() if outcome is None or running.losses else frozenset(),
+            dead=dead,
             excluded=excluded,
             n_dead=running.n_dead,
             stopping=self._cluster.stopping,

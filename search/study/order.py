@@ -165,7 +165,8 @@ class Order:
 
     def _may_propose(self) -> bool:
         """Whether every end that the next proposal is to know is there."""
-        return self._lag == 0 or not any(p <= self._handed - self._lag for p in self._waiting)
+        front = next(iter(self._waiting), self._handed)
+        return self._lag == 0 or front > self._handed - self._lag
 
     def _tell(self) -> None:
         """Tell the ends that may be known by now: all, or with a lag those in front, in order."""
