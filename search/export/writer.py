@@ -22,6 +22,7 @@ from search.checkpoints.checkpoint import Checkpoint, TensorInfo, is_finite
 from search.errors import CheckpointError
 from search.merging.arithmetic import combine, is_elementwise
 from search.merging.plan import Mix, Plan
+from search.records.durable import sync_folder
 
 SHARD_BYTES = 4 * 1024**3  # transformers' save_pretrained splits at 5 GB; a bit less loads anywhere
 PIECE_BYTES = 64 * 1024**2
@@ -148,7 +149,7 @@ def _companions(base: Checkpoint) -> list[Path]:
 
 def _publish(part: Path, out: Path) -> None:
     """Give a complete folder its name; an earlier one goes only then."""
-    _sync(part)
+    sync_folder(part)
     old = out.with_name(f".{out.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():
@@ -159,16 +160,8 @@ def _publish(part: Path, out: Path) -> None:
         if old.exists():
             os.replace(old, out)
         raise
-    _sync(out.parent)
+    sync_folder(out.parent)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    entry = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(entry)
-    finally:
-        os.close(entry)
 
 
 def _infos(plan: Plan, sources: Mapping[str, Checkpoint]) -> dict[str, TensorInfo]:

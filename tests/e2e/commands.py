@@ -30,10 +30,10 @@ def environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if k not in left_out} | {"HF_HUB_OFFLINE": "1"}
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-    """Begin `python -m search.run` with these arguments."""
+def start(*arguments: str, module: str = "search.run") -> subprocess.Popen[str]:
+    """Begin `python -m MODULE` with these arguments."""
     return subprocess.Popen(
-        [sys.executable, "-m", "search.run", *arguments],
+        [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
         env=environment(),
         stdout=subprocess.PIPE,

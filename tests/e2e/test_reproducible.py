@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.e2e.commands import ROOT, SMALL, environment, finish, trials
+from tests.e2e.commands import SMALL, finish, start, trials
 
 
-def search(out: Path, seed: str, *more: str) -> subprocess.Popen[str]:
+def search(out: Path, seed: str) -> subprocess.Popen[str]:
     arguments = ["--lang=te", "--trials=16", f"--out={out}", "--study=s", *SMALL]
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.e2e.uneven", seed, *arguments, "search.engines=2", *more],
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    return start(seed, *arguments, "search.engines=2", module="tests.e2e.uneven")
 
 
 def proposed(study: Path) -> list[dict[str, Any]]:

@@ -30,8 +30,8 @@ from search.records.record import Record
 from search.records.writer import RecordsWriter
 from search.space.rivals import RivalSpace
 from search.space.swap import Space, make_space
-from search.study.schedule import Schedule
 from tests.postgres_server import PASSWORD, PostgresServer
+from tests.schedules import schedule
 from tests.search.study.test_course import Bench, L, outcome
 
 BASELINES = (Single("base"), Single("task/0"))
@@ -69,8 +69,8 @@ def make_phase(
     storage: str | None = None,
     sampler: str = "random",
 ) -> Phase:
-    schedule = Schedule("s", trials, {}, 0, sampler, 5, 1, 1, 0, None, storage, None, None)
-    return phase(schedule, origin, trials, space, records, BASELINES if origin == "search" else ())
+    plan = schedule(trials=trials, sampler=sampler, startup_trials=5, storage=storage)
+    return phase(plan, origin, trials, space, records, BASELINES if origin == "search" else ())
 
 
 def ended(study: optuna.Study) -> dict[str, tuple[TrialState, list[float] | None]]:

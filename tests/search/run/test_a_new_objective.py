@@ -36,7 +36,8 @@ from search.tracking.runs import metrics_of
 from search.tuning.trainable import Job, TrialRunner
 from tests.engine_options import engine_options
 from tests.fake_engine import FakeEngine, Faults
-from tests.search.run.test_a_new_objective import Quiet, schedule
+from tests.schedules import schedule
+from tests.search.run.test_a_new_objective import Quiet
 
 out = Path(sys.argv[1])
 config = compose.load(["objective.brevity.longest=30"], {"lang": "te"})
@@ -48,7 +49,7 @@ runner = TrialRunner(Job(
 ))
 space = prepared.space
 first = baselines(space, n_task=1, n_lang=1, soups="first")
-plan = schedule(config, records)
+plan = schedule(trials=4, startup_trials=2)
 one = phase(plan, "search", 4, space, records, first)
 order = Order([one], records.trials, space.n_layers, list, lag=1)
 course = Course(order, records, Quiet(), [], lang="te", n_layers=space.n_layers)
@@ -99,26 +100,6 @@ class Quiet:
 
     def stop(self) -> None:
         self.stopping = True
-
-
-def schedule(config: object, records: object) -> object:
-    from search.study.schedule import Schedule
-
-    return Schedule(
-        name="s",
-        trials=4,
-        baselines={},
-        seed=0,
-        sampler="tpe",
-        startup_trials=2,
-        engines=1,
-        cpus_per_engine=1,
-        gpus_per_engine=0,
-        address=None,
-        storage=None,
-        trial_timeout=None,
-        reproducible=None,
-    )
 
 
 @pytest.mark.slow

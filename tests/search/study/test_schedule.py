@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from search.study.schedule import REPRODUCIBLE, Schedule
+from search.study.schedule import REPRODUCIBLE
+from tests.schedules import schedule
 
 
 @pytest.mark.parametrize(
@@ -21,19 +22,4 @@ from search.study.schedule import REPRODUCIBLE, Schedule
     ],
 )
 def test_lag(engines: int | None, reproducible: bool | None, lag: int) -> None:
-    schedule = Schedule(
-        name="s",
-        trials=1,
-        baselines={},
-        seed=0,
-        sampler="tpe",
-        startup_trials=1,
-        engines=engines,
-        reproducible=reproducible,
-        cpus_per_engine=1,
-        gpus_per_engine=0,
-        address=None,
-        storage=None,
-        trial_timeout=None,
-    )
-    assert schedule.lag == lag
+    assert schedule(engines=engines, reproducible=reproducible).lag == lag

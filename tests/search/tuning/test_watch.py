@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 from ray.tune.experiment import Trial
 
-from search.study.schedule import Schedule
 from search.tuning.waiting import Waiting
 from search.tuning.watch import (
     FLOOR_SECONDS,
@@ -18,26 +17,17 @@ from search.tuning.watch import (
     Working,
     placement,
 )
+from tests.schedules import schedule
 
 
 def watch(
     trial_timeout: float | None = None, cpus_per_engine: float = 1, gpus_per_engine: float = 0
 ) -> Watch:
     return Watch(
-        Schedule(
-            name="s",
-            trials=1,
-            baselines={},
-            seed=0,
-            sampler="tpe",
-            startup_trials=1,
-            engines=1,
-            reproducible=None,
+        schedule(
+            trial_timeout=trial_timeout,
             cpus_per_engine=cpus_per_engine,
             gpus_per_engine=gpus_per_engine,
-            address=None,
-            storage=None,
-            trial_timeout=trial_timeout,
         )
     )
 
