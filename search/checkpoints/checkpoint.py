@@ -219,6 +219,18 @@ def read_json(file: Path, why: str) -> dict[str, Any]:
     return data
 
 
+def weight_map(index: Path) -> dict[str, str]:
+    """Tensor name -> file, as the index of a checkpoint in several files says.
+
+    Raises:
+        CheckpointError: it cannot be read, or says something else.
+    """
+    found = read_json(index, "").get("weight_map")
+    if not isinstance(found, dict) or not all(isinstance(file, str) for file in found.values()):
+        raise CheckpointError(f"{index} has no weight_map: tensor name -> file")
+    return found
+
+
 def _local_headers(folder: Path) -> Iterator[tuple[str, TensorInfo]]:
     seen = set()
     for file in _shards(folder):
@@ -226,7 +238,7 @@ def _local_headers(folder: Path) -> Iterator[tuple[str, TensorInfo]]:
             seen.add(name)
             yield name, info
     if (folder / _INDEX).exists():
-        lost = [name for name in read_json(folder / _INDEX, "")["weight_map"] if name not in seen]
+        lost = [name for name in weight_map(folder / _INDEX) if name not in seen]
         if lost:
             raise CheckpointError(
                 f"{folder}: {_INDEX} names tensors that no shard holds: {lost[:5]}"
@@ -235,8 +247,7 @@ def _local_headers(folder: Path) -> Iterator[tuple[str, TensorInfo]]:
 
 def _shards(folder: Path) -> list[str]:
     if (folder / _INDEX).exists():
-        index = read_json(folder / _INDEX, "")
-        files = sorted(set(index.get("weight_map", {}).values()))
+        files = sorted(set(weight_map(folder / _INDEX).values()))
         missing = [f for f in files if not (folder / f).is_file()]
         if missing or not files:
             raise CheckpointError(

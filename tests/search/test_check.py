@@ -13,7 +13,7 @@ import yaml
 
 from search import check
 from search.checkpoints.family import Family
-from tests.search.checkpoints.sources.test_lora import Q, pair, write_adapter
+from tests.search.checkpoints.adapters import Q, pair, write_adapter
 from tests.sparse import LLAMA_8B, write_sparse
 
 Run = tuple[int, str, str]

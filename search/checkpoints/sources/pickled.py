@@ -6,7 +6,6 @@ Only where the family's YAML says `allow_bin: true`. The tensors are memory-mapp
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import torch
 
 from search.checkpoints.cache import digest, identity
-from search.checkpoints.checkpoint import Checkpoint, TensorInfo, revision_of
+from search.checkpoints.checkpoint import Checkpoint, TensorInfo, revision_of, weight_map
 from search.errors import CheckpointError
 
 _INDEX = "pytorch_model.bin.index.json"
@@ -32,7 +31,7 @@ def open_pickled(folder: Path) -> Checkpoint:
 
     Raises:
         CheckpointError: a file is missing, truncated, older than torch 1.6, or holds more than
-            tensors.
+            tensors; or the index says nothing of files.
     """
     files = _files(folder)
     return Checkpoint.of(folder, _headers(files), Pickled(folder, files))
@@ -65,7 +64,7 @@ def _files(folder: Path) -> list[Path]:
     index = folder / _INDEX
     names = {"pytorch_model.bin"}
     if index.is_file():
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        names = set(weight_map(index).values())
     missing = sorted(name for name in names if not (folder / name).is_file())
     if missing:
         raise CheckpointError(f"{folder} lacks {', '.join(missing)}")

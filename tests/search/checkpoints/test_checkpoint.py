@@ -1,22 +1,18 @@
-"""One checkpoint folder: what its files say, in safetensors and in PyTorch's pickled format."""
+"""One checkpoint folder: what its files say."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from search.checkpoints.checkpoint import Checkpoint, TensorInfo
-from search.checkpoints.family import Family, fit
 from search.errors import CheckpointError
 
-EMBED, HEAD, NORM = "model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"
-BIN, INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
 def write(folder: Path, tensors: dict[str, torch.Tensor], **config: object) -> Path:
@@ -83,89 +79,23 @@ def test_revision(tmp_path: Path, place: str, revision: str, label: str) -> None
     assert opened.label.endswith(label)
 
 
-@pytest.fixture
-def pickled(tiny_llama: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The tiny base in two pickled files, without its safetensors."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    folder = tmp_path / "pickled"
-    folder.mkdir()
-    source = Path(tiny_llama.base)
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
-        (folder / name).write_bytes((source / name).read_bytes())
-    tensors = list(load_file(source / "model.safetensors").items())
-    where = {}
-    for number in (0, 1):
-        file = f"pytorch_model-{number}.bin"
-        torch.save(dict(tensors[number::2]), folder / file)
-        where |= {name: file for name, _ in tensors[number::2]}
-    (folder / INDEX).write_text(json.dumps({"weight_map": where}))
-    return folder
-
-
-def test_pickled_weights_equal_the_safetensors(tiny_llama: Family, pickled: Path) -> None:
-    family = fit({"base": tiny_llama.base, "task/0": pickled}, allow_bin=True)
-    plain, made = family.sources["base"], family.sources["task/0"]
-    assert set(plain.tensors) == set(made.tensors)
-    for name in plain.tensors:
-        assert torch.equal(plain.read(name), made.read(name))
-    assert Checkpoint.open(family.paths["task/0"]).tensors == made.tensors
-    assert (made.path / "tokenizer.json").is_file() and not list(made.path.glob("*.bin"))
-
-
-def test_pickled_tensors_that_share_memory(tiny_llama: Family, pickled: Path) -> None:
-    tensors = load_file(Path(tiny_llama.base) / "model.safetensors")
-    tensors[HEAD] = tensors[EMBED]
-    for file in pickled.glob("pytorch_model*"):
-        file.unlink()
-    torch.save(tensors, pickled / BIN)
-    made = fit({"base": tiny_llama.base, "task/0": pickled}, allow_bin=True).sources["task/0"]
-    assert torch.equal(made.read(HEAD), tensors[EMBED])
-    assert torch.equal(made.read(NORM), tensors[NORM])
-
-
-def test_pickled_weights_are_refused_unless_allowed(tiny_llama: Family, pickled: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"no \*.safetensors; .*allow_bin: true in the fam"):
-        fit({"base": tiny_llama.base, "task/0": pickled})
-
-
-class RunsCode:
-    """Unpickling this makes a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
-        return os.mkdir, (str(self.folder),)
-
-
-def _with_code(folder: Path) -> None:
-    torch.save({"a": RunsCode(folder / "ran")}, folder / "pytorch_model-0.bin")
-
-
-def _truncated(folder: Path) -> None:
-    file = folder / "pytorch_model-0.bin"
-    file.write_bytes(file.read_bytes()[:-100])
-
-
-def _old(folder: Path) -> None:
-    tensors = {"a": torch.ones(2)}
-    torch.save(tensors, folder / "pytorch_model-0.bin", _use_new_zipfile_serialization=False)
-
-
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("index", "message"),
     [
-        (_with_code, r"pytorch_model-0.bin holds more than tensors, .* could run code"),
-        (_truncated, r"pytorch_model-0.bin is truncated, or older than torch 1.6"),
-        (_old, r"pytorch_model-0.bin is truncated, or older than torch 1.6"),
-        (lambda f: torch.save([torch.ones(2)], f / "pytorch_model-0.bin"), r"no table of tensors"),
-        (lambda f: (f / "pytorch_model-1.bin").unlink(), r"lacks pytorch_model-1.bin"),
+        ("{", "index.json cannot be read"),
+        ("[]", "index.json must hold a JSON object"),
+        ("{}", "index.json has no weight_map: tensor name -> file"),
+        ('{"weight_map": ["a"]}', "index.json has no weight_map"),
+        ('{"weight_map": {"a": 1}}', "index.json has no weight_map"),
+        ('{"weight_map": {}}', "names 0 shards"),
+        (
+            '{"weight_map": {"b": "model.safetensors"}}',
+            r"names tensors that no shard holds: \['b'\]",
+        ),
     ],
 )
-def test_pickled_weights_that_cannot_be_read(
-    tiny_llama: Family, pickled: Path, spoil: Callable[[Path], None], message: str
-) -> None:
-    spoil(pickled)
+def test_an_index_that_cannot_be_used(tmp_path: Path, index: str, message: str) -> None:
+    folder = write(tmp_path / "m", {"a": torch.ones(2)})
+    (folder / "model.safetensors.index.json").write_text(index)
     with pytest.raises(CheckpointError, match=message):
-        fit({"base": tiny_llama.base, "task/0": pickled}, allow_bin=True)
-    assert not (pickled / "ran").exists()
+        Checkpoint.open(folder)

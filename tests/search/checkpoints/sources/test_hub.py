@@ -15,7 +15,7 @@ from search.checkpoints.family import Family, examine, fit
 from search.checkpoints.sources import hub
 from search.errors import CheckpointError, ExpertMismatchError, HubError
 from tests.hub_server import COMMIT, Hub
-from tests.search.checkpoints.sources.test_lora import Q, pair, write_adapter
+from tests.search.checkpoints.adapters import Q, pair, write_adapter
 
 
 @pytest.fixture

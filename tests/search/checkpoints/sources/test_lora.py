@@ -1,56 +1,33 @@
-"""LoRA adapters: the merge against the formula and PEFT, what is refused, the cache of merges."""
+"""LoRA adapters: the merge against the formula and PEFT, and what is refused."""
 
 from __future__ import annotations
 
-import json
-import math
-import os
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
-from search.checkpoints import cache
 from search.checkpoints.checkpoint import Checkpoint
-from search.checkpoints.family import Family, FittedFamily, fit
+from search.checkpoints.family import Family, fit
 from search.errors import CheckpointError, ExpertMismatchError
-
-Tensors = dict[str, torch.Tensor]
-PREFIX = "base_model.model."
-Q = "model.layers.{}.self_attn.q_proj".format  # 64 x 64 in the tiny Llama
-DOWN = "model.layers.{}.mlp.down_proj".format  # 64 x 96
-EMBED, HEAD, NORM = "model.embed_tokens", "lm_head", "model.norm"
-CONFIG = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"]}
-
-
-def pair(module: str, out: int, columns: int, rank: int = 4, seed: int = 0) -> Tensors:
-    """LoRA's A and B of one linear layer, as PEFT names them."""
-    random = torch.Generator().manual_seed(seed)
-    return {
-        f"{PREFIX}{module}.lora_A.weight": torch.randn(rank, columns, generator=random) * 0.1,
-        f"{PREFIX}{module}.lora_B.weight": torch.randn(out, rank, generator=random) * 0.1,
-    }
-
-
-def write_adapter(folder: Path, tensors: Tensors, **config: Any) -> Path:
-    folder.mkdir(exist_ok=True)
-    (folder / "adapter_config.json").write_text(json.dumps(CONFIG | config))
-    save_file(tensors, folder / "adapter_model.safetensors")
-    return folder
+from tests.search.checkpoints.adapters import (
+    DOWN,
+    EMBED,
+    HEAD,
+    NORM,
+    PREFIX,
+    Q,
+    Tensors,
+    merge,
+    pair,
+    write_adapter,
+)
 
 
 @pytest.fixture(autouse=True)
-def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "layer-swap-search"
-
-
-def merge(family: Family, adapter: Path) -> FittedFamily:
-    return fit({"base": family.base, "task/0": adapter})
 
 
 def formula(base: Checkpoint, module: str, tensors: Tensors, scale: float) -> torch.Tensor:
@@ -204,124 +181,6 @@ def test_truncated_adapter(tiny_llama: Family, tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-10])
     with pytest.raises(CheckpointError, match=r"adapter_model.safetensors is missing or truncated"):
         merge(tiny_llama, adapter)
-
-
-@pytest.fixture
-def adapter(tmp_path: Path) -> Path:
-    return write_adapter(tmp_path / "lora", pair(Q(0), 64, 64))
-
-
-@pytest.fixture
-def writes(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Folders that the cache writes from now on."""
-    seen: list[Path] = []
-    write = cache._write
-
-    def counted(checkpoint: Checkpoint, folder: Path) -> None:
-        seen.append(folder)
-        write(checkpoint, folder)
-
-    monkeypatch.setattr(cache, "_write", counted)
-    return seen
-
-
-def test_merged_once(
-    tiny_llama: Family, adapter: Path, writes: list[Path], cache_folder: Path
-) -> None:
-    first = merge(tiny_llama, adapter)
-    assert merge(tiny_llama, adapter).paths == first.paths
-    assert len(writes) == 1
-    merged = first.sources["task/0"]
-    assert merged.path.parent == cache_folder and merged.path.name.startswith("lora-")
-    assert merged.revision == first.revisions["task/0"] == "LoRA lora merged into base"
-    assert (merged.path / "tokenizer.json").is_file()
-
-
-def _other_weights(adapter: Path, base: Path) -> None:
-    write_adapter(adapter, pair(Q(0), 64, 64, seed=5))
-
-
-def _other_alpha(adapter: Path, base: Path) -> None:
-    write_adapter(adapter, pair(Q(0), 64, 64), lora_alpha=9)
-
-
-def _other_base(adapter: Path, base: Path) -> None:
-    tensors = load_file(base / "model.safetensors")
-    save_file({name: tensor * 2 for name, tensor in tensors.items()}, base / "model.safetensors")
-
-
-@pytest.mark.parametrize("change", [_other_weights, _other_alpha, _other_base])
-def test_merged_anew_when_something_changed(
-    tiny_llama: Family, adapter: Path, tmp_path: Path, change: Callable[[Path, Path], None]
-) -> None:
-    base = tmp_path / "own-base"
-    base.mkdir()
-    for file in Path(tiny_llama.base).iterdir():
-        (base / file.name).write_bytes(file.read_bytes())
-    os.utime(base / "model.safetensors", (1, 1))
-    sources = {"base": base, "task/0": adapter}
-    before = fit(sources).sources["task/0"]
-    change(adapter, base)
-    after = fit(sources).sources["task/0"]
-    assert after.path != before.path
-    assert not torch.equal(after.read(f"{Q(0)}.weight"), before.read(f"{Q(0)}.weight"))
-
-
-def test_a_killed_merge_is_made_again(
-    tiny_llama: Family, adapter: Path, cache_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As after kill -9: nothing cleans up, and the rest is no checkpoint."""
-    with monkeypatch.context() as patch:
-        patch.setattr(cache, "SHARD_BYTES", 40_000)
-        saved: list[Path] = []
-
-        def dies(tensors: Tensors, file: Path, metadata: dict[str, str]) -> None:
-            if len(saved) == 2:
-                raise KeyboardInterrupt
-            saved.append(file)
-            save_file(tensors, file, metadata=metadata)
-
-        patch.setattr(cache, "save_file", dies)
-        with pytest.raises(KeyboardInterrupt):
-            merge(tiny_llama, adapter)
-    assert [f.suffix for f in cache_folder.iterdir() if f.is_dir()] == [".part"]
-    merged = merge(tiny_llama, adapter).sources["task/0"]
-    assert [f for f in cache_folder.iterdir() if f.is_dir()] == [merged.path]
-    assert set(merged.tensors) == set(Checkpoint.open(tiny_llama.base).tensors)
-
-
-def test_two_at_once(tiny_llama: Family, adapter: Path, writes: list[Path]) -> None:
-    families: list[FittedFamily] = []
-    threads = [
-        threading.Thread(target=lambda: families.append(merge(tiny_llama, adapter)))
-        for _ in range(3)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(families) == 3 and len(writes) == 1
-    assert len({family.paths["task/0"] for family in families}) == 1
-
-
-def test_no_room(
-    tiny_llama: Family, adapter: Path, cache_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(CheckpointError, match=r"0.0 GB are free; name another folder in XDG_CACHE"):
-        merge(tiny_llama, adapter)
-    assert not [f for f in cache_folder.iterdir() if f.is_dir()]
-
-
-def test_many_shards(tiny_llama: Family, adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "SHARD_BYTES", 40_000)
-    family = merge(tiny_llama, adapter)
-    merged = family.sources["task/0"]
-    total = sum(math.prod(info.shape) * 2 for info in family.base.tensors.values())
-    assert len(list(merged.path.glob("*.safetensors"))) > total // 40_000
-    assert merged.bytes == total
-    assert torch.equal(merged.read(f"{NORM}.weight"), family.base.read(f"{NORM}.weight"))
 
 
 def test_against_peft(tiny_llama: Family, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from search.checkpoints.family import Family, examine, fit
 from search.checkpoints.sources import node_files, url
 from search.errors import CheckpointError, ExpertMismatchError
 from search.run.fingerprint import take
-from tests.search.checkpoints.sources.test_lora import Q, pair, write_adapter
+from tests.search.checkpoints.adapters import Q, pair, write_adapter
 
 
 @pytest.fixture(autouse=True)
