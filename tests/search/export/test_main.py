@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,77 +14,19 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from objectives.types import ItemResult, Score
 from search import sync
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Family, fit
-from search.config import compose
-from search.errors import EngineError, RecipeError
+from search.errors import EngineError
 from search.export import __main__ as export
 from search.export import verify
-from search.export.selection import open_run, read_recipe
+from search.export.selection import open_run
 from search.merging.arithmetic import combine
 from search.merging.plan import plan
-from search.merging.recipe import LayerSwap, Recipe, Single, key, label, to_dict
-from search.records.head import StudyHead
-from search.records.items import pack_items
-from search.records.record import Record
+from search.merging.recipe import Recipe, Single, key, label, to_dict
 from search.records.writer import RecordsWriter
 from search.tracking.runs import default_uri
-
-L = 4
-BEST = LayerSwap(0, 1, 1, 1, 1, 0, 0.5, 0.5)
-WORDS = "pair=0,1 b=1 u=1 t_b=1 t_u=0 w_lang=.5"
-OTHER = LayerSwap(1, 0, 2, 0, 0, 1, 0.3, 0.7)
-RECIPES: dict[Recipe, float] = {Single("lang/1"): 0.2, BEST: 0.6, OTHER: 0.4}
-
-
-def trial(recipe: Recipe, accuracy: float, split: Any = "search", **changes: Any) -> Record:
-    scores = {
-        "accuracy": Score(accuracy, accuracy - 0.1, accuracy + 0.1, 12, 12),
-        "lcpr": Score(0.9, 0.8, 1.0, 8, 8),
-        "wpr": Score(None, None, None, 0, 8),
-    }
-    name, told = key(recipe, L), label(recipe, "te", L)
-    found = Record(0, name, split, "scored", "search", told, recipe, scores, ended=1.0)
-    return replace(found, **changes)
-
-
-def answers(recipe: Recipe) -> bytes:
-    return pack_items(
-        ItemResult(objective, f"q{i}", f"ఎన్ని {i}?", f"{i} {recipe}", 3, "stop", {})
-        for objective in ("mgsm", "lcpr")
-        for i in range(6)
-    )
-
-
-@pytest.fixture(scope="module")
-def family_file(tiny_llama: Family, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    data = {
-        "name": "tiny",
-        "base": str(tiny_llama.base),
-        "task": [str(place) for place in tiny_llama.task],
-        "language": {"te": [str(place) for place in tiny_llama.language["te"]]},
-    }
-    file = tmp_path_factory.mktemp("family") / "family.yaml"
-    file.write_text(yaml.safe_dump(data))
-    return file
-
-
-def make_study(folder: Path, family_file: Path, recipes: dict[Recipe, float]) -> Path:
-    chosen = compose.load([f"family={family_file}"], {"lang": "te"})
-    records = RecordsWriter.create(folder, StudyHead(folder.name, chosen.model_dump(mode="json")))
-    for recipe, accuracy in recipes.items():
-        records.append(trial(recipe, accuracy), answers(recipe))
-    if BEST in recipes:
-        records.append(trial(BEST, 0.5, "held_out"), answers(BEST))
-    records.close()
-    return folder
-
-
-@pytest.fixture(scope="module")
-def study(family_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_study(tmp_path_factory.mktemp("runs") / "s", family_file, RECIPES)
+from tests.search.export.studies import BEST, OTHER, RECIPES, WORDS, L, make_study
 
 
 def is_merge(out: Path, recipe: Recipe, family: Family) -> bool:
@@ -221,57 +162,6 @@ def test_an_export_is_a_base_again(family_file: Path, study: Path, tmp_path: Pat
     assert export.main([*command, "--out", str(tmp_path / "two")]) == 0
     assert json.loads((tmp_path / "two" / "recipe.json").read_text())["study"] == ""
     assert Checkpoint.open(tmp_path / "two").config == Checkpoint.open(tmp_path / "one").config
-
-
-def test_models_of_the_hub_are_named_by_id_and_commit(
-    family_file: Path, tiny_llama: Family, tmp_path: Path
-) -> None:
-    """In its cache, files are links to blobs, which are named by their hash: none is read."""
-    commit, digest = "c" * 40, "d" * 64
-    model = tmp_path / "models--org--math"
-    shutil.copytree(tiny_llama.task[0], model / "snapshots" / commit)
-    (model / "blobs").mkdir()
-    weights = model / "snapshots" / commit / "model.safetensors"
-    weights.rename(model / "blobs" / digest)
-    weights.symlink_to(model / "blobs" / digest)
-    (weights.parent / "README.md").write_text("---\nlicense: mit\n---\n")
-    data = yaml.safe_load(family_file.read_text()) | {"task": [str(weights.parent)]}
-    (tmp_path / "hub.yaml").write_text(yaml.safe_dump(data))
-    family = ["--family", str(tmp_path / "hub.yaml"), "--lang", "te", "--recipe", WORDS]
-    assert export.main([*family, "--out", str(tmp_path / "out")]) == 0
-    parts = json.loads((tmp_path / "out" / "recipe.json").read_text())["checkpoints"]
-    told = {"model": "org/math", "revision": f"org/math@{commit}", "licence": "mit"}
-    assert parts[1] == {"source": "task/0", **told, "files": {"model.safetensors": digest}}
-    assert f"model: org/math@{commit}" in (tmp_path / "out" / "mergekit.yaml").read_text()
-
-
-@pytest.mark.parametrize(
-    ("text", "recipe"),
-    [
-        (WORDS, BEST),
-        ("pair=1,0 b=2 u=1", LayerSwap(1, 0, 2, 1, 0, 0)),
-        ("pair=0+1,0 b=0 u=0 t_u=2 w_lang=1 w_task=3", LayerSwap((0, 1), 0, 0, 0, 0, 2, 3.0, 1.0)),
-        ("pair=0,0 b=1 u=1 t_b=2 w_task=.25 non_layer=lang ramp=linear",
-         LayerSwap(0, 0, 1, 1, 2, 0, 0.25, 0.75, "lang", ramp="linear")),
-    ],
-)  # fmt: skip
-def test_words_of_a_recipe(text: str, recipe: LayerSwap) -> None:
-    assert read_recipe(text) == recipe
-
-
-def test_all_faults_of_a_recipe_at_once() -> None:
-    with pytest.raises(RecipeError) as error:
-        read_recipe("pair=0 b=x u=1 u=2 depth=3 w_lang=1.5 t_u")
-    assert str(error.value).splitlines()[0].startswith("6 faults in recipe 'pair=0 b=x")
-    for fault in (
-        "pair=0: pair must be two numbers of experts",
-        "b=x: b must be a whole number",
-        "u=2: u is given twice",
-        "depth=3: write NAME=VALUE; names are pair, b",
-        "w_lang=1.5 without w_task must lie in [0, 1]",
-        "t_u: write NAME=VALUE",
-    ):
-        assert fault in str(error.value)
 
 
 FAMILY = ["--family", "F", "--lang", "te", "--recipe"]

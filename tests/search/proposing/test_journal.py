@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.trial import FrozenTrial
 
 from search.proposing.journal import WAITING, open_journal
 
@@ -45,3 +49,25 @@ def test_a_trial_that_is_enqueued_later_is_found(tmp_path: Path) -> None:
     assert len(found.get_trials(states=WAITING)) == 1
     assert found.ask().suggest_int("x", 0, 9) == 1
     assert found.get_trials(states=WAITING) == []
+
+
+def test_a_long_study_is_not_looked_through_for_every_proposal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal knows that no trial waits, until one is enqueued."""
+    looks = Counter[str]()
+    whole = JournalStorage.get_all_trials
+
+    def look(self: JournalStorage, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
+        looks["all"] += 1
+        return whole(self, *args, **kwargs)
+
+    monkeypatch.setattr(JournalStorage, "get_all_trials", look)
+    study = optuna.create_study(storage=open_journal(tmp_path / "j"))
+    study.enqueue_trial({"x": 1})
+    before = looks["all"]
+    asked = [study.ask() for _ in range(10)]
+    assert asked[0].suggest_int("x", 0, 9) == 1
+    assert looks["all"] == before + 2  # the one that waited, and that there is none left
+    study.enqueue_trial({"x": 7})
+    assert study.ask().suggest_int("x", 0, 9) == 7

@@ -6,31 +6,26 @@ Real Optuna, driven by hand as in `test_searcher`.
 from __future__ import annotations
 
 import shutil
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-from optuna.storages import JournalStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
-from search.config.secrets import STORAGE_PASSWORD
-from search.errors import ConfigError, StudyError
 from search.merging.recipe import LayerSwap, Recipe, Single, clip, key, to_dict
 from search.proposing.optuna_study import phase
 from search.proposing.phase import Phase
-from search.proposing.storage import JOURNAL, open_storage
+from search.proposing.storage import JOURNAL
 from search.records.head import StudyHead
 from search.records.reader import RecordsReader
 from search.records.record import Record
 from search.records.writer import RecordsWriter
 from search.space.rivals import RivalSpace
 from search.space.swap import Space, make_space
-from tests.postgres_server import PASSWORD, PostgresServer
 from tests.schedules import schedule
 from tests.search.study.test_course import Bench, L, outcome
 
@@ -241,85 +236,6 @@ def test_studies_of_one_name_in_one_database_stay_two(tmp_path: Path) -> None:
     assert not ended(two.study) and len(ended(one.study)) == 5
 
 
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresServer]:
-    monkeypatch.setenv(STORAGE_PASSWORD, PASSWORD)
-    monkeypatch.setattr("search.proposing.phase.PAUSE_SECONDS", 0.1)
-    with PostgresServer() as server:
-        server.start()
-        yield server
-
-
-@pytest.mark.slow
-def test_a_database_that_comes_back_costs_nothing(tmp_path: Path, server: PostgresServer) -> None:
-    study = Study(tmp_path / "s", server.url, trials=20, rivals={})
-    study.end(6)
-    running = study.ask() or pytest.fail("nothing proposed")
-    server.stop()
-    later = threading.Timer(1.0, server.start)
-    later.start()
-    study.searcher.on_trial_complete(running[0], {"outcome": outcome()})
-    later.join()
-    server.stop()
-    later = threading.Timer(1.0, server.start)
-    later.start()
-    study.run()
-    later.join()
-    assert study.course.fault is None and len(study.records.trials) == 24
-    assert ended(study.study) == recorded(study.records, "search", "baseline")
-
-
-@pytest.mark.slow
-def test_a_database_that_stays_away_ends_the_search(
-    tmp_path: Path, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In order: what ended is in the records, and Optuna knows it when it is there again."""
-    monkeypatch.setattr("search.proposing.phase.AWAY_SECONDS", 0.5)
-    first = Study(tmp_path / "s", server.url, trials=7)
-    first.end(4)
-    running = first.ask() or pytest.fail("nothing proposed")
-    server.stop()
-    first.searcher.on_trial_complete(running[0], {"outcome": outcome()})
-    fault = str(first.course.fault)
-    assert "Optuna's storage is away" in fault and "--resume the study" in fault
-    assert PASSWORD not in fault and "\n" not in fault
-    assert len(first.records.trials) == 5 and first.ask() is None
-    first.records.close()
-    with pytest.raises(StudyError, match=r"postgresql://searcher:\*\*\*@.* cannot be used: "):
-        open_storage(server.url, tmp_path)
-
-    server.start()
-    second = Study(tmp_path / "s", server.url, trials=7)
-    search = second.phases[0]
-    assert ended(search.study) == recorded(second.records, "search", "baseline")
-    second.run()
-    counts = Counter(r.origin for r in second.records.trials)
-    assert counts == {"baseline": 2, "search": 7, "ties": 3, "final": 2}
-
-
-def test_a_missing_driver_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="pip install 'mysqlclient'") as caught:
-        open_storage("mysql://me:hunter2@127.0.0.1/x", tmp_path)
-    assert "hunter2" not in str(caught.value) and "mysql://me:***@" in str(caught.value)
-
-
-def test_a_password_comes_from_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv(STORAGE_PASSWORD, raising=False)
-    with pytest.raises(ConfigError, match=f"environment variable {STORAGE_PASSWORD}"):
-        open_storage("postgresql://me:***@127.0.0.1/x", tmp_path)
-    # sqlite has no passwords: the file's name shows what was put in
-    monkeypatch.setenv(STORAGE_PASSWORD, "hunter2")
-    open_storage(f"sqlite:///{tmp_path}/***.db", tmp_path)
-    assert (tmp_path / "hunter2.db").is_file()
-
-
-def test_a_database_that_cannot_be_used(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match=r"sqlite:///.* cannot be used: .*unable to open"):
-        open_storage(f"sqlite:///{tmp_path}/no/such/folder/x.db", tmp_path)
-
-
 def test_a_baseline_under_way_is_scored_after_a_crash_though_the_budget_is_used_up(
     tmp_path: Path,
 ) -> None:
@@ -333,25 +249,3 @@ def test_a_baseline_under_way_is_scored_after_a_crash_though_the_budget_is_used_
     assert second.course.finished
     assert key(slow, L) in second.records.ended("search")
     assert sum(r.origin == "search" for r in second.records.trials) == 3
-
-
-def test_a_long_study_is_not_looked_through_for_every_proposal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The journal knows that no trial waits, until one is enqueued."""
-    looks = Counter[str]()
-    whole = JournalStorage.get_all_trials
-
-    def look(self: JournalStorage, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
-        looks["all"] += 1
-        return whole(self, *args, **kwargs)
-
-    monkeypatch.setattr(JournalStorage, "get_all_trials", look)
-    study = optuna.create_study(storage=open_storage(None, tmp_path))
-    study.enqueue_trial({"x": 1})
-    before = looks["all"]
-    asked = [study.ask() for _ in range(10)]
-    assert asked[0].suggest_int("x", 0, 9) == 1
-    assert looks["all"] == before + 2  # the one that waited, and that there is none left
-    study.enqueue_trial({"x": 7})
-    assert study.ask().suggest_int("x", 0, 9) == 7

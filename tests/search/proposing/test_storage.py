@@ -7,6 +7,7 @@ from pathlib import Path
 import optuna
 import pytest
 
+from search.config.secrets import STORAGE_PASSWORD
 from search.errors import ConfigError, StudyError
 from search.proposing.storage import JOURNAL, open_storage
 
@@ -35,3 +36,26 @@ def test_one_that_cannot_be_opened(
 ) -> None:
     with pytest.raises(kind, match=message):
         open_storage(url, tmp_path)
+
+
+def test_a_missing_driver_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="pip install 'mysqlclient'") as caught:
+        open_storage("mysql://me:hunter2@127.0.0.1/x", tmp_path)
+    assert "hunter2" not in str(caught.value) and "mysql://me:***@" in str(caught.value)
+
+
+def test_a_password_comes_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(STORAGE_PASSWORD, raising=False)
+    with pytest.raises(ConfigError, match=f"environment variable {STORAGE_PASSWORD}"):
+        open_storage("postgresql://me:***@127.0.0.1/x", tmp_path)
+    # sqlite has no passwords: the file's name shows what was put in
+    monkeypatch.setenv(STORAGE_PASSWORD, "hunter2")
+    open_storage(f"sqlite:///{tmp_path}/***.db", tmp_path)
+    assert (tmp_path / "hunter2.db").is_file()
+
+
+def test_a_database_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"sqlite:///.* cannot be used: .*unable to open"):
+        open_storage(f"sqlite:///{tmp_path}/no/such/folder/x.db", tmp_path)
