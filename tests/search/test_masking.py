@@ -34,3 +34,30 @@ def test_named_values_are_hidden_without_an_address() -> None:
 @pytest.mark.parametrize("kind", [SearchError, CheckpointError, StudyError])
 def test_no_error_shows_a_password(kind: type[SearchError]) -> None:
     assert str(kind("at mysql://u:p@h/d")) == "at mysql://***@h/d"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://user:pw@host:5000/x", "http://***@host:5000/x"),
+        ("postgresql://u:p%40w@db/mlflow", "postgresql://***@db/mlflow"),
+        ("failed at https://u:pw@h/api?a=1: refused", "failed at https://***@h/api?a=1: refused"),
+        ("mysql://h/db?user=me&password=pw&x=1", "mysql://h/db?user=me&password=***&x=1"),
+        ("sqlite:////out/mlflow.db", "sqlite:////out/mlflow.db"),
+        ("http://host/a@b", "http://host/a@b"),
+        ("http://host:5000/a@b", "http://host:5000/a@b"),
+        ("http://me:p@ss@host:5000/x", "http://***@host:5000/x"),
+        ("http://me:p/ss@host/x", "http://***@host/x"),
+        ("https://hf_abc@host/x", "https://***@host/x"),
+        ("http://h/?access_token=pw&x=1", "http://h/?access_token=***&x=1"),
+        ("http://h/?API_KEY=pw", "http://h/?API_KEY=***"),
+        ("s3://b/r?X-Amz-Security-Token=pw&sig=pw", "s3://b/r?X-Amz-Security-Token=***&sig=***"),
+        ("max_num_batched_tokens=2048 < 4096", "max_num_batched_tokens=2048 < 4096"),
+        ("tokenizer=gpt2, eos_token=</s>, key=value", "tokenizer=gpt2, eos_token=</s>, key=value"),
+        ("postgresql://me:***@host/db", "postgresql://me:***@host/db"),
+        ("http://[::1]:5000/a@b", "http://[::1]:5000/a@b"),
+    ],
+)
+def test_passwords_are_masked(text: str, shown: str) -> None:
+    assert str(StudyError(text)) == shown  # whatever an error quotes
+    assert masked(text) == shown

@@ -12,7 +12,7 @@ import pytest
 from search import studies
 from search.records.head import StudyHead
 from search.records.writer import RecordsWriter
-from tests.search.tracking.test_view import L, trial
+from tests.search.tracking.sent import L, trial
 
 CONFIG = {
     "lang": "te",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from rich.console import Console
 
 from search.run.progress import ProgressDisplay, SearchConsole
-from tests.search.tracking.test_view import trial
+from tests.search.tracking.sent import trial
 
 GLOO = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:525] Connection closed [127.0.0.1]"
 

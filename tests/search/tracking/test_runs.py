@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from search.tracking.runs import default_uri, experiment_name, is_server, metrics_of, params
-from tests.search.tracking.test_view import trial
+from tests.search.tracking.sent import trial
 
 
 def test_metrics_are_percentages_accuracy_and_lcpr_first() -> None:
