@@ -18,17 +18,9 @@ from search.records.record import Record
 from search.records.writer import RecordsWriter
 from search.run import __main__ as run
 from search.run.prepare import Prepared
-from tests.search.run.test_main import Setup
+from tests.search.run.setup import Setup
 
 L = 4
-
-
-@pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch) -> list[Prepared]:
-    """What was prepared, in the order of the commands; no engine starts."""
-    found: list[Prepared] = []
-    monkeypatch.setattr("search.run.job.run", lambda p, _: bool(found.append(p)) or True)
-    return found
 
 
 @pytest.fixture

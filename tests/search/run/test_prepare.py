@@ -1,0 +1,154 @@
+"""What can be wrong before an engine starts: one error, exit status 2, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from objectives.errors import ObjectiveError
+from search.checkpoints.checkpoint import Checkpoint
+from search.errors import ConfigError
+from search.run import prepare as module
+from search.run.prepare import build_objectives, versions
+from tests.search.run.setup import Setup
+
+
+def _spoil_shard(s: Setup) -> None:
+    copy = s.folder / "lost"
+    copy.mkdir()
+    (copy / "config.json").write_text((Path(s.family["base"]) / "config.json").read_text())  # type: ignore[arg-type]
+    index = {"weight_map": {"model.norm.weight": "model-00002-of-00002.safetensors"}}
+    (copy / "model.safetensors.index.json").write_text(json.dumps(index))
+    s.family["task"] = [str(copy)]
+
+
+def _set(key: str, value: object) -> Callable[[Setup], None]:
+    return lambda s: s.family.update({key: value})
+
+
+def _more(*overrides: str) -> Callable[[Setup], None]:
+    return lambda s: s.more.extend(overrides)
+
+
+def _lines(text: str) -> Callable[[Setup], None]:
+    return lambda s: (s.mgsm / "mgsm_te.tsv").write_text(text, encoding="utf-8") and None
+
+
+BAD = [
+    ("missing expert", _set("task", ["nowhere"]), r"task/0: nowhere/config.json is missing"),
+    ("missing shard", _spoil_shard, r"missing: model-00002-of-00002.safetensors"),
+    ("unknown key", _set("tasks", []), r"family.tasks = \[\]: unknown key; allowed are name, base"),
+    ("bounds", _more("space.b=[0,3]", "space.u=[0,3]"), r"reach 6 layers, but the model has 4"),
+    ("empty data", _lines(""), r"mgsm_te.tsv"),
+    ("malformed data", _lines("1 + 1 = ?\t2\nno tab here\n"), r"mgsm_te.tsv(:|, line )2"),
+    ("too few items", _more("objective.mgsm.search_items=7"), r"12 items; .*7 \+ .*6 = 13"),
+    ("no chat template", _more("objective.chat=true"), r"objective.chat: .* no chat template"),
+    ("no examples", _more("space.decoding.shots=[1]"), r"shots.*examples|examples.*shots"),
+    ("shards", _more("search.engine.tensor_parallel_size=3"), r"3 does not divide the 2 attention"),
+    ("missing data", lambda s: (s.mgsm / "mgsm_te.tsv").unlink(), r"mgsm_te.tsv"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "message"), [b[1:] for b in BAD], ids=[b[0] for b in BAD])
+def test_bad_input(
+    setup: Setup, capsys: pytest.CaptureFixture[str], spoil: Callable[[Setup], None], message: str
+) -> None:
+    spoil(setup)
+    assert setup.main() == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and re.search(message, error), error
+    assert not (setup.out / "s").exists()
+
+
+def test_unknown_language(setup: Setup, capsys: pytest.CaptureFixture[str]) -> None:
+    assert setup.main(lang="sw") == 2
+    assert (
+        "--lang sw: family tiny-llama has no expert for it; it has te, xx"
+        in capsys.readouterr().err
+    )
+
+
+def test_nan_in_an_expert(setup: Setup, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    copy = tmp_path / "nan"
+    shutil.copytree(str(setup.family["base"]), copy)
+    tensors = load_file(copy / "model.safetensors")
+    tensors["lm_head.weight"][0, 0] = torch.nan
+    save_file(tensors, copy / "model.safetensors")
+    setup.family["task"] = [str(copy)]
+    assert setup.main() == 2
+    assert f"task/0 ({copy}) has NaN or infinity in lm_head.weight" in capsys.readouterr().err
+
+
+def test_what_is_cheap_is_found_before_weights_are_read(setup: Setup, tmp_path: Path) -> None:
+    """NaN is looked for last, in what may be hundreds of GB."""
+    shutil.copytree(str(setup.family["base"]), tmp_path / "nan")
+    tensors = load_file(tmp_path / "nan" / "model.safetensors")
+    tensors["lm_head.weight"][0, 0] = torch.nan
+    save_file(tensors, tmp_path / "nan" / "model.safetensors")
+    setup.family["task"] = [str(tmp_path / "nan")]
+    setup.more = ["objective.mgsm.search_items=7"]
+    with pytest.raises(ObjectiveError, match="12 items"):
+        setup.prepared()
+
+
+def test_what_is_prepared(setup: Setup) -> None:
+    setup.more = ["space.b=[0,1]", "space.u=[1,2]"]
+    found = setup.prepared()
+    assert (found.space.b, found.space.u, found.space.n_layers) == ((0, 1), (1, 2), 4)
+    assert found.space.pairs == ((0, 0), (0, 1), (1, 0), (1, 1))
+    assert list(found.objectives) == ["mgsm", "lcpr"]
+    assert list(found.family.sources) == ["base", "task/0", "task/1", "lang/0", "lang/1"]
+    assert len(found.objectives["mgsm"].requests("search")) == 6
+    assert found.records.trials == []
+
+
+def test_a_searched_decoding_is_tried_before_a_trial_does(setup: Setup) -> None:
+    setup.more = ["space.decoding.temperature=[0.0,0.7]"]
+    assert setup.prepared().space.decoding == {"temperature": (None, 0.0, 0.7)}
+    setup.more = ["space.decoding.shots=[1]"]
+    with pytest.raises(ObjectiveError, match="shots|examples"):
+        setup.prepared("other")
+
+
+@pytest.mark.parametrize(
+    ("config", "size", "fits"),
+    [
+        ({"num_attention_heads": 12}, 1, True),
+        ({"num_attention_heads": 12}, 4, True),
+        ({"num_attention_heads": 12}, 12, True),
+        ({"num_attention_heads": 12}, 8, False),
+        ({"num_attention_heads": 12}, 24, False),
+        ({}, 8, True),  # vLLM knows
+    ],
+)
+def test_each_gpu_gets_whole_heads(
+    tmp_path: Path, config: Mapping[str, Any], size: int, fits: bool
+) -> None:
+    base = Checkpoint(tmp_path, config, {})
+    if fits:
+        module._check_heads(base, size)
+    else:
+        message = rf"size {size} does not divide the 12 .* choose one of \[1, 2, 3, 4, 6, 12\]"
+        with pytest.raises(ConfigError, match=message):
+            module._check_heads(base, size)
+
+
+def test_an_objective_of_an_unknown_language(setup: Setup) -> None:
+    config = setup.prepared().config.objective
+    assert list(build_objectives(config, "te")) == ["mgsm", "lcpr"]
+    with pytest.raises(ObjectiveError, match="xyz"):
+        build_objectives(config, "xyz")
+
+
+def test_versions_of_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {"python", "torch", "ray", "optuna", "mlflow"} <= versions().keys()
+    monkeypatch.setattr(module, "PACKAGES", ("torch", "no-such-package"))
+    assert versions().keys() == {"python", "torch"}
