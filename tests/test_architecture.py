@@ -103,6 +103,12 @@ DOORS = (
     "objectives.score",
 )
 
+UNTESTED = {
+    "search.merging.methods.method": "types alone; every method's tests are theirs",
+    "objectives.types": "types alone, and protocols, whose functions have no body",
+}
+"""Modules with functions and without a test file of their name -> why."""
+
 
 def module_of(file: Path) -> str:
     """Dotted name of a source file."""
@@ -251,6 +257,24 @@ def test_no_file_repeats_its_folder() -> None:
 def test_nobody_imports_a_main() -> None:
     for module in FILES:
         assert not {name for name in imports(module) if name.endswith("__main__")}, module
+
+
+def where_tested(module: str) -> Path:
+    """Where the tests of a module are: `search.run.__main__` -> tests/search/run/test_main.py."""
+    *folders, name = module.split(".")
+    return ROOT.joinpath("tests", *folders, f"test_{name.strip('_')}.py")
+
+
+def has_functions(module: str) -> bool:
+    """Whether something in a module can be called that it defines itself."""
+    tree = ast.parse(FILES[module].read_text("utf-8"))
+    return any(isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef) for n in ast.walk(tree))
+
+
+def test_every_module_with_functions_has_tests_of_its_name() -> None:
+    ours = [m for m in FILES if m.startswith(("search.", "objectives.")) and has_functions(m)]
+    missing = {module for module in ours if not where_tested(module).is_file()}
+    assert len(ours) > 100 and missing == UNTESTED.keys()
 
 
 def test_classes_that_are_named_as_text_exist() -> None:

@@ -1,0 +1,206 @@
+"""What the main job does around a study: what it asks for, and the report, however it ended.
+
+The study itself, on Ray, is in tests/faults and tests/e2e; here a function stands in its place.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from objectives.types import ItemResult, Score, Split
+from search.errors import StudyError
+from search.merging.recipe import LayerSwap, Recipe, Single, key, label
+from search.records.items import pack_items
+from search.records.reader import RecordsReader
+from search.records.record import Record
+from search.run import job
+from search.run.job import run as run_job
+from search.run.prepare import Prepared
+from search.tracking import outbox
+from search.tracking.runs import default_uri
+from tests.search.run.setup import Setup
+
+L = 4
+BEST, OTHER = LayerSwap(1, 0, 1, 1, 1, 0), LayerSwap(0, 1, 1, 1, 1, 0)
+Run = Callable[..., bool]
+
+
+@pytest.fixture
+def prepared(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> Prepared:
+    monkeypatch.setattr(outbox, "ANSWER_SECONDS", 0.2)  # nobody answers
+    return setup.prepared()
+
+
+def trial(recipe: Recipe, accuracy: float, split: Split = "search", **changes: Any) -> Record:
+    share = Score(accuracy, accuracy - 0.1, accuracy + 0.1, 6, 6)
+    scores = {name: share for name in ("accuracy", "lcpr")}
+    told = label(recipe, "te", L)
+    found = Record(0, key(recipe, L), split, "scored", "search", told, recipe, scores)
+    return replace(found, **changes)
+
+
+ITEMS = pack_items([ItemResult("mgsm", "q", "p", "c", 3, "stop", {"correct": True})])
+
+
+def run(prepared: Prepared, study: Run, monkeypatch: pytest.MonkeyPatch) -> tuple[bool | None, str]:
+    """What came back, None for a fault, and what was printed."""
+    out = io.StringIO()
+    monkeypatch.setattr(job, "run_study", study)
+    found = None
+    try:
+        found = run_job(prepared, Console(file=out, width=100))
+    except StudyError as error:
+        assert "the disk is full" in str(error)
+    return found, out.getvalue()
+
+
+def scoring(trials: Sequence[Record], ends: bool | Exception) -> Run:
+    """A study of these trials, which then comes to its end or not."""
+
+    def study(*_: Any, records: Any, listeners: Any, **__: Any) -> bool:
+        for record in trials:
+            ended = records.append(record, ITEMS)
+            for listener in listeners:
+                listener.started(record.label, record.origin)
+                listener.ended(ended)
+        if isinstance(ends, Exception):
+            raise ends
+        return ends
+
+    return study
+
+
+TRIALS = [trial(Single("base"), 0.2), trial(BEST, 0.6), trial(OTHER, 0.3)]
+FINAL = trial(BEST, 0.5, "held_out", origin="final")
+
+
+@pytest.mark.parametrize("ends", [True, False, StudyError("the disk is full")])
+def test_the_report_is_written_however_the_study_ended(
+    prepared: Prepared, ends: bool | Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, printed = run(prepared, scoring([*TRIALS, FINAL], ends), monkeypatch)
+    folder = prepared.records.folder
+    assert found == (ends if isinstance(ends, bool) else None)
+    assert bool(RecordsReader.read(folder).head().finished) == (ends is True)
+    written = (folder / "report.md").read_text("utf-8")
+    assert f"Recommended: {label(BEST, 'te', L)}" in written and "held-out items" in written
+    assert (folder / "report.tsv").is_file() and (folder / "pareto.png").is_file()
+    assert f"records: {folder}/trials.jsonl" in printed
+    assert "MLflow lacks 5 runs: python -m search.sync" in printed  # four, and the parent
+    assert ("not finished; go on with: python -m search.run --resume" in printed) == (
+        ends is not True
+    )
+    assert "warning: MLflow at http://***@127.0.0.1:9 does not answer" in printed
+    assert "hunter2" not in printed
+
+
+def test_nothing_to_report(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, printed = run(prepared, scoring([], False), monkeypatch)
+    place = prepared.records.place
+    assert found is False
+    assert f"no trial has ended yet; start again with --resume {place}" in printed.replace("\n", "")
+    assert not (prepared.records.folder / "report.md").exists()
+
+
+def test_a_report_that_cannot_be_written_hides_no_fault(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Why the study stopped is to be seen all the same, and the table."""
+    (prepared.records.folder / "report.md").mkdir()
+    fault = StudyError("the disk is full")
+    found, printed = run(prepared, scoring(TRIALS, fault), monkeypatch)
+    assert found is None
+    assert "warning: the report cannot be written: " in printed
+    assert label(BEST, "te", L) in printed and "go on with: python -m search.run" in printed
+
+
+def test_what_the_study_is_asked_for(
+    setup: Setup, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def study(schedule: Any, **given: Any) -> bool:
+        asked.update(given, schedule=schedule)
+        asked["records"].append(TRIALS[1], ITEMS)
+        return False
+
+    run(prepared, study, monkeypatch)
+    assert asked["schedule"].trials == prepared.config.search.trials
+    assert asked["job"].sources == prepared.family.locations
+    assert [o.name for o in asked["job"].objectives] == ["mgsm", "lcpr"]
+    assert asked["job"].options.seed == prepared.config.search.seed
+    assert Single("base") in asked["baselines"]
+    final = asked["final"]()  # by the scores at that time
+    assert key(final[0], L) == key(BEST, L)
+
+
+def test_the_schedule_keeps_the_password_of_a_database(setup: Setup) -> None:
+    """A dump of the configuration hides it, and Optuna needs it."""
+    config = setup.prepared().config
+    url = "postgresql://me:hunter2@db/x"
+    search = config.search.model_copy(update={"storage": url})
+    found = job._schedule(config.model_copy(update={"search": search}))
+    assert found["storage"] == url and found["trials"] == config.search.trials
+    assert "name" not in found
+
+
+@pytest.mark.parametrize(
+    ("scores", "pair"),
+    [
+        ({}, (0, 0)),
+        ({(0, 1): 0.3}, (0, 1)),
+        ({(0, 1): 0.3, (1, 0): 0.5, (1, 1): 0.5}, (1, 0)),
+        ({(0, 0): 0.0, (1, 1): 0.1}, (1, 1)),
+    ],
+)
+def test_the_default_recipe_of_the_pair_that_it_suits_best(
+    prepared: Prepared, scores: dict[tuple[int, int], float], pair: tuple[int, int]
+) -> None:
+    """On the search items, as the recommended recipe is chosen; of equals the first."""
+    for other, accuracy in scores.items():
+        recipe = prepared.space.default_recipe(other)
+        prepared.records.append(trial(recipe, accuracy))
+        prepared.records.append(trial(recipe, 1 - accuracy, "held_out"))
+    assert job._best_default(prepared) == prepared.space.default_recipe(pair)
+
+
+@pytest.mark.parametrize(
+    ("uri", "option", "ui"),
+    [
+        ("", "", "mlflow ui --backend-store-uri sqlite:///"),
+        ("sqlite:////else/m.db", " --tracking-uri sqlite:////else/m.db", "mlflow ui --backend-"),
+        ("http://mlflow:5000", " --tracking-uri http://mlflow:5000", "runs: http://mlflow:5000"),
+        ("http://me:pw@h:5000", " --tracking-uri http://***@h:5000", "runs: http://***@h:5000"),
+    ],
+)
+def test_the_commands_that_come_next(prepared: Prepared, uri: str, option: str, ui: str) -> None:
+    """They say where MLflow is if it is not where the command looks by itself."""
+    folder = prepared.records.folder
+    uri = uri or default_uri(folder.resolve().parent)
+    out = io.StringIO()
+    job._say_where(replace(prepared, uri=uri), Console(file=out), finished=False, unsent=3)
+    records, lacks, compare, resume = out.getvalue().splitlines()
+    place = prepared.records.place
+    assert records.startswith(f"records: {folder}/trials.jsonl")
+    assert lacks == f"MLflow lacks 3 runs: python -m search.sync {place}{option}"
+    assert ui in compare and "pw" not in compare
+    assert resume.endswith(f"python -m search.run --resume {place}{option}")
+    out = io.StringIO()
+    job._say_where(replace(prepared, uri=uri), Console(file=out), finished=True, unsent=0)
+    assert out.getvalue().splitlines() == [records, compare]
+
+
+def test_the_commit_of_the_code_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = job._commit()
+    assert commit == "" or len(commit) == 40
+    monkeypatch.setattr(job, "__file__", str(tmp_path / "job.py"))  # installed, no checkout
+    assert job._commit() == ""
+    monkeypatch.setenv("PATH", str(tmp_path))  # no git
+    assert job._commit() == ""
