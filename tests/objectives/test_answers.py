@@ -3,7 +3,7 @@ import re
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from objectives.answers import (
@@ -105,7 +105,6 @@ def test_a_direct_answer_is_the_number_itself(text: str, expected: int | None) -
 
 
 @pytest.mark.parametrize("code", MGSM_CODES)
-@settings(deadline=None)
 @given(
     value=st.integers(min_value=-(10**9), max_value=10**9),
     separator=st.sampled_from(["", ",", ".", " ", "\u00a0", "\u202f", "\u2009"]),

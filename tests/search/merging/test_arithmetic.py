@@ -128,7 +128,7 @@ def literal(recipe: Recipe, w: Tensors, name: str) -> torch.Tensor:
     return w["base"] + weighted(deltas, list(recipe.scales))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(recipes.filter(lambda r: not isinstance(r, DareLinear) or r.density == 1), st.integers(0, 9))
 def test_merge_is_what_the_recipe_defines(recipe: Recipe, seed: int) -> None:
     """From the recipe as it is, not its canonical form."""
@@ -181,7 +181,7 @@ def test_ties_that_agree_are_the_mean() -> None:
     torch.testing.assert_close(merged(recipe, sources), mean)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(recipes, st.sampled_from([1, 7, 16]), st.sampled_from([torch.bfloat16, torch.float32]))
 def test_chunks_do_not_show(recipe: Recipe, size: int, dtype: torch.dtype) -> None:
     sources = tensors(3, dtype)
@@ -199,7 +199,6 @@ def test_chunks_do_not_show(recipe: Recipe, size: int, dtype: torch.dtype) -> No
 
 
 @given(recipes)
-@settings(deadline=None)
 def test_sources_are_not_written_into(recipe: Recipe) -> None:
     sources = tensors(5)
     before = {source: tensor.clone() for source, tensor in sources.items()}
