@@ -21,18 +21,19 @@ know. A command is a file, or a folder with a `__main__.py`. `tests/` mirrors th
 
 | where is ... | |
 | --- | --- |
-| Algorithm 1 of layer swapping | `search/merging/methods/swap.py` |
+| Algorithm 1 of layer swapping | `_share` in `search/merging/methods/swap.py` |
 | what a merge method does to a tensor | `search/merging/methods/`, driven by `search/merging/arithmetic.py` |
-| the LCPR formula | `objectives/rates.py` |
+| the LCPR formula | `harmonic_mean` in `objectives/rates.py` |
 | what is optimised | `objectives/targets.py` |
-| the rewrite of weights in place | `search/engine/writer.py`, called by `search/engine/worker.py` |
-| the loop that asks Optuna | Ray Tune's controller asks `search/tuning/searcher.py`, that \
-`search/study/course.py` and `search/study/order.py`, that `search/proposing/phase.py`, which calls Optuna |
-| where a record is fsynced | `search/records/durable.py`, by `search/records/folder.py` |
-| where MLflow is written | `search/tracking/view.py`, when `search/tracking/outbox.py` says |
-| what chooses the recommended recipe | `search/results/choose.py` |
-| what happens when an engine dies | `search/study/fate.py`; in the actor `search/tuning/trainable.py`; a hang \
-`search/tuning/watch.py` |
+| the rewrite of weights in place | `DirectWriter.write` in `search/engine/writer.py`, or vLLM's reload by `_swap_reload` in \
+`search/engine/worker.py`, which calls both |
+| the loop that asks Optuna | `Order._propose` in `search/study/order.py`, through `Phase._ask` in \
+`search/proposing/phase.py`; Ray Tune's controller asks for each trial, by `search/tuning/searcher.py` |
+| where a record is fsynced | `append_line` in `search/records/durable.py`, by `search/records/folder.py` |
+| where MLflow is written | `StudyView.send` in `search/tracking/view.py`, when `search/tracking/outbox.py` says |
+| what chooses the recommended recipe | `recommend` in `search/results/choose.py` |
+| what happens when an engine dies | `judge` in `search/study/fate.py`; one that raises, `TrialRunner._run` in \
+`search/tuning/trainable.py`; one that hangs, `Watch.on_step_begin` in `search/tuning/watch.py` |
 | every key of the configuration | `search/config/schema.py`, `docs/config.md` |
 
 How a trial goes through all this is on one page: [life_of_a_trial.md](life_of_a_trial.md).
