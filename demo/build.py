@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from demo import checkpoint, experts, table, testdata, tokenizer, train
+from demo.evaluate import MAX_NEW
 from demo.mixes import base_mix
 from demo.model import Shape, State
 
@@ -55,21 +56,25 @@ class Plan:
     experts: tuple[experts.Expert, ...]
     reach: int
     limit: int | None
+    new: int
 
     @classmethod
     def full(cls) -> Plan:
         """The shipped family."""
-        return cls(BASE, experts.EXPERTS, reach=3, limit=None)
+        return cls(BASE, experts.EXPERTS, reach=3, limit=None, new=MAX_NEW)
 
     @classmethod
     def smoke(cls) -> Plan:
-        """A family of the same form after two steps each."""
+        """A family of the same form after two steps each, on one thread: others may be busy."""
         chosen = [e for e in experts.EXPERTS if e.name.endswith("-0")]
         return cls(
-            tuple((replace(run, steps=2, batch=4), big) for run, big in BASE),
-            tuple(replace(e, steps=2, batch=4) for e in chosen),
+            tuple(
+                (replace(run, steps=2, batch=4, threads=1, chunk=1000), big) for run, big in BASE
+            ),
+            tuple(replace(e, steps=2, batch=4, chunk=1000) for e in chosen),
             reach=0,
             limit=4,
+            new=8,
         )
 
 
@@ -121,7 +126,7 @@ def evaluate(plan: Plan, out: Path) -> None:
     for code, prefix, reach in LANGUAGES:
         reach = min(reach, plan.reach)
         tables[code], lands = table.make(
-            models, SHAPE, out / "data", code, prefix, log, reach, plan.limit
+            models, SHAPE, out / "data", code, prefix, log, reach, plan.limit, plan.new
         )
         parts.append(table.markdown(f"held-out `{code}` problems", tables[code]))
         parts.append(table.maps(lands, reach))

@@ -55,13 +55,14 @@ class Job:
     """One model to be made from checkpoints and scored on items of one language.
 
     `models` has one name, or a task expert and a language expert; `shares` is then the language
-    expert's share of each layer, and of all else `shares[-1]`.
+    expert's share of each layer, and of all else `shares[-1]`. Answers have `new` tokens at most.
     """
 
     models: tuple[str, ...]
     shares: tuple[float, ...]
     code: str
     items: tuple[tuple[str, int], ...]
+    new: int = MAX_NEW
 
 
 def swap_shares(swap: Swap, layers: int) -> tuple[float, ...]:
@@ -129,12 +130,17 @@ def answers(
 
 
 def score(
-    state: State, shape: Shape, tok: Tokenizer, code: str, items: Sequence[tuple[str, int]]
+    state: State,
+    shape: Shape,
+    tok: Tokenizer,
+    code: str,
+    items: Sequence[tuple[str, int]],
+    new: int = MAX_NEW,
 ) -> Score:
     """Scores a model on items (question, result)."""
     model = TinyLlama(shape).eval()
     model.load_state_dict(state)
-    texts = answers(model, tok, [question for question, _ in items])
+    texts = answers(model, tok, [question for question, _ in items], new)
     right = [result_of(text) == result for text, (_, result) in zip(texts, items, strict=True)]
     fluent = [is_in(text, code) for text in texts]
     both = [a and b for a, b in zip(right, fluent, strict=True)]
@@ -156,7 +162,7 @@ def _do(job: Job) -> Score:
     state = models[job.models[0]]
     if len(job.models) == 2:
         state = merge(state, models[job.models[1]], job.shares)
-    return score(state, shape, tokenizer.build(), job.code, job.items)
+    return score(state, shape, tokenizer.build(), job.code, job.items, job.new)
 
 
 def score_all(models: Mapping[str, State], shape: Shape, jobs: Sequence[Job]) -> list[Score]:

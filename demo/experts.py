@@ -51,6 +51,7 @@ class Expert:
         pull: strength of the pull back to the base.
         stitched: share of stitched steps.
         batch: rows per step.
+        chunk: documents that are made at a time.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Expert:
     pull: float = 1.0
     stitched: float = 0.5
     batch: int = 16
+    chunk: int = 4000
 
     def mix(self) -> Mix:
         """What the expert is trained on."""
@@ -136,7 +138,7 @@ def train_expert(
     )
     loss_of = compiled_loss(model)
     rng = Random(expert.seed)
-    source = batches(tokenizer, expert.mix(), expert.seed, expert.batch, chunk=4000)
+    source = batches(tokenizer, expert.mix(), expert.seed, expert.batch, expert.chunk)
     began, total = time.monotonic(), 0.0
     for step in range(expert.steps):
         rate = expert.rate_at(step)

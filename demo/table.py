@@ -52,10 +52,11 @@ def landscape(
     code: str,
     items: Sequence[tuple[str, int]],
     reach: int,
+    new: int,
 ) -> dict[Swap, Score]:
     """Scores of every recipe of a pair."""
     tried = swaps(reach)
-    jobs = [Job(pair, swap_shares(swap, shape.layers), code, tuple(items)) for swap in tried]
+    jobs = [Job(pair, swap_shares(swap, shape.layers), code, tuple(items), new) for swap in tried]
     return dict(zip(tried, score_all(models, shape, jobs), strict=True))
 
 
@@ -68,10 +69,12 @@ def make(
     log: Callable[[str], None],
     reach: int,
     limit: int | None,
+    new: int,
 ) -> tuple[list[Row], dict[str, dict[Swap, Score]]]:
     """The table of one language, and the landscapes that its swaps were chosen from.
 
-    `limit` cuts the number of search and of held-out items, for trials.
+    `limit` cuts the number of search and of held-out items, `new` the tokens of an answer, for
+    trials.
     """
     both = [read_problems(data, c) for c in (code, "en")]
     search = both[0][:N_SEARCH][:limit]
@@ -83,7 +86,7 @@ def make(
     lands = {}
     for pair in pairs_of(list(models), prefix):
         named = " + ".join(pair)
-        lands[named] = land = landscape(models, shape, pair, code, search, reach)
+        lands[named] = land = landscape(models, shape, pair, code, search, reach, new)
         best = max(land, key=lambda swap: (land[swap].right, land[swap].fluent))
         log(f"{named}: best on search items {tuple(best)} {land[best]}")
         plans.append((f"soup {named}", pair, soup(shape.layers)))
@@ -92,7 +95,7 @@ def make(
         label = f"swap b={best.b} u={best.u} t={best.t_b} {named}"
         plans.append((label, pair, swap_shares(best, shape.layers)))
     jobs = [
-        Job(names, shares, c, items)
+        Job(names, shares, c, items, new)
         for _, names, shares in plans
         for c, items in ((code, held), ("en", english))
     ]

@@ -70,9 +70,12 @@ def pack(tokenizer: Tokenizer, docs: Sequence[Document]) -> Rows:
 
 
 def batches(
-    tokenizer: Tokenizer, mix: Mix, seed: int, size: int, chunk: int = 20000
+    tokenizer: Tokenizer, mix: Mix, seed: int, size: int, chunk: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Endless batches (inputs, targets, weights), each [size, LENGTH], of ever new documents."""
+    """Endless batches (inputs, targets, weights), each [size, LENGTH], of ever new documents.
+
+    Documents are made and packed `chunk` at a time.
+    """
     generator = torch.Generator().manual_seed(seed)
     part = 0
     while True:
@@ -121,6 +124,7 @@ class BaseRun:
     warmup: int = 150
     decay: float = 0.1
     threads: int = 2
+    chunk: int = 20000
 
     def rate_at(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""
@@ -151,7 +155,7 @@ def train_base(
         fused=True,
     )
     began, total = time.monotonic(), 0.0
-    source = batches(tokenizer, mix, run.seed, run.batch)
+    source = batches(tokenizer, mix, run.seed, run.batch, run.chunk)
     for step in range(run.steps):
         for group in optimizer.param_groups:
             group["lr"] = run.rate_at(step)
