@@ -7,13 +7,21 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from filelock import FileLock
 from hypothesis import settings
 
 from search.checkpoints.family import Family
+from search.records.head import StudyHead
+from search.records.writer import RecordsWriter
+
+T = TypeVar("T")
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
 settings.load_profile("untimed")
@@ -22,27 +30,61 @@ settings.load_profile("untimed")
 @pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Family:
     """A random 4-layer Llama family: 2 task and 2 Telugu experts; do not change its files."""
-    return _made_once("llama", tmp_path_factory.getbasetemp())
+    return _family("llama", tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(scope="session")
 def tiny_qwen2(tmp_path_factory: pytest.TempPathFactory) -> Family:
     """A random 4-layer Qwen2 family (tied embeddings, biases); do not change its files."""
-    return _made_once("qwen2", tmp_path_factory.getbasetemp())
+    return _family("qwen2", tmp_path_factory.getbasetemp())
 
 
-def _made_once(architecture: str, folder: Path) -> Family:
-    """A family that all processes of a test run share."""
+def _family(architecture: str, folder: Path) -> Family:
+    def make(place: Path) -> Family:
+        from tests.families import make_family
+
+        return make_family(place, architecture)
+
+    return _made_once(architecture, folder, make)
+
+
+@pytest.fixture(scope="session")
+def mlflow_first_use(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A study without trials, sent by the command into a store that did not exist.
+
+    The folder of studies, and how the command ended.
+    """
+
+    def make(place: Path) -> tuple[Path, subprocess.CompletedProcess[str]]:
+        head = StudyHead("empty", {"lang": "te", "family": {"name": "empty"}})
+        RecordsWriter.create(place / "empty", head).close()
+        command = [sys.executable, "-m", "search.sync", str(place / "empty")]
+        environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+        return place, subprocess.run(
+            command, capture_output=True, text=True, timeout=240, env=environment
+        )
+
+    return _made_once("mlflow", tmp_path_factory.getbasetemp(), make)
+
+
+@pytest.fixture(scope="session")
+def mlflow_store(mlflow_first_use: tuple[Path, subprocess.CompletedProcess[str]]) -> Path:
+    """An MLflow store to copy, as making one takes it seconds; it holds that one empty study."""
+    return mlflow_first_use[0] / "mlflow.db"
+
+
+def _made_once(name: str, folder: Path, make: Callable[[Path], T]) -> T:
+    """What all processes of a test run share; `make` gets the place of its files."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
-    known = folder / f"{architecture}.pickle"
+    known = folder / f"{name}.pickle"
     with FileLock(f"{known}.lock"):
         if not known.exists():
-            from tests.families import make_family
-
-            known.write_bytes(pickle.dumps(make_family(folder / architecture, architecture)))
-    family: Family = pickle.loads(known.read_bytes())
-    return family
+            known.write_bytes(pickle.dumps(make(folder / name)))
+    made: T = pickle.loads(known.read_bytes())
+    return made
 
 
 @pytest.fixture(scope="session")

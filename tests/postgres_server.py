@@ -13,8 +13,6 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-import psycopg
-
 from tests.cluster.nodes import free_port
 
 USER, PASSWORD = "searcher", "hunter2"
@@ -60,6 +58,8 @@ class PostgresServer:
 
     def start(self) -> None:
         """Until it answers."""
+        import psycopg
+
         command = [str(self._programs / "postgres"), "-D", str(self._folder / "data")]
         command += ["-p", str(self._port), "-h", "127.0.0.1", "-k", str(self._folder)]
         with open(self._folder / "log", "ab") as log:

@@ -15,7 +15,6 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from mlflow.utils.credentials import MlflowCreds, read_mlflow_creds
 from ray._private.runtime_env.packaging import create_package, get_uri_for_directory
 from ray.autoscaler._private.util import prepare_config, validate_config
 
@@ -133,6 +132,8 @@ def test_mlflow_on_the_head_starts_behind_a_password_that_the_driver_knows(
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+    from mlflow.utils.credentials import MlflowCreds, read_mlflow_creds
+
     assert read_mlflow_creds() == MlflowCreds("admin", password)
     secret = (tmp_path / "mlflow-password", tmp_path / ".mlflow" / "credentials")
     assert all(found.stat().st_mode & 0o077 == 0 for found in secret)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,8 +21,11 @@ def ray_job(*arguments: str, cluster: Nodes, cwd: Path) -> str:
     return done.stdout
 
 
-def test_a_job_is_stopped_in_order_and_the_same_job_goes_on(tmp_path: Path) -> None:
+def test_a_job_is_stopped_in_order_and_the_same_job_goes_on(
+    tmp_path: Path, mlflow_store: Path
+) -> None:
     """Experts beside the job's code, which each node unpacks, and one that each node fetches."""
+    shutil.copy(mlflow_store, tmp_path)
     experts = ["demo/weights/telugu-0", f"file://{ROOT}/demo/weights/telugu-1"]
     job = ["--working-dir", str(ROOT), "--runtime-env", str(ROOT / "cluster" / "job.yaml")]
     search = [sys.executable, "-m", "search.run", "--resume", "auto", "--lang", "te"]

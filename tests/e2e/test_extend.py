@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import yaml
-from mlflow.tracking import MlflowClient
 
 from search.records.bucket import Bucket
 from search.records.place import Url, locate
@@ -25,8 +24,10 @@ TRIALS = 3
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("runs")
+def out(tmp_path_factory: pytest.TempPathFactory, mlflow_store: Path) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    shutil.copy(mlflow_store, folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +161,8 @@ def test_the_view_is_made_again_from_the_records(
 
 
 def _runs(uri: str) -> list[Any]:
+    from mlflow.tracking import MlflowClient
+
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("layer-swap/small/te")
     assert experiment is not None

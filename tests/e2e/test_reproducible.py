@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,12 @@ def proposed(study: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def twice(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def twice(tmp_path_factory: pytest.TempPathFactory, mlflow_store: Path) -> list[Path]:
     """Two studies of one configuration and seed."""
     folder = tmp_path_factory.mktemp("runs")
     for seed in ("1", "2"):
+        (folder / seed).mkdir()
+        shutil.copy(mlflow_store, folder / seed)
         finish(search(folder / seed, seed))
     return [folder / seed / "s" for seed in ("1", "2")]
 

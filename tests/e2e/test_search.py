@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -15,7 +16,6 @@ from typing import Any
 
 import psutil
 import pytest
-from mlflow.tracking import MlflowClient
 
 from tests.e2e.commands import SMALL, finish, run, start, trials
 
@@ -29,9 +29,11 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def output(out: Path) -> str:
+def output(out: Path, mlflow_store: Path) -> str:
     """What the first, undisturbed search prints; the same search runs beside it as `second`."""
     common = ["--lang", "te", f"--trials={TRIALS}", *SMALL]
+    (out / "again").mkdir()
+    shutil.copy(mlflow_store, out / "again")  # the first one makes its own
     both = [
         start(*common, f"--out={out}", "--study=first"),
         start(*common, f"--out={out / 'again'}", "--study=second"),
@@ -124,6 +126,8 @@ def test_search_and_held_out_items_never_overlap(output: str, out: Path) -> None
 
 
 def test_mlflow_holds_parent_and_children(output: str, out: Path) -> None:
+    from mlflow.tracking import MlflowClient
+
     client = MlflowClient(f"sqlite:///{out}/mlflow.db")
     (experiment,) = [e for e in client.search_experiments() if e.name == "layer-swap/small/te"]
     runs = client.search_runs([experiment.experiment_id], max_results=1000)

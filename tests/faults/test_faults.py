@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from tests.faults.inject import disturb, finish
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("faults")
+def out(tmp_path_factory: pytest.TempPathFactory, mlflow_store: Path) -> Path:
+    folder = tmp_path_factory.mktemp("faults")
+    shutil.copy(mlflow_store, folder)
+    return folder
 
 
 @pytest.fixture(scope="module")

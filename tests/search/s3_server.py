@@ -1,12 +1,13 @@
-"""A small S3 on this machine: moto's server, in a thread, on a port of the loopback."""
+"""A small S3 on this machine: moto's server, in a thread, on a port of the loopback.
+
+moto and s3fs take seconds to load: they are loaded when a test asks for one.
+"""
 
 from __future__ import annotations
 
 import logging
 
 import pytest
-import s3fs
-from moto.server import ThreadedMotoServer
 
 BUCKET = "layer-swaps"
 
@@ -21,8 +22,8 @@ class S3:
 
     def __init__(self) -> None:
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        self._server.start()
+        self._port = 0
+        self.start_again()
         _, self._port = self._server.get_host_and_port()
         self.endpoint = f"http://127.0.0.1:{self._port}"
         self.url = f"s3://{BUCKET}/runs"
@@ -31,6 +32,8 @@ class S3:
         """Let this process find it as it would find AWS, and make the bucket anew."""
         for name, value in self.environment().items():
             monkeypatch.setenv(name, value)
+        import s3fs
+
         s3fs.S3FileSystem.clear_instance_cache()
         files = s3fs.S3FileSystem()
         if files.exists(BUCKET):
@@ -51,5 +54,7 @@ class S3:
         self._server.stop()
 
     def start_again(self) -> None:
+        from moto.server import ThreadedMotoServer
+
         self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=self._port, verbose=False)
         self._server.start()

@@ -18,8 +18,8 @@ from tests.search.tracking.sent import HEAD, L, client, runs, trial
 
 
 @pytest.mark.slow
-def test_first_use_of_the_default_store_is_quiet(first_use: tuple[Path, Any]) -> None:
-    out, done = first_use
+def test_first_use_of_the_default_store_is_quiet(mlflow_first_use: tuple[Path, Any]) -> None:
+    out, done = mlflow_first_use
     store = f"sqlite:///{out}/mlflow.db"
     assert done.stdout == f"{store} holds the 0 trials of {out / 'empty'}\n"
     assert (done.stderr, done.returncode) == ("", 0)
@@ -57,9 +57,7 @@ def test_sync_of_what_is_no_study(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.slow
-def test_rebuild_makes_the_whole_view_again(
-    uri: str, tmp_path: Path, first_use: tuple[Path, Any]
-) -> None:
+def test_rebuild_makes_the_whole_view_again(uri: str, tmp_path: Path, mlflow_store: Path) -> None:
     """Also after MLflow's database was lost; runs of other studies are left alone."""
     for name in ("mine", "other"):
         records = RecordsWriter.create(tmp_path / "runs" / name, replace(HEAD, id=name))
@@ -88,7 +86,7 @@ def test_rebuild_makes_the_whole_view_again(
 
     lost = default_uri(tmp_path / "new")
     (tmp_path / "new").mkdir()
-    shutil.copy(first_use[0] / "mlflow.db", tmp_path / "new" / "mlflow.db")
+    shutil.copy(mlflow_store, tmp_path / "new" / "mlflow.db")
     assert sync.main([*command, lost]) == 0
     parents, children = _of_study(lost)
     assert len(parents) == 1 and len(children) == 3

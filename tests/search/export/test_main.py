@@ -107,10 +107,11 @@ def test_a_trial_of_a_study(
 
 
 @pytest.fixture(scope="module")
-def sent(study: Path) -> tuple[str, dict[str, str]]:
+def sent(study: Path, mlflow_store: Path) -> tuple[str, dict[str, str]]:
     """The study in MLflow: the store, and run name -> run id."""
     from mlflow.tracking import MlflowClient
 
+    shutil.copy(mlflow_store, study.parent)
     uri = default_uri(study.parent)
     records = RecordsWriter.open(study)
     assert sync.send(records, uri) == 0

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Family, examine, fit
 from search.checkpoints.sources import node_files, url
 from search.errors import CheckpointError, ExpertMismatchError
 from search.run.fingerprint import take
 from tests.search.checkpoints.adapters import Q, pair, write_adapter
+from tests.search.checkpoints.sources import fetcher
 
 
 @pytest.fixture(autouse=True)
@@ -170,27 +168,13 @@ def test_names_in_a_store_stay_in_the_cache(memory: Any, cache: Path) -> None:
     assert not (cache.parent / "evil.json").exists()
 
 
-def fetch(address: str, cache: str, slow: float, times: Any) -> None:
-    """In a process of its own: how often the weights are read."""
-    os.environ["XDG_CACHE_HOME"] = cache
-    store = fsspec.filesystem("file")
-    get_file = type(store).get_file
-
-    def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
-        time.sleep(slow)
-        times.put(args[0])
-        return get_file(self, *args, **kwargs)
-
-    type(store).get_file = counted
-    Checkpoint.open(url.fetch(address, weights=True))
-
-
 @pytest.mark.slow
 def test_one_engine_of_a_node_fetches_for_all(tmp_path: Path, tiny_llama: Family) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([fetcher.__name__])  # torch is loaded once for the three
     times = context.Queue()
     arguments = (f"file://{tiny_llama.base}", str(tmp_path / "shared"), 0.1, times)
-    engines = [context.Process(target=fetch, args=arguments) for _ in range(3)]
+    engines = [context.Process(target=fetcher.fetch, args=arguments) for _ in range(3)]
     for engine in engines:
         engine.start()
     for engine in engines:
