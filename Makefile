@@ -22,11 +22,10 @@ $(STAMP): requirements/$(ACCEL).lock requirements/install.sh pyproject.toml
 demo: install  ## the main job on the embedded tiny family, offline, without a GPU
 	HF_HUB_OFFLINE=1 $(BIN)/python -m search.run --lang te
 
-lint: install  ## ruff, mypy --strict, the shipped weights' hashes
+lint: install  ## ruff, mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m demo.build --check
 
 # One process for each core, file by file in the order of collection; engines with one thread, as
 # those with several stall beside a busy process.

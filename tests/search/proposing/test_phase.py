@@ -150,7 +150,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresServer]:
 
 @pytest.mark.slow
 def test_a_database_that_comes_back_costs_nothing(tmp_path: Path, server: PostgresServer) -> None:
-    study = Study(tmp_path / "s", server.url, trials=20, rivals={})
+    study = Study(tmp_path / "s", server.url, trials=10, rivals={})
     study.end(6)
     running = study.ask() or pytest.fail("nothing proposed")
     server.stop()
@@ -163,7 +163,7 @@ def test_a_database_that_comes_back_costs_nothing(tmp_path: Path, server: Postgr
     later.start()
     study.run()
     later.join()
-    assert study.course.fault is None and len(study.records.trials) == 24
+    assert study.course.fault is None and len(study.records.trials) == 14
     assert ended(study.study) == recorded(study.records, "search", "baseline")
 
 

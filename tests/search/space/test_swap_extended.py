@@ -129,11 +129,20 @@ SMALL: list[dict[str, Any]] = [
     {"n_layers": 2, "n_task": 1, "n_lang": 3, "shares": (0.0, 1.0, 0.25)},
     {"n_layers": 3, "n_task": 1, "n_lang": 1, "b": (1, 2), "u": (0, 1), "t_b": (0, 2)},
     {"n_layers": 4, "n_task": 1, "n_lang": 2, "ramp": ("linear",), "shares": (0.5, 0.5, 0.1)},
-    {"n_layers": 4, "n_task": 1, "n_lang": 1, "t_b": (1, 4), "b": (0, 1), "u": (0, 2)},
+    {
+        "n_layers": 4,
+        "n_task": 1,
+        "n_lang": 1,
+        "t_b": (1, 4),
+        "b": (0, 1),
+        "u": (0, 2),
+        "shares": (0.0, 1.0, 0.25),
+    },
     {
         "n_layers": 3,
         "n_task": 1,
         "n_lang": 1,
+        "shares": (0.0, 1.0, 0.25),
         "decoding": {"temperature": (0.0,), "beam_width": (4,)},
     },
 ]
