@@ -122,6 +122,7 @@ def sent(study: Path, mlflow_store: Path) -> tuple[str, dict[str, str]]:
     return uri, {run.info.run_name: run.info.run_id for run in runs}
 
 
+@pytest.mark.slow  # makes MLflow's store
 @pytest.mark.parametrize("reachable", [True, False])
 @pytest.mark.parametrize(
     ("run", "recipe"),

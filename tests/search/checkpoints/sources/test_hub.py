@@ -17,6 +17,8 @@ from search.errors import CheckpointError, ExpertMismatchError, HubError
 from tests.hub_server import COMMIT, Hub
 from tests.search.checkpoints.adapters import Q, pair, write_adapter
 
+pytestmark = pytest.mark.slow  # a server for each test
+
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
