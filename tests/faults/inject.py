@@ -106,15 +106,24 @@ def kill_driver(search: Search, rng: random.Random) -> None:
 
 def terminate(search: Search, rng: random.Random) -> None:
     """SIGTERM, as schedulers and `ray job stop` send it."""
-    _signal(search, signal.SIGTERM)
-    search.check_end(130)
-    assert "go on with" in search.tail() or "no trial has ended" in search.tail(), search.tail()
+    if _interrupted(search, signal.SIGTERM):
+        tail = search.tail()
+        assert "go on with" in tail or "no trial has ended" in tail, tail
 
 
 def interrupt(search: Search, rng: random.Random) -> None:
     """Ctrl-C."""
-    _signal(search, signal.SIGINT)
-    search.check_end(130)
+    _interrupted(search, signal.SIGINT)
+
+
+def _interrupted(search: Search, number: signal.Signals) -> bool:
+    """Send a signal; whether it came before the last trial had ended, and so ended the search."""
+    _signal(search, number)
+    assert search.process is not None
+    search.until(lambda: not search.running, "the driver's end", 30)
+    finished = search.process.returncode == 0
+    search.check_end(0 if finished else 130)
+    return not finished
 
 
 def terminate_twice(search: Search, rng: random.Random) -> None:
