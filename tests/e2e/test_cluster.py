@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ray.job_submission import JobSubmissionClient
+
 from tests.cluster.nodes import RAY, TOKEN, Nodes, wait_for
 from tests.e2e.commands import ROOT, SMALL, environment, trials
 
@@ -34,11 +36,14 @@ def test_a_job_is_stopped_in_order_and_the_same_job_goes_on(
     with Nodes(tmp_path) as cluster:
         for _ in range(2):
             cluster.add(cpus=1)
+        headers = {"Authorization": f"Bearer {TOKEN['RAY_AUTH_TOKEN']}"}
+        client = JobSubmissionClient(cluster.dashboard, headers=headers)
         submitted = ["--submission-id", "first", "--no-wait", *job, "--", *search]
         ray_job("submit", *submitted, cluster=cluster, cwd=tmp_path)
         log = tmp_path / "node-0.log"
         wait_for(lambda: len(trials(tmp_path / "job")) >= 1, cluster.head, log)
-        assert "first" in ray_job("stop", "first", cluster=cluster, cwd=tmp_path)
+        client.stop_job("first")  # at once: the search would end while the command starts
+        wait_for(lambda: client.get_job_status("first").is_terminal(), cluster.head, log)
         said = ray_job("logs", "first", cluster=cluster, cwd=tmp_path)
         assert "go on with" in said  # the last line of an orderly end, never reached by a SIGKILL
         before = trials(tmp_path / "job")
