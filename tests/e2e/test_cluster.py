@@ -16,9 +16,13 @@ from tests.e2e.commands import ROOT, SMALL, environment, trials
 def ray_job(*arguments: str, cluster: Nodes, cwd: Path) -> str:
     """`ray job ...` to its end; what it says."""
     command = [RAY, "job", arguments[0], "--address", cluster.dashboard, *arguments[1:]]
-    done = subprocess.run(
-        command, env=environment() | TOKEN, capture_output=True, text=True, timeout=300, cwd=cwd
-    )
+    own = environment() | TOKEN
+    for _ in range(10):
+        done = subprocess.run(
+            command, env=own, capture_output=True, text=True, timeout=300, cwd=cwd
+        )
+        if "No available agent to submit job" not in done.stderr:  # it starts after the node
+            break
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     return done.stdout
 
