@@ -16,6 +16,13 @@ from objectives.types import ItemResult, Verdict
 Compare = Callable[[Iterable[ItemResult], Iterable[ItemResult], str], PairedDifference | None]
 """Results of a, results of b, language code -> the score of a minus that of b; None where they have
 no item in common."""
+Won = Callable[[Verdict], bool]
+"""Whether an item counts for a score that is a share of items."""
+
+
+def is_right(verdict: Verdict) -> bool:
+    """Whether a math problem was solved, by the configured extraction."""
+    return bool(verdict["correct"])
 
 
 def accuracy_difference(
@@ -31,7 +38,7 @@ def accuracy_difference(
     both = _paired(a, b, "mgsm")
     if not both:
         return None
-    right = [[bool(verdict["correct"]) for verdict in side] for side in zip(*both, strict=True)]
+    right = [list(map(is_right, side)) for side in zip(*both, strict=True)]
     return paired_accuracy(right[0], right[1])
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from objectives.lcpr import LcprSettings
 from objectives.mgsm import MgsmSettings
-from objectives.paired import Compare, accuracy_difference, lcpr_difference
+from objectives.paired import Compare, Won, accuracy_difference, is_right, lcpr_difference
 from objectives.settings import Settings
 
 OBJECTIVES: dict[str, type[Settings]] = {"mgsm": MgsmSettings, "lcpr": LcprSettings}
@@ -29,6 +29,7 @@ class Target:
         people: what tables and figures call it.
         compare: its paired difference between two models.
         direction: whether more is better.
+        won: whether an item counts for the score; None where it is no share of items.
     """
 
     score: str
@@ -36,6 +37,7 @@ class Target:
     people: str
     compare: Compare
     direction: Literal["maximize", "minimize"] = "maximize"
+    won: Won | None = None
 
     def gain(self, value: float) -> float:
         """The value, or its negative where less is better: more gain is always better."""
@@ -43,7 +45,7 @@ class Target:
 
 
 TARGETS = (
-    Target("accuracy", "mgsm", "accuracy", accuracy_difference),
+    Target("accuracy", "mgsm", "accuracy", accuracy_difference, won=is_right),
     Target("lcpr", "lcpr", "LCPR", lcpr_difference),
 )
 """The first is what a search is for; the others may not fall below the language expert's."""

@@ -39,7 +39,7 @@ FENCES = {
     "ray": {f"search/tuning/{n}.py" for n in ("tune", "searcher", "trainable", "waiting", "watch")},
     "optuna": {
         f"search/proposing/{name}.py"
-        for name in ("optuna_study", "journal", "storage", "phase", "sampler")
+        for name in ("optuna_study", "journal", "storage", "phase", "sampler", "model")
     },
     "mlflow": {"search/tracking/view.py"},
     "vllm": {"search/engine/live.py", "search/engine/layout.py"},
@@ -75,7 +75,11 @@ FENCES = {
         *(f"objectives/{name}.py" for name in ("settings", "mgsm", "lcpr")),
     },
     "matplotlib": {"search/results/figures.py", "search/inspect/heat_map.py"},
-    "scipy": {"objectives/stats.py"},
+    "scipy": {
+        "objectives/stats.py",
+        "search/study/race.py",
+        *(f"search/proposing/{name}.py" for name in ("acquisition", "model", "surrogate")),
+    },
 }
 """Library -> the files of `search/` and `objectives/` that import it, at any place in them."""
 

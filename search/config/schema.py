@@ -160,12 +160,14 @@ class SearchConfig(Strict):
     seed: int = 0
     """Seed of the sampler and of the engines."""
 
-    sampler: Literal["tpe", "random", "nsga2"] = "tpe"
-    """What proposes recipes, of Optuna's samplers."""
+    sampler: Literal["gp", "gp_pareto", "tpe", "random", "nsga2"] = "gp"
+    """What proposes recipes: a Gaussian process over all recipes of the space that keeps LCPR above
+    its floor (`gp`) or looks for the whole front of accuracy and LCPR (`gp_pareto`), or a sampler
+    of Optuna's."""
 
     startup_trials: Count = 10
-    """Trials that must have ended before TPE models the scores, those that are scored first
-    included; until then it draws at random."""
+    """Trials that must have ended before a sampler models the scores; until then it draws at
+    random."""
 
     engines: Engines | None = 1
     """Most engines that run at once, one trial on each. `cores`: one for each core of this machine,

@@ -72,9 +72,10 @@ def phase(
         recipes = (from_dict(entry["recipe"]) for entry in head.imported.get("recipes", ()))
         first += (point for recipe in recipes if (point := space.point(recipe)) is not None)
     align(study, origin, space, records, first)
+    guards = targets.TARGETS[1:] if origin == "search" else ()  # a rival is held to no floor
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.sampler = make_sampler(schedule, study)
+        study.sampler = make_sampler(schedule, study, space, records.trials, guards)
     return Phase(origin, space, study, trials)
 
 
@@ -113,7 +114,7 @@ def align(
     done, waiting = known[TrialState.COMPLETE], known[TrialState.WAITING]
     own = (origin, "baseline") if origin == "search" else (origin,)
     for name, record in ended.items():
-        told = done if record.state == "scored" else done | known[TrialState.FAIL]
+        told = done if in_order(record) is not None else done | known[TrialState.FAIL]
         if record.origin in own and name not in told:
             _add(study, space, record)
     for point in (*again, *first):
@@ -127,8 +128,9 @@ def align(
 
 def _settle(study: optuna.Study, trial: FrozenTrial, record: Record | None) -> TrialState:
     """Tell a trial that the last driver left running its recorded end, or that it had none."""
-    if record is not None and record.state == "scored":
-        study.tell(trial.number, in_order(record))
+    values = None if record is None else in_order(record)
+    if values is not None:
+        study.tell(trial.number, values)
         return TrialState.COMPLETE
     study.tell(trial.number, state=TrialState.FAIL)
     return TrialState.FAIL
@@ -143,11 +145,11 @@ def _add(study: optuna.Study, space: Space | RivalSpace, record: Record) -> None
     if point is None:
         return
     trial = _named(space, point)
-    scored = record.state == "scored"
+    values = in_order(record)
     study.add_trial(
         create_trial(
-            state=TrialState.COMPLETE if scored else TrialState.FAIL,
-            values=in_order(record) if scored else None,
+            state=TrialState.FAIL if values is None else TrialState.COMPLETE,
+            values=values,
             params=trial.params,
             distributions=trial.distributions,
             user_attrs=trial.user_attrs,

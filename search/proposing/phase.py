@@ -18,6 +18,7 @@ from optuna.trial import TrialState
 from objectives import targets
 from search.ending import ENDING
 from search.errors import StudyError
+from search.proposing.model import ModelSampler
 from search.records.record import Origin, Record
 from search.space.swap import BASELINE
 
@@ -61,13 +62,19 @@ class Phase:
         """Keys already proposed, by any phase."""
         return self.space.seen
 
-    def propose(self) -> Proposal:
+    def propose(self, place: int) -> Proposal:
         """Ask Optuna for a recipe.
+
+        Args:
+            place: of the proposal in the study's order.
 
         Raises:
             OSError: Optuna's journal cannot be written.
             StudyError: its database is away.
         """
+        sampler = self.study.sampler
+        if isinstance(sampler, ModelSampler):
+            sampler.place = place
         trial, suggested = _patiently(self._ask)
         return Proposal(self.study, trial, **suggested)
 
@@ -109,15 +116,16 @@ class Proposal:
     origin: Origin
 
     def tell(self, record: Record) -> None:
-        """Values for a scored trial; an infeasible or failed one is FAIL in Optuna, not "worst".
+        """Values for a scored trial, an estimate for one that was stopped.
+
+        An infeasible or failed one is FAIL in Optuna, not "worst".
 
         Raises:
             OSError: Optuna's journal cannot be written.
             StudyError: its database is away.
         """
-        scored = record.state == "scored"
-        values = in_order(record) if scored else None
-        state = TrialState.COMPLETE if scored else TrialState.FAIL
+        values = in_order(record)
+        state = TrialState.FAIL if values is None else TrialState.COMPLETE
         # told again where only the answer was lost
         _patiently(lambda: self.study.tell(self.trial, values, state, skip_if_finished=True))
 
@@ -128,11 +136,14 @@ class Proposal:
         )
 
 
-def in_order(record: Record) -> list[float]:
-    """A scored trial's objectives as Optuna has them."""
-    return [
-        share for target in targets.TARGETS if (share := record.value(target.score)) is not None
-    ]
+def in_order(record: Record) -> list[float] | None:
+    """A trial's targets as Optuna has them; None where it has no scores to compare."""
+    values = [record.value(target.score) for target in targets.TARGETS]
+    if record.stopped is not None:
+        values[0] = record.stopped.estimate
+    if record.state not in ("scored", "stopped") or None in values:
+        return None
+    return [value for value in values if value is not None]
 
 
 def _patiently(call: Callable[[], T]) -> T:

@@ -20,6 +20,9 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from objectives import targets
+from objectives.targets import Target
+from search.proposing.model import FlatSpace, ModelSampler
+from search.records.record import Record
 from search.study.schedule import Schedule
 
 BEST, LATEST = 100, 200
@@ -28,15 +31,26 @@ LIMIT = 500
 """Trials that it knows before it forgets some."""
 
 
-def make_sampler(schedule: Schedule, study: optuna.Study) -> optuna.samplers.BaseSampler:
+def make_sampler(
+    schedule: Schedule,
+    study: optuna.Study,
+    space: FlatSpace,
+    trials: Sequence[Record],
+    guards: Sequence[Target],
+) -> optuna.samplers.BaseSampler:
     """The sampler that a schedule names.
 
-    After a resume its seed moves on, or it would draw the same points again.
+    After a resume the seed of one of Optuna's moves on, or it would draw the same points again.
 
     Args:
         schedule: how the study runs.
         study: Optuna's, with the targets' directions; what it holds is known to the sampler.
+        space: what is searched.
+        trials: the study's records, which grow.
+        guards: targets that may not fall below their floors.
     """
+    if schedule.sampler in ("gp", "gp_pareto"):
+        return ModelSampler(space, trials, schedule, guards)
     told = study.get_trials(deepcopy=False)
     seed = schedule.seed + len(told)
     if schedule.sampler == "random":

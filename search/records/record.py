@@ -16,13 +16,32 @@ from search.merging.recipe import Recipe, from_dict, to_dict
 from search.records.place import is_name
 
 SCHEMA = 1
-State = Literal["scored", "infeasible", "failed"]
+State = Literal["scored", "stopped", "infeasible", "failed"]
 Origin = str
 """`baseline`, `search` or `final`; of a rival method's trial, the method's name."""
 Cause = Literal["", "engine", "process", "timeout", "expert", "scorer"]
 """What made a trial fail: its engine raised; the engine's process died, or did not start; it took
 too long; an expert could not be read; an objective could not score the answers."""
 CAUSES: tuple[Cause, ...] = get_args(Cause)
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Why a trial was stopped before its end.
+
+    Attributes:
+        items: items of the first target that it had answered.
+        total: items that there are.
+        estimate: accuracy that the sampler is told: the incumbent's and a part of the difference.
+        incumbent: key of the recipe that it was compared with; empty where a floor was the reason.
+        chance: probability that it would still have been good enough.
+    """
+
+    items: int
+    total: int
+    estimate: float
+    incumbent: str
+    chance: float
 
 
 @dataclass(frozen=True)
@@ -33,7 +52,8 @@ class Record:
         number: its place in the study, from 0.
         key: key of the canonical recipe.
         split: the items it was scored on.
-        state: scored; infeasible (with the reason); failed (with the cause).
+        state: scored; stopped, as it could hardly be better than the best so far; infeasible (with
+            the reason); failed (with the cause).
         origin: scored before the search, proposed by it or for a rival method, or for the final
             table.
         label: a name a person can read.
@@ -52,6 +72,9 @@ class Record:
         host: host name and process of the engine.
         note: what of its per-item answers was too large to keep; empty when nothing.
         items: file of its per-item answers, relative to the study's folder; empty when none.
+        place: its place in the sequence of proposals, from 0; None for the final table's, and in
+            records of earlier versions.
+        stopped: when and why it was stopped; None unless it was.
     """
 
     number: int
@@ -73,6 +96,8 @@ class Record:
     host: str = ""
     note: str = ""
     items: str = ""
+    place: int | None = None
+    stopped: Stopped | None = None
 
     def __post_init__(self) -> None:
         """Refuse a file of answers outside the study's folder, and a cause where none can be.
@@ -87,6 +112,8 @@ class Record:
             raise ValueError(f"cause is {self.cause!r}, not one of {', '.join(CAUSES[1:])}")
         if self.cause and self.state != "failed":
             raise ValueError(f"a trial that is {self.state} has the cause {self.cause!r}")
+        if (self.stopped is not None) != (self.state == "stopped"):
+            raise ValueError(f"a trial that is {self.state} and says {self.stopped!r} of its stop")
 
     def value(self, name: str) -> float | None:
         """A score as a share, None where it is missing or not defined."""
@@ -94,10 +121,11 @@ class Record:
         return None if score is None else score.value
 
     def to_json(self) -> str:
-        """The record as one line; without a cause, one that earlier versions read as well."""
+        """The record as one line; what later versions have added is left out where it is empty."""
         data = {"schema": SCHEMA, **asdict(self), "recipe": to_dict(self.recipe)}
-        if not self.cause:
-            del data["cause"]
+        for name, empty in (("cause", ""), ("place", None), ("stopped", None)):
+            if data[name] == empty:
+                del data[name]
         return json.dumps(data, ensure_ascii=False)
 
     def to_line(self) -> bytes:
@@ -120,6 +148,8 @@ class Record:
             raise ValueError(f"its schema is {schema}, {why}")
         data["recipe"] = from_dict(data["recipe"])
         data["scores"] = {name: Score(**score) for name, score in data["scores"].items()}
+        if data.get("stopped") is not None:
+            data["stopped"] = Stopped(**data["stopped"])
         return cls(**data)
 
 

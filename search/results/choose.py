@@ -6,7 +6,7 @@ nothing of engines, files, held-out scores or how a table looks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from search.merging.methods.registry import rivals
 from search.merging.recipe import LayerSwap, Recipe, Single, Soup, canonical, key, soup
 from search.merging.source import Source
 from search.records.record import Record
+from search.study.floors import Floor, gain
 from search.values import percent
 
 BASE = "base"
@@ -103,7 +104,7 @@ def recommend(records: Iterable[Record], n_layers: int, tolerance: float) -> Cho
     if not swaps:
         return None
     main, *guards = targets.TARGETS
-    floors = [_Floor.of(target, trials, tolerance) for target in guards]
+    floors = [Floor.of(target, trials, tolerance) for target in guards]
     good = [r for r in swaps if all(floor.reached(r) for floor in floors)]
     known = [floor for floor in floors if floor.experts]
     if good:
@@ -113,12 +114,12 @@ def recommend(records: Iterable[Record], n_layers: int, tolerance: float) -> Cho
             missing = " and no ".join(target.people for target in guards)
             why = f" (no language expert has an {missing})" if guards else ""
             return Choice(best, f"{what}{len(swaps)} swaps{why}.")
-        rule = " and whose ".join(f"{f.target.people} is {f.rule(best)}" for f in known)
+        rule = " and whose ".join(f"{f.target.people} is {_rule(f, best)}" for f in known)
         return Choice(best, f"{what}the {len(good)} of {len(swaps)} swaps whose {rule}.")
     best = min(swaps, key=lambda r: (*_guards_first(r), *_size(r, n_layers)))
     first = known[0]
     what = f"{_superlative(first.target)} {first.target.people}, {_shown(best, first.target)}, of "
-    rule = " and ".join(f"an {f.target.people} of {f.rule(best)}" for f in known)
+    rule = " and ".join(f"an {f.target.people} of {_rule(f, best)}" for f in known)
     return Choice(best, f"{what}{len(swaps)} swaps: none has {rule}.")
 
 
@@ -203,7 +204,7 @@ def role_of(source: Source) -> str:
 
 def gains(record: Record) -> tuple[float, ...]:
     """How good a trial is in each target; below everything where a score is not defined."""
-    return tuple(_gain(record, target) for target in targets.TARGETS)
+    return tuple(gain(record, target) for target in targets.TARGETS)
 
 
 def best_first(record: Record) -> tuple[float | str, ...]:
@@ -216,48 +217,16 @@ def _guards_first(record: Record) -> tuple[float, ...]:
     return *(-gain for gain in others), -main
 
 
-def _gain(record: Record, target: Target) -> float:
-    value = record.value(target.score)
-    return float("-inf") if value is None else target.gain(value)
-
-
-@dataclass(frozen=True)
-class _Floor:
-    """What a target must reach: the language experts' gains, by source, minus a tolerance."""
-
-    target: Target
-    experts: dict[str, float]
-    tolerance: float
-
-    @classmethod
-    def of(cls, target: Target, trials: Sequence[Record], tolerance: float) -> _Floor:
-        found = {
-            r.recipe.source: target.gain(value)
-            for r in trials
-            if isinstance(r.recipe, Single) and Source.of(r.recipe.source).kind == "lang"
-            if (value := r.value(target.score)) is not None
-        }
-        return cls(target, found, tolerance)
-
-    def least(self, record: Record) -> float:
-        assert isinstance(record.recipe, LayerSwap)
-        own = self.experts.get(record.recipe.lang_source)
-        return (max(self.experts.values()) if own is None else own) - self.tolerance
-
-    def reached(self, record: Record) -> bool:
-        if not self.experts:
-            return True
-        # differences of shares are sums of binary fractions: 0.98 - 0.02 must not fail for 1e-17
-        return _gain(record, self.target) >= self.least(record) - 1e-9
-
-    def rule(self, record: Record) -> str:
-        """The rule with its numbers for the pair of a trial."""
-        more = self.target.direction == "maximize"
-        bound = _percent(self.target.gain(self.least(record)))
-        mine = f"({bound} for this pair; this one has {_shown(record, self.target)})"
-        sides = ("at least", "minus") if more else ("at most", "plus")
-        points = f"{100 * self.tolerance:.1f} points"
-        return f"{sides[0]} their language expert's {sides[1]} {points} {mine}"
+def _rule(floor: Floor, record: Record) -> str:
+    """A floor in words, with its numbers for the pair of a trial."""
+    assert isinstance(record.recipe, LayerSwap)
+    target = floor.target
+    more = target.direction == "maximize"
+    bound = _percent(target.gain(floor.least(record.recipe.lang_source)))
+    mine = f"({bound} for this pair; this one has {_shown(record, target)})"
+    sides = ("at least", "minus") if more else ("at most", "plus")
+    points = f"{100 * floor.tolerance:.1f} points"
+    return f"{sides[0]} their language expert's {sides[1]} {points} {mine}"
 
 
 def _superlative(target: Target) -> str:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from objectives import targets
 from objectives.languages import LANGUAGES
 from objectives.stats import PairedDifference
@@ -28,9 +30,11 @@ from search.results.choose import (
     Choice,
     FinalRow,
     best_first,
+    is_swap,
     pareto,
     scored,
 )
+from search.results.selection import alike, corrected
 from search.values import percent
 
 Items = Sequence[ItemResult]
@@ -38,6 +42,9 @@ Items = Sequence[ItemResult]
 
 RIVALS = ("soup", "expert")
 """What each line is compared with: the best soup, and the best expert, on the same items."""
+
+ALIKE = 5
+"""Recipes that a note names of those that might as well be taken."""
 
 SEARCH_ROWS = 10
 """Search trials that a table without held-out scores adds to the baselines."""
@@ -129,6 +136,7 @@ def build(
     where = "held-out items" if split == "held_out" else "SEARCH items (optimistic)"
     notes = [
         *_choice_notes(lines, choice, records, split),
+        *_selection_notes(records, choice, n_layers),
         *_guard_notes(lines, items, lang),
         *_coverage_note(lines),
         *_language_note(lang),
@@ -212,6 +220,41 @@ def _choice_notes(
     else:
         luck += f", held out it has {percent(final.score(main).value)}%."
     return [f"Recommended: {choice.record.label}. {choice.reason}", luck]
+
+
+def _selection_notes(records: RecordsReader, choice: Choice | None, n_layers: int) -> list[str]:
+    """What the choice did to the recommended recipe's score, and which might as well be taken."""
+    main = targets.TARGETS[0]
+    if choice is None or main.won is None:
+        return []
+    swaps = [r for r in scored(records.trials) if is_swap(r.recipe, n_layers)]
+    answers, lost = _items(records, swaps)
+    if lost:
+        return []
+    won, objective = main.won, main.objective
+    marks = {
+        r.key: {i.id: won(i.verdict) for i in answers[r.key] if i.objective == objective}
+        for r in swaps
+    }
+    names = list(marks[choice.record.key])
+    same = [r for r in swaps if marks[r.key].keys() == marks[choice.record.key].keys()]
+    if len(same) < 2 or len(names) < 2:
+        return []
+    right = np.array([[marks[r.key][name] for name in names] for r in same])
+    rows = alike(right, [r.key for r in same].index(choice.record.key))
+    raw = percent(choice.record.value(main.score))
+    found = [
+        f"Corrected for the choice among {len(same)} swaps (bootstrap over items) the recommended "
+        f"recipe's {raw}% on search items is {percent(corrected(right))}%."
+    ]
+    shown = [f"{same[row].label} ({percent(same[row].value(main.score))}%)" for row in rows]
+    if shown:
+        more = f" and {len(shown) - ALIKE} more" if len(shown) > ALIKE else ""
+        found.append(
+            "Not to be told from the recommended recipe on the search items (paired test): "
+            f"{', '.join(shown[:ALIKE])}{more}."
+        )
+    return found
 
 
 def _guard_notes(lines: Sequence[ReportLine], items: Mapping[str, Items], lang: str) -> list[str]:

@@ -14,9 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from search.merging.methods.common import members
 from search.merging.methods.registry import rivals
 from search.merging.recipe import Recipe, key
+from search.space.grid import Axis, Codes, Grid
 from search.space.pairs import Pair, pair_name, pair_of, tidy
 from search.space.proposal import Trial, propose
 
@@ -62,6 +66,23 @@ class RivalSpace:
     def recipe(self, pair: str, numbers: Mapping[str, float]) -> Recipe:
         """The recipe of some parameters."""
         return rivals()[self.method].recipe(*pair_of(pair), self.n_layers, numbers)
+
+    def key_of(self, point: Mapping[str, Any]) -> str:
+        """Key of the recipe that parameters mean."""
+        return key(self.recipe(point["pair"], {n: point[n] for n in self.axes}), self.n_layers)
+
+    @property
+    def grid(self) -> Grid:
+        """The space in its flat form; every parameter matters to every recipe."""
+        pair = Axis("pair", tuple(pair_name(pair) for pair in self.pairs), 0, "pair")
+        numbers = (Axis(name, tuple(v), 0, "listed") for name, v in self.axes.items())
+        return Grid((pair, *numbers), lambda codes: np.unique(codes, axis=0), self._features)
+
+    def _features(self, codes: Codes) -> tuple[NDArray[np.float64], ...]:
+        """The method's numbers, each over its range: one array of shape (n, numbers)."""
+        columns = [np.array(values)[codes[:, i]] for i, values in enumerate(self.axes.values(), 1)]
+        ranges = [max(values) - min(values) or 1.0 for values in self.axes.values()]
+        return (np.column_stack(columns) / np.array(ranges),)
 
     def default_points(self) -> list[dict[str, Any]]:
         """None: every value is as good a guess as the next."""

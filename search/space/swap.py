@@ -15,6 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from objectives.types import Decoding
 from search.errors import ConfigError
 from search.merging.recipe import (
@@ -29,6 +32,7 @@ from search.merging.recipe import (
     key,
     soup,
 )
+from search.space.grid import Axis, Codes, Grid, Kind
 from search.space.pairs import Pair, Sides, all_pairs, pair_faults, pair_name, pair_of, tidy
 from search.space.proposal import Trial, propose
 from search.space.spellings import ROUNDING, ZONES, spellings
@@ -149,6 +153,70 @@ class Space:
             if key(self._recipe(point), self.n_layers) not in self.seen:
                 return point
         return None
+
+    def key_of(self, point: Mapping[str, Any]) -> str:
+        """Key of the recipe that parameters mean."""
+        return key(self._recipe(point), self.n_layers)
+
+    @property
+    def grid(self) -> Grid:
+        """The space in its flat form."""
+        kinds: dict[str, Kind] = {"pair": "pair", "w_lang": "amount"}
+        kinds |= dict.fromkeys(ZONES, "layers")
+        axes = tuple(
+            Axis(
+                name,
+                tuple(values),
+                len(values) // 2 if name == "w_lang" else 0,
+                kinds.get(name, "choice"),
+            )
+            for name, values in self._axes().items()
+        )
+        return Grid(axes, self._settled, self._features)
+
+    def _features(self, codes: Codes) -> tuple[NDArray[np.float64], ...]:
+        """The language expert's share of every layer; how many layers it has below and above.
+
+        Two arrays, of shape (n, L) and (n, 2). The first is over the root of L and the second over
+        L, so that distances mean the same whatever the number of layers is.
+        """
+        values = {axis.name: codes[:, i] for i, axis in enumerate(self.grid.axes)}
+        b, u, t_b, t_u = (values[n][:, None] + self._bounds[n][0] for n in ZONES)
+        share = np.array(self._axes()["w_lang"])[values["w_lang"]][:, None]
+        ramp = np.array(self.ramp)[values["ramp"] if "ramp" in values else 0]
+        constant = np.broadcast_to(ramp == "constant", len(codes))[:, None]
+        layer = np.arange(self.n_layers)[None, :]
+        above, below = layer - (b - 1), self.n_layers - u - layer
+        falling = np.where(constant, share, 1 - above / (t_b + 1))
+        rising = np.where(constant, share, 1 - below / (t_u + 1))
+        shares = np.where(above <= t_b, falling, np.where(below <= t_u, rising, 0.0))
+        shares = np.where((above <= 0) | (below <= 0), 1.0, shares)
+        part = np.where(constant, share, 0.5)
+        ends = np.hstack([b + part * t_b, u + part * t_u])
+        return shares / np.sqrt(self.n_layers), ends / self.n_layers
+
+    def _settled(self, codes: Codes) -> Codes:
+        """As `search.space.grid.Grid.settle`: what does not matter is unset, and each once."""
+        axes = self.grid.axes
+        place = {axis.name: i for i, axis in enumerate(axes)}
+        counts = {n: codes[:, place[n]] + self._bounds[n][0] for n in ZONES}
+        room = self.n_layers - counts["b"] - counts["u"]
+        fits = (room >= 0) & (counts["t_b"] + counts["t_u"] <= room)
+        found = codes[fits].copy()
+        t_b, t_u = counts["t_b"][fits], counts["t_u"][fits]
+        ramped = np.zeros(len(found), dtype=bool)
+        if "ramp" in place:
+            column = found[:, place["ramp"]]
+            column[np.maximum(t_b, t_u) <= 1] = 0
+            ramped = np.array(self.ramp)[column] != "constant"
+        weighted = (t_b + t_u > 0) & ~ramped
+        if "non_layer" in place:
+            weighted |= np.array(self.non_layer)[found[:, place["non_layer"]]] == "weighted"
+        elif self.non_layer[0] == "weighted":
+            weighted[:] = True
+        unset = axes[place["w_lang"]].unset
+        found[~weighted, place["w_lang"]] = unset
+        return np.unique(found, axis=0)
 
     def recipes(self) -> Iterator[LayerSwap]:
         """Every recipe of the space, repeated where several parameters mean the same one."""

@@ -228,6 +228,7 @@ class Course:
             label=self._name(candidate),
             recipe=candidate.recipe,
             ended=time.time(),
+            place=candidate.place,
             **fields,
         )
         return self._records.append(record, outcome.items)

@@ -61,8 +61,8 @@ class Phase(Protocol):
     def seen(self) -> set[str]:
         """Keys already proposed, one set for all phases."""
 
-    def propose(self) -> Proposal:
-        """The next recipe, perhaps one that was proposed before."""
+    def propose(self, place: int) -> Proposal:
+        """The recipe at a place of the order, perhaps one that was proposed before."""
 
     def first(self, point: dict[str, Any]) -> None:
         """Propose these parameters next."""
@@ -85,6 +85,8 @@ class Candidate:
         split: the items that it is scored on.
         place: its place in the sequence of proposals; None for the final table's, which nobody
             proposed.
+        incumbent: key of the best trial, of those that its proposal was made from, that it may be
+            compared with before its end; None where it is scored in full.
     """
 
     recipe: Recipe
@@ -92,6 +94,7 @@ class Candidate:
     origin: Origin
     split: Split
     place: int | None = None
+    incumbent: str | None = None
 
 
 class Order:
@@ -108,6 +111,7 @@ class Order:
         final: Callable[[], Iterable[Recipe]],
         *,
         lag: int = 0,
+        best: Callable[[Iterable[Record]], Record | None] = lambda known: None,
         repeated: Callable[[], None] = lambda: None,
     ) -> None:
         """Take up a study where its records end; the phases follow one another.
@@ -118,11 +122,13 @@ class Order:
             n_layers: the model's number of layers L.
             final: called when the search is over: the recipes to score on the held-out items.
             lag: k, at least the number of engines; 0: each end is told at once.
+            best: of ended trials, the one that a trial is compared with before its end; by default
+                none is.
             repeated: called for each proposal that was made before.
         """
         self._phases = list(phases)
         self._trials, self._n_layers, self._final = trials, n_layers, final
-        self._lag, self._repeated = lag, repeated
+        self._lag, self._repeated, self._best = lag, repeated, best
         self._seen = self._phases[0].seen
         self._known = settled(trials, "search")
         self._begun_with = len(trials)
@@ -130,7 +136,8 @@ class Order:
         self._waiting: dict[int, list[Proposal]] = {}  # place -> who waits for its end
         self._places: dict[str, int] = {}
         self._ends: dict[int, Record] = {}  # not told yet
-        self._handed = 0
+        self._taken = {record.place for record in self._known.values()}
+        self._handed = self._free(0)  # the place of the next proposal
         self._queue: list[Recipe] | None = None
         self._seen.update(self._known)
 
@@ -163,6 +170,12 @@ class Order:
             self._ends[candidate.place] = record
             self._tell()
 
+    def _free(self, place: int) -> int:
+        """The first place from this one on whose trial has not ended in an earlier run."""
+        while place in self._taken:
+            place += 1
+        return place
+
     def _may_propose(self) -> bool:
         """Whether every end that the next proposal is to know is there."""
         front = next(iter(self._waiting), self._handed)
@@ -183,7 +196,7 @@ class Order:
     def _owed(self, phase: Phase) -> Candidate | None:
         """A baseline that has no end yet, as after a crash; it costs nothing of the budget."""
         while phase.owes_baseline():
-            proposal = phase.propose()
+            proposal = phase.propose(self._handed)
             if proposal.key in self._seen:
                 self._answer(proposal)
             elif proposal.origin == "baseline":
@@ -195,7 +208,7 @@ class Order:
     def _propose(self, phase: Phase) -> Candidate | None:
         """Ask until a recipe is named that was never asked for; None if all were."""
         for repeats in itertools.count(1):
-            proposal = phase.propose()
+            proposal = phase.propose(self._handed)
             if proposal.key not in self._seen:
                 return self._hand(proposal)
             self._repeated()
@@ -212,10 +225,20 @@ class Order:
         self._seen.add(proposal.key)
         self._places[proposal.key] = place
         self._waiting[place] = [proposal]
-        self._handed += 1
+        self._handed = self._free(place + 1)
         self._tell()
         recipe = from_dict(json.loads(proposal.recipe))
-        return Candidate(recipe, proposal.key, proposal.origin, "search", place)
+        incumbent = self._incumbent(proposal.origin, place)
+        return Candidate(recipe, proposal.key, proposal.origin, "search", place, incumbent)
+
+    def _incumbent(self, origin: Origin, place: int) -> str | None:
+        """The best of what the proposal at a place was made from; a baseline has none."""
+        if origin == "baseline":
+            return None
+        latest = place - self._lag if self._lag else place
+        known = (r for r in self._known.values() if r.origin == origin)
+        best = self._best(r for r in known if r.place is None or r.place <= latest)
+        return None if best is None else best.key
 
     def _answer(self, proposal: Proposal) -> None:
         """Tell a repeated proposal its end, now or when that is told."""

@@ -33,7 +33,7 @@ class Ended(Protocol):
         """The items it was scored on."""
 
     @property
-    def state(self) -> Literal["scored", "infeasible", "failed"]:
+    def state(self) -> Literal["scored", "stopped", "infeasible", "failed"]:
         """How it ended."""
 
 

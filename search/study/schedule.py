@@ -29,6 +29,11 @@ class Schedule:
     storage: str | None
     trial_timeout: float | None
     reproducible: bool | None
+    tolerance: float
+
+    def knows(self, place: int, own: int) -> bool:
+        """Whether proposal `own` may know the end of the trial at a place."""
+        return self.lag == 0 or place <= own - self.lag
 
     @property
     def lag(self) -> int:

@@ -66,5 +66,5 @@ def test_a_reproducible_study_knows_its_number_of_engines() -> None:
 
 def test_a_schedule_has_no_defaults_and_no_names_of_its_own() -> None:
     assert set(Schedule.__dataclass_fields__) - {"name"} <= set(SearchConfig.model_fields)
-    with pytest.raises(TypeError, match="missing 13 required"):
+    with pytest.raises(TypeError, match="missing 14 required"):
         Schedule()  # type: ignore[call-arg]

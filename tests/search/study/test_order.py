@@ -43,7 +43,7 @@ class Listed:
         self.repeat, self.count = repeat, 0
         self.numbers = itertools.count(1)
 
-    def propose(self) -> Told:
+    def propose(self, place: int) -> Told:
         place, self.count = self.count, self.count + 1
         b = 1 if place in self.repeat else next(self.numbers)
         self.log.append(("asked", f"b{b}"))

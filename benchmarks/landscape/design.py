@@ -1,0 +1,89 @@
+"""Which recipes of the demo family are recorded, fixed before any is looked at.
+
+Every checkpoint alone; of every pair all zones of the space `whole_model` at an even share; of the
+rival methods every soup and some of the others, drawn by a seed; in Telugu the shares .1, .3, .7
+and .9 for a third of the zones that have a transition layer, drawn by a seed for each pair.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterable, Iterator
+
+from search.config.schema import Config
+from search.merging.methods.registry import rivals
+from search.merging.recipe import LayerSwap, Recipe, Single, key
+from search.space.pairs import all_pairs
+from search.space.rivals import RivalSpace
+from search.space.swap import Space, make_space, uses_weights
+
+N_LAYERS = 10
+"""Of the demo family."""
+SHARES = {"te": (0.1, 0.3, 0.7, 0.9)}
+THIRD = 3
+RIVALS = {
+    "te": {"soup": 81, "ties": 150, "slerp": 90, "task_arithmetic": 90},
+    "sw": {"soup": 54, "ties": 90, "slerp": 45, "task_arithmetic": 45},
+}
+"""Language -> rival method -> recipes of it."""
+
+
+def recipes(config: Config) -> list[Recipe]:
+    """What is recorded in the language of a configuration, each model once, in this order."""
+    lang, n_task = config.lang, len(config.family.task)
+    n_lang = len(config.family.language[lang])
+    even = _space(lang, n_task, n_lang, 0.5)
+    found: dict[str, Recipe] = {}
+
+    def add(some: Iterable[Recipe]) -> None:
+        for recipe in some:
+            found.setdefault(key(recipe, N_LAYERS), recipe)
+
+    singles = ("base", *(f"task/{i}" for i in range(n_task)), *(f"lang/{i}" for i in range(n_lang)))
+    add([Single(source) for source in singles])
+    zones = sorted(even.recipes(), key=lambda swap: (swap.lang, swap.task))  # pair by pair
+    add(zones)
+    for method, count in RIVALS.get(lang, {}).items():
+        add(_drawn(RivalSpace(method, lang, N_LAYERS, all_pairs(n_task, n_lang)), count))
+    add(_shares(lang, n_task, n_lang))
+    return list(found.values())
+
+
+def _space(lang: str, n_task: int, n_lang: int, share: float) -> Space:
+    return make_space(
+        lang=lang,
+        n_layers=N_LAYERS,
+        n_task=n_task,
+        n_lang=n_lang,
+        shares=(share, share, 0.1),
+    )
+
+
+def _shares(lang: str, n_task: int, n_lang: int) -> list[Recipe]:
+    """The other shares of the drawn zones, in a drawn order: a part of them is a fair sample."""
+    rng = random.Random(f"shares of {lang}")
+    by_pair: dict[tuple[object, object], dict[tuple[int, int, int, int], None]] = {}
+    for swap in _space(lang, n_task, n_lang, 0.5).recipes():
+        if uses_weights(swap):
+            zones = by_pair.setdefault((swap.task, swap.lang), {})
+            zones[swap.b, swap.u, swap.t_b, swap.t_u] = None
+    found: list[Recipe] = []
+    for (task, language), zones in by_pair.items():
+        for zone in rng.sample(list(zones), len(zones) // THIRD):
+            found += [
+                LayerSwap(task, language, *zone, w_task=1 - share, w_lang=share)  # type: ignore[arg-type]
+                for share in SHARES.get(lang, ())
+            ]
+    rng.shuffle(found)
+    return found
+
+
+def _drawn(space: RivalSpace, count: int) -> Iterator[Recipe]:
+    """So many recipes of a rival's space, drawn evenly; all if it has no more."""
+    axes, pairs = space.axes, [f"{task}-{lang}" for task, lang in space.pairs]
+    points = list(itertools.product(pairs, itertools.product(*axes.values())))
+    assert space.method in rivals()
+    rng = random.Random(f"{space.method} of {space.lang}")
+    for pair, values in rng.sample(points, min(count, len(points))):
+        yield space.recipe(pair, dict(zip(axes, values, strict=True)))

@@ -1,0 +1,171 @@
+"""How good a search is: samplers compared on recorded landscapes, without an engine.
+
+    python -m benchmarks.search_quality [--seeds 50] [--lang te,sw] [--tsv]
+
+Prints what would be recommended after so many trials, in held-out accuracy; what reaching a quality
+costs in trials, answers and simulated time; and how often the choice beats the default recipe, the
+best soup and the best TIES. Peers that take long are run only where `--samplers` names them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.search_quality.runs import OURS, PEERS, Course, Task, field, interval, run_all
+from search.merging.recipe import LayerSwap, Ties
+from search.results.choose import is_soup
+from search.study.race import Rules
+
+LOOKS = (0.5, 0.75)
+"""Shares of the items after which a raced trial is looked at."""
+AT = (10, 20, 40, 60, 100)
+"""Trials after which the tables look."""
+BUDGET = 40
+"""Trials of the demo's search."""
+HEAD = "lang sampler trials held_out low high"
+Row = tuple[str, str, int, float, float, float]
+
+
+def rows(courses: Sequence[Course]) -> list[Row]:
+    """Held-out accuracy in percent with the interval of its mean, by language, sampler, trials."""
+    found: list[Row] = []
+    for lang, sampler in _kinds(courses):
+        own = _of(courses, lang, sampler)
+        for trials in AT:
+            if all(len(c.held_out) >= trials for c in own):
+                values = np.array([c.held_out[trials - 1] for c in own])
+                mean, low, high = (100 * v for v in interval(values))
+                found.append((lang, sampler, trials, mean, low, high))
+    return found
+
+
+def as_tsv(found: Sequence[Row]) -> Iterator[str]:
+    """The rows with a head, separated by tabs."""
+    yield "\t".join(HEAD.split())
+    for lang, sampler, trials, *numbers in found:
+        yield "\t".join([lang, sampler, str(trials), *(f"{number:.2f}" for number in numbers)])
+
+
+def quality(found: Sequence[Row]) -> Iterator[str]:
+    """A Markdown table for each language: held-out accuracy after so many trials."""
+    for lang in dict.fromkeys(row[0] for row in found):
+        land = field(lang)
+        yield ""
+        best, default = 100 * land.best, 100 * land.default
+        what = f"{lang}: {len(land.in_space)} recipes of {len(land.pairs)} pairs"
+        yield f"{what}; held-out accuracy of the best {best:.1f}%, of the default {default:.1f}%"
+        yield ""
+        yield "| sampler | " + " | ".join(f"{trials} trials" for trials in AT) + " | regret |"
+        yield "| --- |" + " ---: |" * (len(AT) + 1)
+        own = [row for row in found if row[0] == lang]
+        for sampler in dict.fromkeys(row[1] for row in own):
+            cells = {r[2]: f"{r[3]:.1f} ({r[4]:.1f} to {r[5]:.1f})" for r in own if r[1] == sampler}
+            last = max((r for r in own if r[1] == sampler), key=lambda row: row[2])
+            regret = f"{max(0.0, 100 * land.best - last[3]):.1f}"
+            yield f"| {sampler} | " + " | ".join([cells.get(t, "") for t in AT] + [regret]) + " |"
+
+
+def costs(courses: Sequence[Course]) -> Iterator[str]:
+    """What reaching TPE's quality after 60 trials costs each sampler, in the mean over seeds."""
+    yield ""
+    yield "| | quality | sampler | trials | answers | simulated s |"
+    yield "| --- | --- | --- | ---: | ---: | ---: |"
+    for lang in dict.fromkeys(course.task.lang for course in courses):
+        goals = {"within 1 point of the best": field(lang).best - 0.01}
+        tpe = _of(courses, lang, "tpe")
+        if tpe:
+            goals = {"TPE after 60 trials": _mean(tpe, 60), **goals}
+        for name, goal in goals.items():
+            for sampler in dict.fromkeys(c.task.name for c in courses if c.task.lang == lang):
+                cost = _cost(courses, lang, sampler, goal)
+                yield f"| {lang} | {name}, {100 * goal:.1f} | {sampler} | {cost} |"
+
+
+def wins(courses: Sequence[Course]) -> Iterator[str]:
+    """How often the choice after the demo's budget beats what needs no search."""
+    yield ""
+    yield f"| after {BUDGET} trials | sampler | beats the default | by | best soup | best TIES |"
+    yield "| --- | --- | ---: | ---: | ---: | ---: |"
+    for lang, sampler in _kinds(courses):
+        land, own = field(lang), _of(courses, lang, sampler)
+        found = np.array([c.held_out[min(BUDGET, len(c.held_out)) - 1] for c in own])
+        soup = land.best_of(lambda r: is_soup(r, 10) and isinstance(r, LayerSwap))
+        ties = land.best_of(lambda r: isinstance(r, Ties))
+        by, low, high = (100 * v for v in interval(found - land.default))
+        shares = [_beaten(found, rival) for rival in (soup, ties)]
+        yield (
+            f"| {lang} | {sampler} | {int((found > land.default).sum())} of {len(found)} | "
+            f"{by:+.1f} ({low:+.1f} to {high:+.1f}) | {shares[0]} | {shares[1]} |"
+        )
+
+
+def _beaten(found: NDArray[np.float64], rival: float | None) -> str:
+    if rival is None:
+        return "not recorded"
+    return f"{np.mean(found > rival):.0%} ({100 * rival:.1f})"
+
+
+def _kinds(courses: Sequence[Course]) -> list[tuple[str, str]]:
+    return list(dict.fromkeys((c.task.lang, c.task.name) for c in courses))
+
+
+def _of(courses: Sequence[Course], lang: str, sampler: str) -> list[Course]:
+    return [c for c in courses if (c.task.lang, c.task.name) == (lang, sampler)]
+
+
+def _mean(courses: Sequence[Course], trials: int) -> float:
+    return float(np.mean([c.held_out[min(trials, len(c.held_out)) - 1] for c in courses]))
+
+
+def _cost(courses: Sequence[Course], lang: str, sampler: str, goal: float) -> str:
+    own = _of(courses, lang, sampler)
+    length = min(len(course.held_out) for course in own)
+    means = np.mean([course.held_out[:length] for course in own], axis=0)
+    reached = np.flatnonzero(means >= goal)
+    if not len(reached):
+        return f"not in {length} | | "
+    at = int(reached[0])
+    items = np.mean([course.items[at] for course in own])
+    seconds = np.mean([course.seconds[at] for course in own])
+    return f"{at + 1} | {items:.0f} | {seconds:.0f}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--lang", default="te,sw", help="landscapes, by language")
+    parser.add_argument("--samplers", default=",".join(OURS), help=f"also {', '.join(PEERS)}")
+    parser.add_argument("--race", type=float, help="also ours, stopping trials under this chance")
+    parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--engines", type=int, default=1, help="trials at once")
+    parser.add_argument("--clock", choices=("laptop", "gpu"), default="laptop")
+    parser.add_argument("--tsv", action="store_true", help="the rows alone, for other programs")
+    given = parser.parse_args(argv)
+    langs, samplers = given.lang.split(","), given.samplers.split(",")
+    tasks = [
+        Task(lang, sampler, sampler, seed, AT[-1], given.engines, given.clock)
+        for seed in range(given.seeds)
+        for lang in langs
+        for sampler in samplers
+    ]
+    if given.race is not None:
+        rules = Rules(LOOKS, given.race)
+        raced = (replace(task, name="raced", race=rules) for task in tasks)
+        tasks += [task for task in raced if task.sampler == "ours"]
+    courses = sorted(run_all(tasks), key=lambda c: (c.task.lang, tasks.index(c.task)))
+    found = rows(courses)
+    if given.tsv:
+        print("\n".join(as_tsv(found)))
+    else:
+        print("\n".join([*quality(found), *costs(courses), *wins(courses)]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,267 @@
+"""One whole search on a recorded landscape.
+
+Owns the clock: engines that take a modelled time for a trial, in place of engines. Proposals come
+from the product's order and sampler, scores from the landscape's search items; held-out items are
+looked at only to say how good a choice was.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+
+from benchmarks.landscape.packed import Landscape
+from objectives import targets
+from objectives.stats import proportion
+from objectives.types import Score
+from search.merging.recipe import LayerSwap, Recipe, from_dict, key
+from search.proposing.phase import Phase
+from search.records.record import Record, Stopped
+from search.results import choose
+from search.space.pairs import all_pairs
+from search.space.swap import Space, make_space
+from search.study.order import Candidate, Order
+from search.study.race import Rules, chance, estimate
+from search.study.schedule import Schedule
+
+N_LAYERS = 10
+EXPERTS = {"te": (3, 3), "sw": (3, 2)}
+"""Language -> task experts and language experts of the demo family."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Seconds of a trial: a part for each token step of a batch, a part for each token.
+
+    Attributes:
+        step: seconds of a step of a batch, however many sequences are in it.
+        token: seconds of a token in a batch.
+        start: seconds of a trial beside generation.
+        batch: sequences that run at once.
+    """
+
+    step: float
+    token: float
+    start: float
+    batch: int
+
+    def seconds(self, tokens: NDArray[np.uint16]) -> float:
+        """Of answers with so many tokens each, all asked for at once."""
+        rounds = -(-len(tokens) // self.batch)
+        return float(self.start + rounds * self.step * tokens.max() + self.token * tokens.sum())
+
+
+CLOCKS = {
+    "laptop": Clock(step=0.004, token=0.00008, start=0.1, batch=256),
+    "gpu": Clock(step=0.012, token=0.00001, start=0.3, batch=256),
+}
+"""One core with the demo's models; a GPU with a model of 8 billion parameters, estimated."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A landscape as a search sees it: the recipes of its space that were recorded.
+
+    Attributes:
+        recorded: the landscape.
+        lang: language code.
+    """
+
+    recorded: Landscape
+
+    @cached_property
+    def row(self) -> dict[str, int]:
+        """Key -> place in the landscape."""
+        return {name: i for i, name in enumerate(self.recorded.keys)}
+
+    @cached_property
+    def recipes(self) -> list[Recipe]:
+        """Every recorded recipe."""
+        return [from_dict(data) for data in self.recorded.recipes]
+
+    @cached_property
+    def held_out(self) -> NDArray[np.float64]:
+        """Held-out accuracy of every recorded recipe."""
+        return self.recorded.accuracy("held_out")
+
+    @cached_property
+    def search(self) -> NDArray[np.float64]:
+        """Search accuracy of every recorded recipe."""
+        return self.recorded.accuracy("search")
+
+    @cached_property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """The pairs of which all zones at an even share were recorded."""
+        found = []
+        for pair in all_pairs(*EXPERTS[self.recorded.lang]):
+            space = make_space(
+                lang=self.recorded.lang,
+                n_layers=N_LAYERS,
+                n_task=3,
+                n_lang=3,
+                shares=(0.5, 0.5, 0.1),
+                pairs=[pair],
+            )
+            if all(key(recipe, N_LAYERS) in self.row for recipe in space.recipes()):
+                found.append(pair)
+        return tuple(found)  # type: ignore[arg-type]
+
+    def space(self) -> Space:
+        """All zones of those pairs."""
+        return make_space(
+            lang=self.recorded.lang,
+            n_layers=N_LAYERS,
+            n_task=3,
+            n_lang=3,
+            shares=(0.5, 0.5, 0.1),
+            pairs=self.pairs,
+        )
+
+    @cached_property
+    def in_space(self) -> NDArray[np.int64]:
+        """Places of the recipes of the space."""
+        names = {key(recipe, N_LAYERS) for recipe in self.space().recipes()}
+        return np.array(sorted(self.row[name] for name in names))
+
+    @cached_property
+    def best(self) -> float:
+        """Highest held-out accuracy of the space."""
+        return float(self.held_out[self.in_space].max())
+
+    def best_of(self, kind: Callable[[Recipe], bool]) -> float | None:
+        """Held-out accuracy of the recorded recipe of a kind that is best on search items."""
+        rows = [i for i, recipe in enumerate(self.recipes) if kind(recipe)]
+        if not rows:
+            return None
+        return float(self.held_out[max(rows, key=lambda i: (self.search[i], -i))])
+
+    @cached_property
+    def default(self) -> float:
+        """Held-out accuracy of the default recipe, of the pair that it suits best on search."""
+        space = self.space()
+        rows = [self.row[key(space.default_recipe(pair), N_LAYERS)] for pair in space.pairs]
+        return float(self.held_out[max(rows, key=lambda i: (self.search[i], -i))])
+
+    def record(self, candidate: Candidate, number: int, race: Rules | None) -> Record:
+        """A trial as the product's records have it, stopped where the rules say so."""
+        row = self.row[candidate.key]
+        right = self.recorded.right("search")[row]
+        stopped, n = None, len(right)
+        if race is not None and candidate.incumbent is not None:
+            incumbent = list(self.recorded.right("search")[self.row[candidate.incumbent]])
+            for look in race.looks:
+                own = list(right[: round(look * n)])
+                likely = chance(own, incumbent)
+                if likely < race.alpha:
+                    told = estimate(own, incumbent)
+                    stopped = Stopped(len(own), n, told, candidate.incumbent, likely)
+                    right = right[: len(own)]
+                    break
+        asked = len(right)
+        scores = {"accuracy": proportion(int(right.sum()), asked, asked)}
+        perfect = Score(1.0, 1.0, 1.0, asked, asked)
+        scores |= {target.score: perfect for target in targets.TARGETS[1:]}
+        return Record(
+            number,
+            candidate.key,
+            "search",
+            "scored" if stopped is None else "stopped",
+            candidate.origin,
+            "",
+            self.recipes[row],
+            scores=scores,
+            place=candidate.place,
+            stopped=stopped,
+        )
+
+
+MakeSampler = Callable[
+    [Schedule, optuna.Study, Space, Sequence[Record]], optuna.samplers.BaseSampler
+]
+
+
+@dataclass
+class Run:
+    """What a replayed search did.
+
+    Attributes:
+        trials: its trials in the order of their ends.
+        ends: simulated seconds at which each ended.
+        items: answers that were generated until then.
+    """
+
+    trials: list[Record] = field(default_factory=list)
+    ends: list[float] = field(default_factory=list)
+    items: list[int] = field(default_factory=list)
+
+
+def replay(
+    land: Field,
+    make: MakeSampler,
+    schedule: Schedule,
+    clock: Clock = CLOCKS["laptop"],
+    race: Rules | None = None,
+    *,
+    first: Sequence[LayerSwap] | None = None,
+) -> Run:
+    """Search a landscape.
+
+    Args:
+        land: what is searched.
+        make: the sampler.
+        schedule: trials, engines, seed and order.
+        clock: how long a trial takes.
+        race: when trials are looked at; None: each is scored in full.
+        first: proposed before anything else; None: the default recipe of every pair.
+    """
+    found, space = Run(), land.space()
+    study = optuna.create_study(directions=[target.direction for target in targets.TARGETS])
+    points = space.default_points() if first is None else map(space.point, first)
+    for point in points:
+        assert point is not None
+        study.enqueue_trial(point)
+    study.sampler = make(schedule, study, space, found.trials)
+    phase = Phase("search", space, study, schedule.trials)
+    order = Order(
+        [phase],
+        found.trials,
+        N_LAYERS,
+        lambda: (),
+        lag=schedule.lag,
+        best=(lambda known: min(choose.scored(known), key=choose.best_first, default=None))
+        if race
+        else lambda known: None,
+    )
+    free = [0.0] * (schedule.engines or 1)
+    running: list[tuple[float, int, Candidate, Record]] = []
+    now = 0.0
+    while True:
+        while free:
+            candidate = order.next()
+            if candidate is None:
+                break
+            now = max(now, heapq.heappop(free))
+            record = land.record(candidate, 0, race)
+            tokens = land.recorded.tokens["mgsm.search"][land.row[candidate.key]]
+            seconds, looks = 0.0, [*(race.looks if race and candidate.incumbent else ()), 1.0]
+            asked, before = record.scores["accuracy"].n_total, 0
+            for look in looks:
+                n = round(look * len(tokens))
+                if n <= asked:
+                    seconds += clock.seconds(tokens[before:n])
+                    before = n
+            heapq.heappush(running, (now + seconds, candidate.place or 0, candidate, record))
+        if not running:
+            return found
+        now, _, ended, record = heapq.heappop(running)
+        heapq.heappush(free, now)
+        found.trials.append(record)
+        found.ends.append(now)
+        found.items.append((found.items or [0])[-1] + record.scores["accuracy"].n_total)
+        order.ended(ended, record)

@@ -1,0 +1,306 @@
+"""The sampler that knows what a recipe is: a Gaussian process over all recipes of a space.
+
+Owns what is proposed after which ends. A proposal follows from the records up to an earlier place,
+what is under way, the seed and its own place alone, so a search that was interrupted goes on as if
+it had not been. Optuna keeps the trials; their scores are read from the records. The numerics are
+`search.proposing.surrogate`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import FrozenTrial, TrialState
+from scipy.special import ndtr
+
+from objectives import targets
+from objectives.targets import Target
+from search.merging.recipe import LayerSwap
+from search.proposing.acquisition import Floats, expected_improvement, hypervolume_gain
+from search.proposing.surrogate import Kernel, Posterior, noise, stable
+from search.records.record import Record
+from search.space.grid import Axis, Codes, Grid
+from search.space.pairs import pair_of
+from search.study.floors import Floor, gain
+from search.study.schedule import Schedule
+
+WHOLE = 3000
+"""Up to so many recipes, all of a space are candidates; of a larger one so many are drawn."""
+NEAR = 8
+"""Best recipes whose neighbours are candidates as well."""
+KNOWN = 300
+"""Trials that the model knows: of more, the best half of them and the latest."""
+START = 6
+"""Recipes of the space that must have been scored before the model is asked."""
+SHORT = 600
+"""Best candidates that what is under way is held against; it makes none of them better."""
+PENDING = 256
+"""Trials under way that count: of more, some."""
+DRAWS = 64
+"""Draws by which the gain of a Pareto front is estimated."""
+
+
+class FlatSpace(Protocol):
+    """What is searched, with its flat form."""
+
+    seen: set[str]
+
+    @property
+    def grid(self) -> Grid:
+        """Its flat form."""
+
+    def key_of(self, point: Mapping[str, Any]) -> str:
+        """Key of the recipe that parameters mean."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """Trials whose ends are known.
+
+    Attributes:
+        codes: their places on the axes, of shape (n, axes).
+        records: their ends.
+    """
+
+    codes: Codes
+    records: Sequence[Record]
+
+    def only(self, wanted: Callable[[Record], bool]) -> Told:
+        """Those whose record is wanted."""
+        return self.at([i for i, record in enumerate(self.records) if wanted(record)])
+
+    def at(self, places: Sequence[int]) -> Told:
+        """Those at these places."""
+        return Told(self.codes[list(places)], [self.records[i] for i in places])
+
+
+class ModelSampler(optuna.samplers.BaseSampler):
+    """Proposes the recipe from which most is expected, within what the other targets allow.
+
+    Attributes:
+        place: place in the study's order of the proposal that is asked for next.
+    """
+
+    def __init__(
+        self,
+        space: FlatSpace,
+        trials: Sequence[Record],
+        schedule: Schedule,
+        guards: Sequence[Target] = targets.TARGETS[1:],
+    ) -> None:
+        """Know a space and the study's records.
+
+        Args:
+            space: what is searched; what it has `seen` is not proposed again.
+            trials: the study's records, which grow.
+            schedule: how the study runs.
+            guards: targets that may not fall below their floors.
+        """
+        self.place = 0
+        self._space, self._trials, self._schedule = space, trials, schedule
+        self._guards = guards
+        self._grid = space.grid
+        self._kernel = Kernel(self._grid)
+        self._whole = self._grid.all() if self._grid.size() <= 2 * WHOLE else None
+        self._codes: dict[int, tuple[int, ...]] = {}  # number of Optuna's trial -> its code
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Every parameter of the flat form."""
+        return {axis.name: distribution(axis) for axis in self._grid.axes}
+
+    def sample_relative(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        search_space: Mapping[str, BaseDistribution],
+    ) -> dict[str, Any]:
+        """A recipe that was not proposed before; nothing for a trial whose recipe is fixed."""
+        if "fixed_params" in trial.system_attrs:
+            return {}
+        rng = np.random.default_rng([self._schedule.seed, self.place])
+        told, pending = self._known(study, trial.number)
+        for code in self._best_first(told, pending, rng):
+            point = self._grid.point(code)
+            if self._space.key_of(point) not in self._space.seen:
+                return point
+        return self._grid.point(self._grid.drawn(rng, 100)[0])  # a repetition, as all are known
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """What a fixed trial leaves open."""
+        by_chance = optuna.samplers.RandomSampler(seed=self._schedule.seed + trial.number)
+        return by_chance.sample_independent(study, trial, param_name, param_distribution)
+
+    def _known(self, study: optuna.Study, own: int) -> tuple[Told, Codes]:
+        """Trials whose ends may be known, and the codes of those that are under way."""
+        ended = {r.key: r for r in self._trials if r.split == "search"}
+        told: dict[str, tuple[tuple[int, ...], Record]] = {}
+        pending: dict[str, tuple[int, ...]] = {}
+        for trial in study.get_trials(deepcopy=False):
+            name = trial.user_attrs.get("key")
+            if trial.number == own or name is None or not trial.params:
+                continue
+            if trial.number not in self._codes:
+                self._codes[trial.number] = self._grid.code(trial.params)
+            code, record = self._codes[trial.number], ended.get(name)
+            if record is None:
+                if trial.state == TrialState.RUNNING:
+                    pending[name] = code
+            elif record.place is None or self._schedule.knows(record.place, self.place):
+                told[name] = code, record
+            elif record.place < self.place:
+                pending[name] = code
+        rows = [told[name] for name in sorted(told)]
+        shape = -1, len(self._grid.axes)
+        codes = np.array([code for code, _ in rows], dtype=np.int64).reshape(shape)
+        waiting = np.array(sorted(pending.values())[-PENDING:], dtype=np.int64).reshape(shape)
+        return Told(codes, [record for _, record in rows]), waiting
+
+    def _best_first(self, told: Told, pending: Codes, rng: np.random.Generator) -> Codes:
+        """Candidates, the most promising first."""
+        main = targets.TARGETS[0]
+        scored = told.only(partial(_has, target=main))
+        if len(scored.records) < START:
+            drawn = self._grid.drawn(rng, 200)
+            return np.asarray(drawn[rng.permutation(len(drawn))])
+        known = kept(scored, main)
+        model = self._model(known, main)
+        candidates = self._candidates(known.codes[np.argsort(-model.known, kind="stable")], rng)
+
+        def worth(codes: Codes, pending: Codes | None = None) -> Floats:
+            mean, deviation = model.at(codes, pending)
+            if self._schedule.sampler == "gp_pareto":
+                return self._front_gain(known, codes, (mean, deviation), pending, rng)
+            reached = self._reached(told, codes)
+            if not len(allowed):
+                return reached
+            return reached * expected_improvement(mean, deviation, float(allowed.max()))
+
+        allowed = model.known[self._reached(told, known.codes) >= 0.5]
+        found = _falling(candidates, worth(candidates))
+        if not len(pending):
+            return found
+        return np.concatenate([_falling(found[:SHORT], worth(found[:SHORT], pending)), found])
+
+    def _candidates(self, best_first: Codes, rng: np.random.Generator) -> Codes:
+        """All recipes of a small space; of a large one some, and the neighbours of the best."""
+        if self._whole is not None:
+            return self._whole
+        near = self._grid.near(best_first[:NEAR])
+        drawn = self._grid.drawn(rng, max(WHOLE - len(near), WHOLE // 2))
+        return np.unique(np.concatenate([near, drawn]), axis=0)
+
+    def _reached(self, told: Told, codes: Codes) -> Floats:
+        """Probability that no guard of a recipe is below its floor."""
+        found = np.ones(len(codes))
+        ended = [record for record in self._trials if record.split == "search"]
+        for target in self._guards:
+            floor = Floor.of(target, ended, self._schedule.tolerance)
+            known = told.only(partial(_guarded, target=target))
+            if not floor.experts or all(floor.reached(r) for r in known.records):
+                continue
+            known = kept(known, target)
+            mean, deviation = self._model(known, target).at(codes)
+            column = [axis.kind for axis in self._grid.axes].index("pair")
+            names = self._grid.axes[column].values
+            least = np.array(
+                [floor.least(LayerSwap(*pair_of(n), 0, 0, 0, 0).lang_source) for n in names]
+            )
+            items = float(np.median([_items(r, target) for r in known.records]))
+            found *= ndtr((mean - _scale(target, least[codes[:, column]], items)) / deviation)
+        return found
+
+    def _front_gain(
+        self,
+        known: Told,
+        codes: Codes,
+        main: tuple[Floats, Floats],
+        pending: Codes | None,
+        rng: np.random.Generator,
+    ) -> Floats:
+        """How much each recipe is expected to add to the front of the first two targets."""
+        other = targets.TARGETS[1]
+        both = known.only(partial(_has, target=other))
+        model = self._model(both, other)
+        draws = [
+            mean + deviation * rng.standard_normal((DRAWS, 1))
+            for mean, deviation in (main, model.at(codes, pending))
+        ]
+        points = [[_value(r, target) for target in targets.TARGETS[:2]] for r in both.records]
+        return hypervolume_gain(np.array(points), np.array(draws))
+
+    def _model(self, told: Told, target: Target) -> Posterior:
+        values = np.array([_value(record, target) for record in told.records])
+        items = np.array([_items(record, target) for record in told.records])
+        return Posterior(self._kernel, told.codes, values, noise(items))
+
+
+def kept(told: Told, target: Target) -> Told:
+    """What the model knows of a long study."""
+    if len(told.records) <= KNOWN:
+        return told
+    places = [-1 if r.place is None else r.place for r in told.records]
+    latest = sorted(range(len(places)), key=lambda i: -places[i])[: KNOWN // 2]
+    older = set(range(len(places))) - set(latest)
+    best = sorted(older, key=lambda i: (-gain(told.records[i], target), i))[: KNOWN // 2]
+    return told.at(sorted([*latest, *best]))
+
+
+def _falling(codes: Codes, worth: Floats) -> Codes:
+    return np.asarray(codes[np.argsort(-worth, kind="stable")])
+
+
+def _guarded(record: Record, target: Target) -> bool:
+    return record.state == "infeasible" or _has(record, target)
+
+
+def _has(record: Record, target: Target) -> bool:
+    return record.value(target.score) is not None
+
+
+def _value(record: Record, target: Target) -> float:
+    """A trial's score as the model sees it; of one that is infeasible, the worst there is."""
+    value = record.value(target.score)
+    if record.stopped is not None and target is targets.TARGETS[0]:
+        value = record.stopped.estimate
+    if value is None:
+        value = 0.0 if target.direction == "maximize" else 1.0
+    return float(_scale(target, target.gain(value), _items(record, target)))
+
+
+def _scale(target: Target, gains: Floats | float, items: float) -> Floats:
+    """Gains on the scale on which noise is even; where less is better, below 0."""
+    return np.asarray(target.gain(1.0) * stable(target.gain(1.0) * np.asarray(gains), items))
+
+
+def _items(record: Record, target: Target) -> int:
+    score = record.scores.get(target.score)
+    return max(1, score.n_scored) if score is not None else 1
+
+
+def distribution(axis: Axis) -> BaseDistribution:
+    """As the space suggests it: Optuna takes a value only for an equal distribution."""
+    if axis.kind == "layers":
+        return IntDistribution(axis.values[0], axis.values[-1])
+    if axis.kind == "amount":
+        step = axis.values[1] - axis.values[0] if len(axis.values) > 1 else None
+        return FloatDistribution(axis.values[0], axis.values[-1], step=step)
+    return CategoricalDistribution(axis.values)

@@ -1,0 +1,204 @@
+"""A Gaussian process over the recipes of a space.
+
+Owns the numerics: what a few scored recipes say of all others. Recipes are near each other by which
+share of each layer is the language expert's, and by the experts they have in common. A score's
+noise is known from its number of items; how far likeness reaches is taken from a few settings by
+the likelihood of what was seen. Knows nothing of Optuna.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
+
+from search.space.grid import Codes, Grid
+
+Floats = NDArray[np.float64]
+
+LENGTHS = (0.3, 0.6, 1.2), (0.1, 0.2, 0.4)
+"""Distances at which scores are still alike, tried for each group of a space's features."""
+KINSHIP = (0.8, 0.95)
+"""Correlation of a recipe's scores with those of the same recipe of another expert on one side."""
+AMPLITUDE = (0.15, 0.3)
+"""Standard deviation of scores over the space, on the scale of `stable`."""
+CHOICE = 0.9
+"""Correlation of a recipe's scores with those after another choice."""
+OWN = 0.1
+"""Part of that variance that a recipe shares with no other."""
+UNEVEN = 0.6
+"""Part of an item's variance that recipes do not share, as all are asked the same items."""
+FITTED = 100
+"""Recipes that the settings are fitted to."""
+
+
+def stable(share: Floats | float, items: Floats | float) -> Floats:
+    """The arcsine of a share's root: there its noise is the same whatever the share is."""
+    inside = (np.asarray(share) * items + 0.25) / (np.asarray(items) + 0.5)
+    return np.asarray(np.arcsin(np.sqrt(inside)), dtype=np.float64)
+
+
+def noise(items: Floats | float) -> Floats:
+    """Variance of `stable` of a share of so many items."""
+    return np.asarray(UNEVEN / (4.0 * np.asarray(items)), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the likelihood chooses; see `LENGTHS` and those below it."""
+
+    lengths: tuple[float, ...]
+    kinship: float
+    amplitude: float
+
+
+@dataclass(frozen=True)
+class Apart:
+    """How far recipes lie from others.
+
+    Attributes:
+        squares: of each group of features the squared distances, of shape (a, b).
+        others: correlation by what has no distance, without kinship, of shape (a, b).
+        pairs: place on the axis of pairs of each recipe of a, and of each of b.
+    """
+
+    squares: tuple[Floats, ...]
+    others: Floats | float
+    pairs: tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+class Kernel:
+    """How much the scores of two recipes have in common.
+
+    Attributes:
+        settings: what the likelihood may choose from.
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        """Make tables for the axes whose values are not numbers."""
+        self._grid = grid
+        groups = len(grid.features(grid.drawn(np.random.default_rng(0), 1)))
+        parts = itertools.product(itertools.product(*LENGTHS[:groups]), KINSHIP, AMPLITUDE)
+        self.settings = tuple(Setting(*part) for part in parts)
+        kinds = [axis.kind for axis in grid.axes]
+        self._pair = kinds.index("pair")
+        self._sides = grid.axes[self._pair].sides().sum(axis=0)
+        self._choices = [i for i, kind in enumerate(kinds) if kind == "choice"]
+
+    def apart(self, a: Codes, b: Codes) -> Apart:
+        """How far each recipe of a lies from each of b."""
+        squares = map(_squares, self._grid.features(a), self._grid.features(b))
+        others: Floats | float = 1.0
+        for i in self._choices:
+            others = others * np.where(a[:, i][:, None] == b[:, i][None, :], 1.0, CHOICE)
+        return Apart(tuple(squares), others, (a[:, self._pair], b[:, self._pair]))
+
+    def covariance(self, apart: Apart, setting: Setting) -> Floats:
+        """Covariance of what recipes share with others, of shape (a, b)."""
+        parts = zip(apart.squares, setting.lengths, strict=True)
+        distance = np.sqrt(sum(square / length**2 for square, length in parts))
+        table = (1 - OWN) * setting.amplitude**2 * setting.kinship**self._sides
+        of_pairs = table[apart.pairs[0]][:, apart.pairs[1]]
+        return np.asarray(of_pairs * matern(distance) * apart.others)
+
+
+def _squares(a: Floats, b: Floats) -> Floats:
+    """Squared distance of each row of a from each of b."""
+    found: Floats = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1)[None, :] - 2 * a @ b.T
+    return np.maximum(found, 0.0)
+
+
+def matern(distance: Floats) -> Floats:
+    """Matérn's correlation of smoothness 5/2 at a distance in units of its length."""
+    scaled = np.sqrt(5.0) * distance
+    return np.asarray((1 + scaled + scaled**2 / 3) * np.exp(-scaled))
+
+
+class Posterior:
+    """What is known of every recipe after some were scored.
+
+    Attributes:
+        setting: what the likelihood chose.
+        known: mean score, without noise, of the recipes that were scored.
+    """
+
+    def __init__(self, kernel: Kernel, codes: Codes, values: Floats, noises: Floats) -> None:
+        """Condition on scores.
+
+        Args:
+            kernel: the space's.
+            codes: recipes that were scored, of shape (n, axes); at least one, none twice.
+            values: their scores, as `stable` gives them, of shape (n,).
+            noises: variance of each, of shape (n,).
+        """
+        self._kernel, self._codes, self._noises = kernel, codes, noises
+        apart = kernel.apart(codes, codes)
+        self.setting = _likeliest(kernel, apart, values, noises)
+        shared = kernel.covariance(apart, self.setting)
+        self._own = OWN * self.setting.amplitude**2
+        solved = _solved(shared, values, noises + self._own)
+        self._root, self._mean, self._rest, self._ones = solved
+        weights = solve_triangular(self._root, self._rest, lower=True, trans=1, check_finite=False)
+        self.known = values - noises * weights
+
+    def at(self, codes: Codes, pending: Codes | None = None) -> tuple[Floats, Floats]:
+        """Mean and standard deviation of the score, without noise, of recipes not yet scored.
+
+        Args:
+            codes: of shape (m, axes).
+            pending: recipes that are being scored: they are uncertain no more, and change no mean.
+        """
+        seen = self._whitened(codes)
+        mean = self._mean + seen.T @ self._rest
+        left = self.setting.amplitude**2 - np.einsum("ij,ij->j", seen, seen)
+        of_mean = (1 - seen.T @ self._ones) ** 2 / (self._ones @ self._ones)
+        if pending is not None and len(pending):
+            left = left - self._gained(codes, pending, seen)
+        return mean, np.sqrt(np.maximum(left + of_mean, 1e-10))
+
+    def _whitened(self, codes: Codes) -> Floats:
+        cross = self._kernel.covariance(self._kernel.apart(self._codes, codes), self.setting)
+        return np.asarray(solve_triangular(self._root, cross, lower=True, check_finite=False))
+
+    def _gained(self, codes: Codes, pending: Codes, seen: Floats) -> Floats:
+        """How much less variance there is once the pending recipes are known."""
+        known, kernel = self._whitened(pending), self._kernel
+        own = kernel.covariance(kernel.apart(pending, pending), self.setting) - known.T @ known
+        own[np.diag_indices_from(own)] += self._noises.mean() + self._own
+        rest = kernel.covariance(kernel.apart(pending, codes), self.setting) - known.T @ seen
+        root = np.linalg.cholesky(own)
+        gained = solve_triangular(root, rest, lower=True, check_finite=False)
+        return np.asarray(np.einsum("ij,ij->j", gained, gained))
+
+
+def _likeliest(kernel: Kernel, apart: Apart, values: Floats, noises: Floats) -> Setting:
+    """The setting under which the scores, or some of many, are likeliest."""
+    part = np.arange(len(values))
+    if len(part) > FITTED:
+        part = np.linspace(0, len(values) - 1, FITTED).astype(int)
+        inside = np.ix_(part, part)
+        others = apart.others if isinstance(apart.others, float) else apart.others[inside]
+        pairs = apart.pairs[0][part], apart.pairs[1][part]
+        apart = Apart(tuple(square[inside] for square in apart.squares), others, pairs)
+    found = []
+    for setting in kernel.settings:
+        own = noises[part] + OWN * setting.amplitude**2
+        root, _, rest, _ = _solved(kernel.covariance(apart, setting), values[part], own)
+        found.append(-0.5 * rest @ rest - np.log(np.diag(root)).sum())
+    return kernel.settings[int(np.argmax(found))]
+
+
+def _solved(
+    covariance: Floats, values: Floats, noises: Floats
+) -> tuple[Floats, float, Floats, Floats]:
+    """Root of the covariance, the mean by least squares, whitened residuals, whitened ones."""
+    covariance[np.diag_indices_from(covariance)] += noises
+    root = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
+    both = np.column_stack([values, np.ones_like(values)])
+    white = solve_triangular(root, both, lower=True, check_finite=False)
+    ones = white[:, 1]
+    mean = float(white[:, 0] @ ones / (ones @ ones))
+    return root, mean, white[:, 0] - mean * ones, ones
