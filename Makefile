@@ -27,21 +27,19 @@ lint: install  ## ruff, mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# File by file in the order of collection; engines with one thread, as those with several stall beside
-# a busy process. One process for each core, and one more where whole runs wait for processes to start.
-PYTEST := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadfile \
-	--no-loadscope-reorder
-CORES := $(shell nproc 2>/dev/null || echo 2)
-MORE := $(shell echo $$(( $(CORES) < 4 ? $(CORES) + 1 : 4 )))
+# One process for each core, file by file in the order of collection; engines with one thread, as
+# those with several stall beside a busy process.
+PYTEST := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 \
+	--dist loadfile --no-loadscope-reorder
 
-check: lint  ## while working, a minute: lint, types, the tests that start no Ray, engine or server
-	$(PYTEST) -n auto --maxprocesses 4 -m "not long and not whole and not slow"
+check: lint  ## while working, a minute: lint, types, the tests that start no Ray, engine or server, few drawn examples
+	QUICK=1 $(PYTEST) -m "not long and not whole and not slow"
 
 test: lint  ## lint, then the tests; the slow whole runs come last
-	$(PYTEST) -n $(MORE)
+	$(PYTEST)
 
 test-all: lint  ## the same with every architecture and a cluster of five nodes (minutes more)
-	$(PYTEST) -n $(MORE) -m ""
+	$(PYTEST) -m ""
 
 test-faults: install  ## the long fault run, twenty minutes: figures for benchmarks/RESULTS.md
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.faults --faults 60

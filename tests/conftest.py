@@ -20,10 +20,12 @@ from hypothesis import settings
 from search.checkpoints.family import Family
 from search.records.head import StudyHead
 from search.records.writer import RecordsWriter
+from tests.examples import examples
 
 T = TypeVar("T")
 
-settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
+# a busy machine is no fault
+settings.register_profile("untimed", deadline=None, max_examples=examples(100))
 settings.load_profile("untimed")
 
 

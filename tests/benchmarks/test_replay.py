@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from tests.schedules import schedule
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
+@functools.cache
 def made_up(items: int = 60) -> Field:
     """Every zone of every Telugu pair; best at b = 2, u = 1 without transitions."""
     space = make_space(lang="te", n_layers=10, n_task=3, n_lang=3, shares=(0.5, 0.5, 0.1))
@@ -38,19 +40,18 @@ def made_up(items: int = 60) -> Field:
     return Field(Landscape("te", keys, tuple(map(to_dict, recipes)), verdicts, tokens, seconds))
 
 
-LAND = made_up()
-
-
 def make(schedule: Any, study: Any, space: Any, trials: Any) -> Any:
     return make_sampler(schedule, study, space, trials, ())
 
 
 @pytest.mark.parametrize("sampler", ["gp", "tpe", "nsga2", "random"])
 def test_every_trial_is_another_recorded_recipe(sampler: str) -> None:
-    found = replay(LAND, make, schedule(trials=25, sampler=sampler))
+    found = replay(made_up(), make, schedule(trials=25, sampler=sampler))
     assert len({record.key for record in found.trials}) == 25
     for record in found.trials:
-        assert record.value("accuracy") == pytest.approx(LAND.search[LAND.row[record.key]])
+        assert record.value("accuracy") == pytest.approx(
+            made_up().search[made_up().row[record.key]]
+        )
     assert found.items == [60 * (i + 1) for i in range(25)]
 
 
@@ -61,8 +62,8 @@ def test_optunas_own_process_on_the_flat_form() -> None:
 
 
 def test_several_engines_take_less_time_and_the_same_answers() -> None:
-    one = replay(LAND, make, schedule(trials=24, sampler="random"), CLOCKS["gpu"])
-    eight = replay(LAND, make, schedule(trials=24, sampler="random", engines=8), CLOCKS["gpu"])
+    one = replay(made_up(), make, schedule(trials=24, sampler="random"), CLOCKS["gpu"])
+    eight = replay(made_up(), make, schedule(trials=24, sampler="random", engines=8), CLOCKS["gpu"])
     assert eight.items[-1] == one.items[-1]
     assert one.ends[-1] / 8 <= eight.ends[-1] < one.ends[-1] / 5
     assert eight.ends == sorted(eight.ends)
@@ -77,8 +78,8 @@ def test_the_clock_counts_steps_and_tokens() -> None:
 
 def test_a_race_stops_the_hopeless_and_recommends_none_of_them() -> None:
     rules = Rules((0.5, 0.75), 0.1)
-    whole = replay(LAND, make, schedule(trials=40, sampler="gp"))
-    raced = replay(LAND, make, schedule(trials=40, sampler="gp"), CLOCKS["laptop"], rules)
+    whole = replay(made_up(), make, schedule(trials=40, sampler="gp"))
+    raced = replay(made_up(), make, schedule(trials=40, sampler="gp"), CLOCKS["laptop"], rules)
     stopped = [r for r in raced.trials if r.state == "stopped"]
     assert stopped and raced.items[-1] < 0.8 * whole.items[-1]
     for record in stopped:
@@ -89,7 +90,7 @@ def test_a_race_stops_the_hopeless_and_recommends_none_of_them() -> None:
 
 def test_a_search_is_the_same_again() -> None:
     plan = schedule(trials=20, sampler="gp", engines=2, seed=3)
-    one, other = (replay(LAND, make, plan) for _ in range(2))
+    one, other = (replay(made_up(), make, plan) for _ in range(2))
     assert [r.key for r in one.trials] == [r.key for r in other.trials]
     assert one.ends == other.ends
 

@@ -17,7 +17,7 @@ def ray_job(*arguments: str, cluster: Nodes, cwd: Path) -> str:
     """`ray job ...` to its end; what it says."""
     command = [RAY, "job", arguments[0], "--address", cluster.dashboard, *arguments[1:]]
     own = environment() | TOKEN
-    for _ in range(10):
+    for _ in range(40):
         done = subprocess.run(
             command, env=own, capture_output=True, text=True, timeout=300, cwd=cwd
         )

@@ -45,8 +45,8 @@ def test_the_trials_ended_in_another_order(twice: list[Path]) -> None:
     """Or the test would show nothing."""
     keys = [[(t["key"], t["split"]) for t in trials(study)] for study in twice]
     assert keys[0] != keys[1]
-    hosts = {t["host"] for t in trials(twice[0])}
-    assert len(hosts) >= 2
+    hosts = [len({t["host"] for t in trials(study)}) for study in twice]
+    assert max(hosts) >= 2  # on a busy machine an engine may start when nearly all is done
 
 
 def test_the_same_recipes_are_proposed_in_the_same_order(twice: list[Path]) -> None:

@@ -19,6 +19,7 @@ from benchmarks import mergekit_parity
 from search.export.mergekit_yaml import mergekit_yaml
 from search.merging.plan import layer_of, plan
 from search.merging.recipe import DareLinear, LayerSwap, Recipe, Single, Ties
+from tests.examples import examples
 from tests.search.any_recipes import SOURCES, L, recipes
 from tests.search.merging.test_plan import names
 
@@ -65,7 +66,7 @@ def read_back(config: dict[str, Any], name: str) -> dict[str, float]:
     return {model: weight for model, weight in weights.items() if weight}
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(recipes)
 def test_read_back_is_the_plan(recipe: Recipe) -> None:
     config = configuration(recipe)

@@ -22,6 +22,7 @@ from search.merging.recipe import (
     TaskArithmetic,
     Ties,
 )
+from tests.examples import examples
 from tests.search.any_recipes import SOURCES, L, dares, recipes
 
 NAMES = [*(f"model.layers.{i}.mlp.up_proj.weight" for i in range(L)), "model.norm.weight"]
@@ -128,7 +129,7 @@ def literal(recipe: Recipe, w: Tensors, name: str) -> torch.Tensor:
     return w["base"] + weighted(deltas, list(recipe.scales))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(recipes.filter(lambda r: not isinstance(r, DareLinear) or r.density == 1), st.integers(0, 9))
 def test_merge_is_what_the_recipe_defines(recipe: Recipe, seed: int) -> None:
     """From the recipe as it is, not its canonical form."""
@@ -181,7 +182,7 @@ def test_ties_that_agree_are_the_mean() -> None:
     torch.testing.assert_close(merged(recipe, sources), mean)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(recipes, st.sampled_from([1, 7, 16]), st.sampled_from([torch.bfloat16, torch.float32]))
 def test_chunks_do_not_show(recipe: Recipe, size: int, dtype: torch.dtype) -> None:
     sources = tensors(3, dtype)

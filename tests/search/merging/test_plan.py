@@ -23,6 +23,7 @@ from search.merging.recipe import (
     key,
     soup,
 )
+from tests.examples import examples
 from tests.search.any_recipes import POLICIES, L, recipes, swaps
 
 MATRICES = ("self_attn.q_proj.weight", "mlp.down_proj.weight", "input_layernorm.weight")
@@ -78,7 +79,7 @@ def as_mapping(merged: Plan) -> dict[str, dict[str, float]]:
     return {name: {t.source: t.coefficient for t in mix.terms} for name, mix in merged.items()}
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(swaps)
 def test_equals_algorithm_1(recipe: LayerSwap) -> None:
     found, expected = as_mapping(plan(recipe, names(L), L)), algorithm_1(recipe, L)
@@ -87,14 +88,14 @@ def test_equals_algorithm_1(recipe: LayerSwap) -> None:
         assert found[name] == pytest.approx(terms, abs=2e-6), name
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(recipes, recipes)
 def test_equal_keys_if_and_only_if_equal_plans(one: Recipe, other: Recipe) -> None:
     same_plan = plan(one, names(L), L) == plan(other, names(L), L)
     assert (key(one, L) == key(other, L)) == same_plan
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(recipes)
 def test_canonical_is_idempotent_and_the_same_model(recipe: Recipe) -> None:
     form = canonical(recipe, L)

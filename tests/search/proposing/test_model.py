@@ -111,22 +111,23 @@ def test_it_climbs_the_hill(tmp_path: Path) -> None:
 def test_a_resumed_study_proposes_what_an_undisturbed_one_would_have(
     tmp_path: Path, engines: int, harm: str
 ) -> None:
-    whole = Search(tmp_path / "whole", engines=engines).run(order=1)
+    whole = Search(tmp_path / "whole", engines=engines, trials=18).run(order=1)
     found: dict[int, str] = {}
-    for number, ends in enumerate((9, 8, 1, 10**6)):
-        search = Search(tmp_path / "cut", engines=engines)
+    for number, ends in enumerate((9, 6, 1, 10**6)):
+        search = Search(tmp_path / "cut", engines=engines, trials=18)
         found |= search.run(ends, order=10 + number)  # what is out then is lost
         search.records.close()
         if harm:
             (tmp_path / "cut" / JOURNAL).unlink()
     assert found == whole
-    assert len(set(whole.values())) == len(whole) == len(BASELINES) + 30
+    assert len(set(whole.values())) == len(whole) == len(BASELINES) + 18
 
 
 def test_the_order_of_ends_does_not_matter(tmp_path: Path) -> None:
-    runs = [Search(tmp_path / str(i), engines=3).run(order=i) for i in range(3)]
+    plan = {"engines": 3, "trials": 16}
+    runs = [Search(tmp_path / str(i), **plan).run(order=i) for i in range(3)]
     assert runs[0] == runs[1] == runs[2]
-    other = Search(tmp_path / "seed", engines=3, seed=6).run()
+    other = Search(tmp_path / "seed", **plan, seed=6).run()
     assert other != runs[0]
 
 

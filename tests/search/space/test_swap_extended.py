@@ -36,6 +36,7 @@ from search.results import comparison, figures
 from search.results.choose import final_rows, recommend
 from search.space.rivals import RivalSpace
 from search.space.swap import Space, make_space, uses_weights
+from tests.examples import examples
 from tests.search import any_recipes
 from tests.search.any_recipes import POLICIES
 from tests.search.merging.test_plan import names
@@ -164,7 +165,7 @@ ANY = make_space(**EXTENDED | {"n_layers": any_recipes.L, "n_lang": 2, "shares":
 KEYS = {key(recipe, any_recipes.L) for recipe in ANY.recipes()}
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(any_recipes.recipes)
 def test_a_recipe_without_a_point_is_not_in_the_space(recipe: Recipe) -> None:
     point = ANY.point(recipe)
