@@ -228,6 +228,7 @@ def _selection_notes(records: RecordsReader, choice: Choice | None, n_layers: in
     if choice is None or main.won is None:
         return []
     swaps = [r for r in scored(records.trials) if is_swap(r.recipe, n_layers)]
+    swaps.sort(key=lambda r: r.key)  # whatever engine ended first
     answers, lost = _items(records, swaps)
     if lost:
         return []
