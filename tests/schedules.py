@@ -10,6 +10,4 @@ from search.study.schedule import Schedule
 
 def schedule(**named: Any) -> Schedule:
     """What is named is checked as a user's would be."""
-    found = SearchConfig(**named)
-    fields = Schedule.__dataclass_fields__.keys() - {"name"}
-    return Schedule("s", **{name: getattr(found, name) for name in fields})
+    return Schedule.of("s", SearchConfig(**named))

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from search.config.schema import Config
-from search.merging.methods.registry import rivals
 from search.merging.recipe import LayerSwap, Recipe, Single, key
-from search.space.pairs import all_pairs
+from search.space.pairs import Pair, all_pairs
 from search.space.rivals import RivalSpace
 from search.space.swap import Space, make_space, uses_weights
 
@@ -33,7 +32,7 @@ def recipes(config: Config) -> list[Recipe]:
     """What is recorded in the language of a configuration, each model once, in this order."""
     lang, n_task = config.lang, len(config.family.task)
     n_lang = len(config.family.language[lang])
-    even = _space(lang, n_task, n_lang, 0.5)
+    even = even_space(lang, n_task, n_lang)
     found: dict[str, Recipe] = {}
 
     def add(some: Iterable[Recipe]) -> None:
@@ -50,13 +49,15 @@ def recipes(config: Config) -> list[Recipe]:
     return list(found.values())
 
 
-def _space(lang: str, n_task: int, n_lang: int, share: float) -> Space:
+def even_space(lang: str, n_task: int, n_lang: int, pairs: Sequence[Pair] | None = None) -> Space:
+    """All zones at an even share, of these pairs or of all."""
     return make_space(
         lang=lang,
         n_layers=N_LAYERS,
         n_task=n_task,
         n_lang=n_lang,
-        shares=(share, share, 0.1),
+        shares=(0.5, 0.5, 0.1),
+        pairs=pairs,
     )
 
 
@@ -64,7 +65,7 @@ def _shares(lang: str, n_task: int, n_lang: int) -> list[Recipe]:
     """The other shares of the drawn zones, in a drawn order: a part of them is a fair sample."""
     rng = random.Random(f"shares of {lang}")
     by_pair: dict[tuple[object, object], dict[tuple[int, int, int, int], None]] = {}
-    for swap in _space(lang, n_task, n_lang, 0.5).recipes():
+    for swap in even_space(lang, n_task, n_lang).recipes():
         if uses_weights(swap):
             zones = by_pair.setdefault((swap.task, swap.lang), {})
             zones[swap.b, swap.u, swap.t_b, swap.t_u] = None
@@ -83,7 +84,6 @@ def _drawn(space: RivalSpace, count: int) -> Iterator[Recipe]:
     """So many recipes of a rival's space, drawn evenly; all if it has no more."""
     axes, pairs = space.axes, [f"{task}-{lang}" for task, lang in space.pairs]
     points = list(itertools.product(pairs, itertools.product(*axes.values())))
-    assert space.method in rivals()
     rng = random.Random(f"{space.method} of {space.lang}")
     for pair, values in rng.sample(points, min(count, len(points))):
         yield space.recipe(pair, dict(zip(axes, values, strict=True)))

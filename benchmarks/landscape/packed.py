@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from objectives.types import Split
+from search.records import durable
 
 FOLDER = Path(__file__).resolve().parents[1] / "landscapes"
-SPLITS: tuple[Split, ...] = ("search", "held_out")
 
 Bits = NDArray[np.bool_]
 
@@ -117,11 +117,7 @@ def read(file: Path) -> Landscape:
 def lines(out: Path) -> Iterator[dict[str, Any]]:
     """What a recording holds so far; a line that a dying process left half is left out."""
     for file in sorted(out.glob("*.jsonl")):
-        for text in file.read_text("utf-8").split("\n")[:-1]:
-            try:
-                yield json.loads(text)
-            except json.JSONDecodeError:
-                continue
+        yield from map(json.loads, durable.read_lines(file, mend=False))
 
 
 def pack(out: Path, lang: str) -> Path:

@@ -23,6 +23,7 @@ from search.config.schema import Config
 from search.engine.contract import NonFinite
 from search.merging.plan import plan
 from search.merging.recipe import key, to_dict
+from search.records import durable
 
 SPLITS: tuple[Split, ...] = ("search", "held_out")
 VERDICTS = {"mgsm": ("correct", "in_language"), "lcpr": ("scored", "line_ok", "word_ok")}
@@ -88,21 +89,19 @@ def work(
     live = Engine(family, EngineOptions(**config.search.engine.model_dump(), seed=0))
     asked = [(judge, split, judge.requests(split)) for judge in judges for split in SPLITS]
     file = out / f"{lang}-{engine}.jsonl"
-    _end_line(file)
-    with file.open("a", encoding="utf-8") as opened:
-        for recipe in mine:
-            begun = time.perf_counter()
-            live.materialise(plan(recipe, family.names, family.n_layers))
-            answers = live.generate([request for _, _, batch in asked for request in batch])
-            seconds = time.perf_counter() - begun
-            line: dict[str, Any] = {"key": key(recipe, N_LAYERS), "recipe": to_dict(recipe)}
-            line["seconds"] = round(seconds, 3)
-            if isinstance(answers, NonFinite):
-                line["infeasible"] = answers.reason
-            else:
-                line |= _judged(asked, answers)
-            opened.write(json.dumps(line, separators=(",", ":")) + "\n")
-            opened.flush()
+    durable.read_lines(file, mend=True)  # half a line must not be the beginning of the next
+    for recipe in mine:
+        begun = time.perf_counter()
+        live.materialise(plan(recipe, family.names, family.n_layers))
+        answers = live.generate([request for _, _, batch in asked for request in batch])
+        seconds = time.perf_counter() - begun
+        line: dict[str, Any] = {"key": key(recipe, N_LAYERS), "recipe": to_dict(recipe)}
+        line["seconds"] = round(seconds, 3)
+        if isinstance(answers, NonFinite):
+            line["infeasible"] = answers.reason
+        else:
+            line |= _judged(asked, answers)
+        durable.append_line(file, json.dumps(line, separators=(",", ":")).encode() + b"\n")
     live.close()
 
 
@@ -118,11 +117,3 @@ def _judged(asked: Sequence[Any], answers: Sequence[Completion]) -> dict[str, An
             bits = "".join("1" if item.verdict[verdict] else "0" for item in items)
             found[f"{judge.name}.{split}.{verdict}"] = bits
     return found
-
-
-def _end_line(file: Path) -> None:
-    """Half a line of a process that died must not be the beginning of the next."""
-    text = file.read_bytes() if file.exists() else b""
-    if text and not text.endswith(b"\n"):
-        with file.open("ab") as opened:
-            opened.write(b"\n")

@@ -17,6 +17,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.landscape.design import N_LAYERS
 from benchmarks.search_quality.runs import OURS, PEERS, Course, Task, field, interval, run_all
 from search.merging.recipe import LayerSwap, Ties
 from search.results.choose import is_soup
@@ -95,7 +96,7 @@ def wins(courses: Sequence[Course]) -> Iterator[str]:
     for lang, sampler in _kinds(courses):
         land, own = field(lang), _of(courses, lang, sampler)
         found = np.array([c.held_out[min(BUDGET, len(c.held_out)) - 1] for c in own])
-        soup = land.best_of(lambda r: is_soup(r, 10) and isinstance(r, LayerSwap))
+        soup = land.best_of(lambda r: is_soup(r, N_LAYERS) and isinstance(r, LayerSwap))
         ties = land.best_of(lambda r: isinstance(r, Ties))
         by, low, high = (100 * v for v in interval(found - land.default))
         shares = [_beaten(found, rival) for rival in (soup, ties)]

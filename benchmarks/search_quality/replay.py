@@ -16,21 +16,21 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
+from benchmarks.landscape.design import N_LAYERS, even_space
 from benchmarks.landscape.packed import Landscape
 from objectives import targets
 from objectives.stats import proportion
 from objectives.types import Score
-from search.merging.recipe import LayerSwap, Recipe, from_dict, key
+from search.merging.recipe import Recipe, from_dict, key
 from search.proposing.phase import Phase
 from search.records.record import Record, Stopped
 from search.results import choose
-from search.space.pairs import all_pairs
-from search.space.swap import Space, make_space
+from search.space.pairs import Pair, all_pairs
+from search.space.swap import Space
 from search.study.order import Candidate, Order
 from search.study.race import Rules, chance, estimate
 from search.study.schedule import Schedule
 
-N_LAYERS = 10
 EXPERTS = {"te": (3, 3), "sw": (3, 2)}
 """Language -> task experts and language experts of the demo family."""
 
@@ -70,7 +70,6 @@ class Field:
 
     Attributes:
         recorded: the landscape.
-        lang: language code.
     """
 
     recorded: Landscape
@@ -96,32 +95,22 @@ class Field:
         return self.recorded.accuracy("search")
 
     @cached_property
-    def pairs(self) -> tuple[tuple[int, int], ...]:
+    def pairs(self) -> tuple[Pair, ...]:
         """The pairs of which all zones at an even share were recorded."""
         found = []
         for pair in all_pairs(*EXPERTS[self.recorded.lang]):
-            space = make_space(
-                lang=self.recorded.lang,
-                n_layers=N_LAYERS,
-                n_task=3,
-                n_lang=3,
-                shares=(0.5, 0.5, 0.1),
-                pairs=[pair],
-            )
-            if all(key(recipe, N_LAYERS) in self.row for recipe in space.recipes()):
+            recipes = self._zones((pair,)).recipes()
+            if all(key(recipe, N_LAYERS) in self.row for recipe in recipes):
                 found.append(pair)
-        return tuple(found)  # type: ignore[arg-type]
+        return tuple(found)
 
     def space(self) -> Space:
         """All zones of those pairs."""
-        return make_space(
-            lang=self.recorded.lang,
-            n_layers=N_LAYERS,
-            n_task=3,
-            n_lang=3,
-            shares=(0.5, 0.5, 0.1),
-            pairs=self.pairs,
-        )
+        return self._zones(self.pairs)
+
+    def _zones(self, pairs: tuple[Pair, ...]) -> Space:
+        n_task, n_lang = EXPERTS[self.recorded.lang]
+        return even_space(self.recorded.lang, n_task, n_lang, pairs)
 
     @cached_property
     def in_space(self) -> NDArray[np.int64]:
@@ -148,7 +137,7 @@ class Field:
         rows = [self.row[key(space.default_recipe(pair), N_LAYERS)] for pair in space.pairs]
         return float(self.held_out[max(rows, key=lambda i: (self.search[i], -i))])
 
-    def record(self, candidate: Candidate, number: int, race: Rules | None) -> Record:
+    def record(self, candidate: Candidate, race: Rules | None) -> Record:
         """A trial as the product's records have it, stopped where the rules say so."""
         row = self.row[candidate.key]
         right = self.recorded.right("search")[row]
@@ -168,7 +157,7 @@ class Field:
         perfect = Score(1.0, 1.0, 1.0, asked, asked)
         scores |= {target.score: perfect for target in targets.TARGETS[1:]}
         return Record(
-            number,
+            0,
             candidate.key,
             "search",
             "scored" if stopped is None else "stopped",
@@ -207,8 +196,6 @@ def replay(
     schedule: Schedule,
     clock: Clock = CLOCKS["laptop"],
     race: Rules | None = None,
-    *,
-    first: Sequence[LayerSwap] | None = None,
 ) -> Run:
     """Search a landscape.
 
@@ -218,13 +205,10 @@ def replay(
         schedule: trials, engines, seed and order.
         clock: how long a trial takes.
         race: when trials are looked at; None: each is scored in full.
-        first: proposed before anything else; None: the default recipe of every pair.
     """
     found, space = Run(), land.space()
     study = optuna.create_study(directions=[target.direction for target in targets.TARGETS])
-    points = space.default_points() if first is None else map(space.point, first)
-    for point in points:
-        assert point is not None
+    for point in space.default_points():
         study.enqueue_trial(point)
     study.sampler = make(schedule, study, space, found.trials)
     phase = Phase("search", space, study, schedule.trials)
@@ -247,7 +231,7 @@ def replay(
             if candidate is None:
                 break
             now = max(now, heapq.heappop(free))
-            record = land.record(candidate, 0, race)
+            record = land.record(candidate, race)
             tokens = land.recorded.tokens["mgsm.search"][land.row[candidate.key]]
             seconds, looks = 0.0, [*(race.looks if race and candidate.incumbent else ()), 1.0]
             asked, before = record.scores["accuracy"].n_total, 0

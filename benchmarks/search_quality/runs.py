@@ -18,6 +18,7 @@ import optuna
 from numpy.typing import NDArray
 
 from benchmarks.landscape import packed
+from benchmarks.landscape.design import N_LAYERS
 from benchmarks.search_quality.replay import CLOCKS, Field, replay
 from search.config.schema import SearchConfig
 from search.proposing.sampler import make_sampler
@@ -106,7 +107,7 @@ def chosen(trials: Sequence[Record]) -> list[str]:
         # any other trial leaves the choice as it was
         if record.state == "scored" and value is not None and value >= best:
             best = value
-            choice = choose.recommend(trials[:number], 10, SearchConfig().tolerance)
+            choice = choose.recommend(trials[:number], N_LAYERS, SearchConfig().tolerance)
             assert choice is not None
             found.append(choice.record.key)
         else:
@@ -121,8 +122,7 @@ def _schedule(task: Task) -> Schedule:
         engines=task.engines,
         sampler=OURS.get(task.sampler, "random"),  # type: ignore[arg-type]
     )
-    fields = Schedule.__dataclass_fields__.keys() - {"name"}
-    return Schedule("replay", **{name: getattr(wanted, name) for name in fields})
+    return Schedule.of("replay", wanted)
 
 
 def _maker(sampler: str) -> Callable[..., optuna.samplers.BaseSampler]:
@@ -132,7 +132,7 @@ def _maker(sampler: str) -> Callable[..., optuna.samplers.BaseSampler]:
         )
     from benchmarks.search_quality import peers
 
-    return peers.maker(sampler)
+    return lambda schedule, study, space, trials: peers.optunas_process(schedule.seed, space)
 
 
 def interval(values: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -166,8 +166,9 @@ class SearchConfig(Strict):
     of Optuna's."""
 
     startup_trials: Count = 10
-    """Trials that must have ended before a sampler models the scores; until then it draws at
-    random."""
+    """Trials that must have ended before TPE models the scores, those that are scored first
+    included; until then it draws at random. `gp` does so until six recipes of the space are
+    scored."""
 
     engines: Engines | None = 1
     """Most engines that run at once, one trial on each. `cores`: one for each core of this machine,

@@ -6,10 +6,9 @@ Pure numerics; larger is better in every array.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr
 
-Floats = NDArray[np.float64]
+from search.proposing.surrogate import Floats
 
 
 def expected_improvement(mean: Floats, deviation: Floats, best: float) -> Floats:

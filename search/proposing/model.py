@@ -8,7 +8,7 @@ it had not been. Optuna keeps the trials; their scores are read from the records
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -27,8 +27,8 @@ from scipy.special import ndtr
 from objectives import targets
 from objectives.targets import Target
 from search.merging.recipe import LayerSwap
-from search.proposing.acquisition import Floats, expected_improvement, hypervolume_gain
-from search.proposing.surrogate import Kernel, Posterior, noise, stable
+from search.proposing.acquisition import expected_improvement, hypervolume_gain
+from search.proposing.surrogate import Floats, Kernel, Posterior, noise, stable
 from search.records.record import Record
 from search.space.grid import Axis, Codes, Grid
 from search.space.pairs import pair_of
@@ -49,6 +49,9 @@ PENDING = 256
 """Trials under way that count: of more, some."""
 DRAWS = 64
 """Draws by which the gain of a Pareto front is estimated."""
+
+GainOf = Callable[[Codes, "Codes | None", Floats, Floats], Floats]
+"""Codes, those under way, mean and deviation of the first target -> what each recipe is worth."""
 
 
 class FlatSpace(Protocol):
@@ -85,7 +88,32 @@ class Told:
         return Told(self.codes[list(places)], [self.records[i] for i in places])
 
 
-class ModelSampler(optuna.samplers.BaseSampler):
+class FlatSampler(optuna.samplers.BaseSampler):
+    """A sampler that proposes all parameters of a recipe at once, in the flat form of a space."""
+
+    def __init__(self, grid: Grid, seed: int) -> None:
+        """Know the flat form, and a seed for what fixed trials leave open."""
+        self._grid, self._seed = grid, seed
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Every parameter of the flat form."""
+        return {axis.name: _distribution(axis) for axis in self._grid.axes}
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """What a fixed trial leaves open."""
+        by_chance = optuna.samplers.RandomSampler(seed=self._seed + trial.number)
+        return by_chance.sample_independent(study, trial, param_name, param_distribution)
+
+
+class ModelSampler(FlatSampler):
     """Proposes the recipe from which most is expected, within what the other targets allow.
 
     Attributes:
@@ -107,19 +135,14 @@ class ModelSampler(optuna.samplers.BaseSampler):
             schedule: how the study runs.
             guards: targets that may not fall below their floors.
         """
+        super().__init__(space.grid, schedule.seed)
         self.place = 0
         self._space, self._trials, self._schedule = space, trials, schedule
         self._guards = guards
-        self._grid = space.grid
         self._kernel = Kernel(self._grid)
+        self._pair = [axis.kind for axis in self._grid.axes].index("pair")
         self._whole = self._grid.all() if self._grid.size() <= 2 * WHOLE else None
         self._codes: dict[int, tuple[int, ...]] = {}  # number of Optuna's trial -> its code
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Every parameter of the flat form."""
-        return {axis.name: distribution(axis) for axis in self._grid.axes}
 
     def sample_relative(
         self,
@@ -130,24 +153,13 @@ class ModelSampler(optuna.samplers.BaseSampler):
         """A recipe that was not proposed before; nothing for a trial whose recipe is fixed."""
         if "fixed_params" in trial.system_attrs:
             return {}
-        rng = np.random.default_rng([self._schedule.seed, self.place])
+        rng = np.random.default_rng([self._seed, self.place])
         told, pending = self._known(study, trial.number)
         for code in self._best_first(told, pending, rng):
             point = self._grid.point(code)
             if self._space.key_of(point) not in self._space.seen:
                 return point
         return self._grid.point(self._grid.drawn(rng, 100)[0])  # a repetition, as all are known
-
-    def sample_independent(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """What a fixed trial leaves open."""
-        by_chance = optuna.samplers.RandomSampler(seed=self._schedule.seed + trial.number)
-        return by_chance.sample_independent(study, trial, param_name, param_distribution)
 
     def _known(self, study: optuna.Study, own: int) -> tuple[Told, Codes]:
         """Trials whose ends may be known, and the codes of those that are under way."""
@@ -185,16 +197,14 @@ class ModelSampler(optuna.samplers.BaseSampler):
         model = self._model(known, main)
         candidates = self._candidates(known.codes[np.argsort(-model.known, kind="stable")], rng)
 
-        def worth(codes: Codes, pending: Codes | None = None) -> Floats:
-            mean, deviation = model.at(codes, pending)
-            if self._schedule.sampler == "gp_pareto":
-                return self._front_gain(known, codes, (mean, deviation), pending, rng)
-            reached = self._reached(told, codes)
-            if not len(allowed):
-                return reached
-            return reached * expected_improvement(mean, deviation, float(allowed.max()))
+        if self._schedule.sampler == "gp_pareto":
+            gain_of = self._front_gain(known, rng)
+        else:
+            gain_of = self._allowed_gain(told, known.codes, model.known)
 
-        allowed = model.known[self._reached(told, known.codes) >= 0.5]
+        def worth(codes: Codes, pending: Codes | None = None) -> Floats:
+            return gain_of(codes, pending, *model.at(codes, pending))
+
         found = _falling(candidates, worth(candidates))
         if not len(pending):
             return found
@@ -208,9 +218,35 @@ class ModelSampler(optuna.samplers.BaseSampler):
         drawn = self._grid.drawn(rng, max(WHOLE - len(near), WHOLE // 2))
         return np.unique(np.concatenate([near, drawn]), axis=0)
 
-    def _reached(self, told: Told, codes: Codes) -> Floats:
-        """Probability that no guard of a recipe is below its floor."""
-        found = np.ones(len(codes))
+    def _allowed_gain(self, told: Told, codes: Codes, means: Floats) -> GainOf:
+        """Expected improvement times the probability that no guard is below its floor.
+
+        Args:
+            told: trials whose ends are known.
+            codes: recipes that the first target's model knows.
+            means: what it thinks of them.
+        """
+        guards = list(self._guard_models(told))
+
+        def reached(codes: Codes) -> Floats:
+            found = np.ones(len(codes))
+            for model, least in guards:
+                mean, deviation = model.at(codes)
+                found *= ndtr((mean - least[codes[:, self._pair]]) / deviation)
+            return found
+
+        allowed = means[reached(codes) >= 0.5]
+
+        def gain_of(codes: Codes, pending: Codes | None, mean: Floats, deviation: Floats) -> Floats:
+            found = reached(codes)
+            if len(allowed):
+                found = found * expected_improvement(mean, deviation, float(allowed.max()))
+            return found
+
+        return gain_of
+
+    def _guard_models(self, told: Told) -> Iterator[tuple[Posterior, Floats]]:
+        """Of each guard that some trial has missed, a model and the floor for each pair."""
         ended = [record for record in self._trials if record.split == "search"]
         for target in self._guards:
             floor = Floor.of(target, ended, self._schedule.tolerance)
@@ -218,34 +254,28 @@ class ModelSampler(optuna.samplers.BaseSampler):
             if not floor.experts or all(floor.reached(r) for r in known.records):
                 continue
             known = kept(known, target)
-            mean, deviation = self._model(known, target).at(codes)
-            column = [axis.kind for axis in self._grid.axes].index("pair")
-            names = self._grid.axes[column].values
             least = np.array(
-                [floor.least(LayerSwap(*pair_of(n), 0, 0, 0, 0).lang_source) for n in names]
+                [
+                    floor.least(LayerSwap(*pair_of(name), 0, 0, 0, 0).lang_source)
+                    for name in self._grid.axes[self._pair].values
+                ]
             )
             items = float(np.median([_items(r, target) for r in known.records]))
-            found *= ndtr((mean - _scale(target, least[codes[:, column]], items)) / deviation)
-        return found
+            yield self._model(known, target), _scale(target, least, items)
 
-    def _front_gain(
-        self,
-        known: Told,
-        codes: Codes,
-        main: tuple[Floats, Floats],
-        pending: Codes | None,
-        rng: np.random.Generator,
-    ) -> Floats:
+    def _front_gain(self, known: Told, rng: np.random.Generator) -> GainOf:
         """How much each recipe is expected to add to the front of the first two targets."""
         other = targets.TARGETS[1]
         both = known.only(partial(_has, target=other))
         model = self._model(both, other)
-        draws = [
-            mean + deviation * rng.standard_normal((DRAWS, 1))
-            for mean, deviation in (main, model.at(codes, pending))
-        ]
         points = [[_value(r, target) for target in targets.TARGETS[:2]] for r in both.records]
-        return hypervolume_gain(np.array(points), np.array(draws))
+
+        def gain_of(codes: Codes, pending: Codes | None, mean: Floats, deviation: Floats) -> Floats:
+            found = (mean, deviation), model.at(codes, pending)
+            draws = [m + d * rng.standard_normal((DRAWS, 1)) for m, d in found]
+            return hypervolume_gain(np.array(points), np.array(draws))
+
+        return gain_of
 
     def _model(self, told: Told, target: Target) -> Posterior:
         values = np.array([_value(record, target) for record in told.records])
@@ -296,7 +326,7 @@ def _items(record: Record, target: Target) -> int:
     return max(1, score.n_scored) if score is not None else 1
 
 
-def distribution(axis: Axis) -> BaseDistribution:
+def _distribution(axis: Axis) -> BaseDistribution:
     """As the space suggests it: Optuna takes a value only for an equal distribution."""
     if axis.kind == "layers":
         return IntDistribution(axis.values[0], axis.values[-1])

@@ -229,14 +229,13 @@ def _selection_notes(records: RecordsReader, choice: Choice | None, n_layers: in
         return []
     swaps = [r for r in scored(records.trials) if is_swap(r.recipe, n_layers)]
     swaps.sort(key=lambda r: r.key)  # whatever engine ended first
-    answers, lost = _items(records, swaps)
-    if lost:
-        return []
-    won, objective = main.won, main.objective
-    marks = {
-        r.key: {i.id: won(i.verdict) for i in answers[r.key] if i.objective == objective}
-        for r in swaps
-    }
+    marks: dict[str, dict[str, bool]] = {}
+    for record in swaps:  # one after another: the answers of a whole search may be large
+        answers, lost = _items(records, [record])
+        if lost:
+            return []
+        own = (i for i in answers[record.key] if i.objective == main.objective)
+        marks[record.key] = {i.id: main.won(i.verdict) for i in own}
     names = list(marks[choice.record.key])
     same = [r for r in swaps if marks[r.key].keys() == marks[choice.record.key].keys()]
     if len(same) < 2 or len(names) < 2:

@@ -10,11 +10,9 @@ import os
 import socket
 import subprocess
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from search.config.schema import Config
 from search.engine.contract import EngineOptions
 from search.engine.experts import describe
 from search.masking import masked
@@ -65,7 +63,7 @@ def run(prepared: Prepared, console: Console) -> bool:
     finished = False
     try:
         finished = run_study(
-            Schedule(prepared.name, **_schedule(config)),
+            Schedule.of(prepared.name, config.search),
             job=Job(
                 prepared.family.locations,
                 EngineOptions(**config.search.engine.model_dump(), seed=config.search.seed),
@@ -102,11 +100,6 @@ class _Sender:
 
     def repeated(self) -> None:
         """Not of interest to MLflow."""
-
-
-def _schedule(config: Config) -> dict[str, Any]:
-    fields = set(Schedule.__dataclass_fields__) & set(type(config.search).model_fields)
-    return {name: getattr(config.search, name) for name in fields}  # a dump hides passwords
 
 
 def _final_rows(prepared: Prepared) -> tuple[choose.Choice | None, list[choose.FinalRow]]:

@@ -12,6 +12,7 @@ import itertools
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ class RivalSpace:
         """Key of the recipe that parameters mean."""
         return key(self.recipe(point["pair"], {n: point[n] for n in self.axes}), self.n_layers)
 
-    @property
+    @cached_property
     def grid(self) -> Grid:
         """The space in its flat form; every parameter matters to every recipe."""
         pair = Axis("pair", tuple(pair_name(pair) for pair in self.pairs), 0, "pair")

@@ -13,6 +13,7 @@ import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -158,7 +159,7 @@ class Space:
         """Key of the recipe that parameters mean."""
         return key(self._recipe(point), self.n_layers)
 
-    @property
+    @cached_property
     def grid(self) -> Grid:
         """The space in its flat form."""
         kinds: dict[str, Kind] = {"pair": "pair", "w_lang": "amount"}

@@ -33,19 +33,6 @@ class Rules:
     alpha: float
 
 
-@dataclass(frozen=True)
-class Incumbent:
-    """The best trial that a look may compare with.
-
-    Attributes:
-        key: of its recipe.
-        right: whether it solved each item, in the order of the items.
-    """
-
-    key: str
-    right: tuple[bool, ...]
-
-
 def chance(own: Sequence[bool], incumbent: Sequence[bool]) -> float:
     """Probability that a trial will have solved at least as many items as the incumbent.
 

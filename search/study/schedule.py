@@ -31,6 +31,12 @@ class Schedule:
     reproducible: bool | None
     tolerance: float
 
+    @classmethod
+    def of(cls, name: str, config: object) -> Schedule:
+        """The schedule that a configuration's `search` part says; a dump would hide passwords."""
+        fields = cls.__dataclass_fields__.keys() - {"name"}
+        return cls(name, **{field: getattr(config, field) for field in fields})
+
     def knows(self, place: int, own: int) -> bool:
         """Whether proposal `own` may know the end of the trial at a place."""
         return self.lag == 0 or place <= own - self.lag

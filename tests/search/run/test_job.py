@@ -23,6 +23,7 @@ from search.records.record import Record
 from search.run import job
 from search.run.job import run as run_job
 from search.run.prepare import Prepared
+from search.study.schedule import Schedule
 from search.tracking import outbox
 from search.tracking.runs import default_uri
 from tests.search.run.setup import Setup
@@ -146,9 +147,9 @@ def test_the_schedule_keeps_the_password_of_a_database(setup: Setup) -> None:
     config = setup.prepared().config
     url = "postgresql://me:hunter2@db/x"
     search = config.search.model_copy(update={"storage": url})
-    found = job._schedule(config.model_copy(update={"search": search}))
-    assert found["storage"] == url and found["trials"] == config.search.trials
-    assert "name" not in found
+    found = Schedule.of("s", search)
+    assert found.storage == url and found.trials == config.search.trials
+    assert found.name == "s"
 
 
 @pytest.mark.parametrize(
