@@ -224,14 +224,19 @@ class LcprObjective:
         )
 
     def score(
-        self, split: Split, completions: Sequence[Completion], decoding: Decoding | None = None
+        self,
+        split: Split,
+        completions: Sequence[Completion],
+        decoding: Decoding | None = None,
+        *,
+        first: int | None = None,
     ) -> Evaluation:
-        """Score one completion per request, in the order of the requests.
+        """Score one completion per request, or of the first so many, in their order.
 
         Raises:
             ValueError: their number is not the number of requests.
         """
-        items = self._parts.of(split)
+        items = self._parts.of(split)[:first]
         examples = self._shown(decoding)
         judged = [self._judge.judge(completion.text) for completion in completions]
         results = tuple(

@@ -255,14 +255,19 @@ class MgsmObjective:
         return tuple(self._request(item) for item in self._parts.of(split))
 
     def score(
-        self, split: Split, completions: Sequence[Completion], decoding: Decoding | None = None
+        self,
+        split: Split,
+        completions: Sequence[Completion],
+        decoding: Decoding | None = None,
+        *,
+        first: int | None = None,
     ) -> Evaluation:
-        """Score one completion per request, in the order of the requests, whatever `decoding` is.
+        """Score one completion per request, or of the first so many, whatever `decoding` is.
 
         Raises:
             ValueError: their number is not the number of requests.
         """
-        items = self._parts.of(split)
+        items = self._parts.of(split)[:first]
         pairs = list(zip(items, completions, strict=True))
         answers = [self._answer(item, completion) for item, completion in pairs]
         results = tuple(

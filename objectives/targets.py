@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from objectives.foreseen import Foresee, lcpr_draws
 from objectives.lcpr import LcprSettings
 from objectives.mgsm import MgsmSettings
 from objectives.paired import Compare, Won, accuracy_difference, is_right, lcpr_difference
@@ -30,6 +31,8 @@ class Target:
         compare: its paired difference between two models.
         direction: whether more is better.
         won: whether an item counts for the score; None where it is no share of items.
+        foresee: draws of what the score of all items may be, from the first items; None where
+            nothing foresees it.
     """
 
     score: str
@@ -38,6 +41,7 @@ class Target:
     compare: Compare
     direction: Literal["maximize", "minimize"] = "maximize"
     won: Won | None = None
+    foresee: Foresee | None = None
 
     def gain(self, value: float) -> float:
         """The value, or its negative where less is better: more gain is always better."""
@@ -46,7 +50,7 @@ class Target:
 
 TARGETS = (
     Target("accuracy", "mgsm", "accuracy", accuracy_difference, won=is_right),
-    Target("lcpr", "lcpr", "LCPR", lcpr_difference),
+    Target("lcpr", "lcpr", "LCPR", lcpr_difference, foresee=lcpr_draws),
 )
 """The first is what a search is for; the others may not fall below the language expert's."""
 

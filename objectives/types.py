@@ -169,7 +169,7 @@ class Objective(Protocol):
 
     The contract: everything that can be wrong with the data is raised when the objective is built.
     After that both methods are pure: same arguments, same values, no files written. `score` wants
-    exactly one completion per request, in the order of `requests`.
+    exactly one completion per request, in the order of `requests`, or per request of the first n.
     """
 
     name: str
@@ -179,9 +179,14 @@ class Objective(Protocol):
         ...
 
     def score(
-        self, split: Split, completions: Sequence[Completion], decoding: Decoding | None = None
+        self,
+        split: Split,
+        completions: Sequence[Completion],
+        decoding: Decoding | None = None,
+        *,
+        first: int | None = None,
     ) -> Evaluation:
-        """Score the completions of all requests of a split.
+        """Score the completions of all requests of a split, or of the first so many.
 
         Raises:
             ValueError: their number is not the number of requests.

@@ -8,7 +8,7 @@ looked at only to say how good a choice was.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -23,12 +23,12 @@ from objectives.stats import proportion
 from objectives.types import Score
 from search.merging.recipe import Recipe, from_dict, key
 from search.proposing.phase import Phase
-from search.records.record import Record, Stopped
+from search.records.record import Origin, Record
 from search.results import choose
 from search.space.pairs import Pair, all_pairs
 from search.space.swap import Space
-from search.study.order import Candidate, Order
-from search.study.race import Rules, chance, estimate
+from search.study.order import Candidate, Order, SetBar, no_bar
+from search.study.race import Bar, Rules, judge
 from search.study.schedule import Schedule
 
 EXPERTS = {"te": (3, 3), "sw": (3, 2)}
@@ -137,21 +137,29 @@ class Field:
         rows = [self.row[key(space.default_recipe(pair), N_LAYERS)] for pair in space.pairs]
         return float(self.held_out[max(rows, key=lambda i: (self.search[i], -i))])
 
-    def record(self, candidate: Candidate, race: Rules | None) -> Record:
-        """A trial as the product's records have it, stopped where the rules say so."""
+    def bar(self, rules: Rules) -> SetBar:
+        """Holds each trial to the best of those known, as the product does."""
+
+        def bar(recipe: Recipe, origin: Origin, known: Iterable[Record]) -> Bar | None:
+            best = min(choose.scored(known), key=choose.best_first, default=None)
+            if best is None:
+                return None
+            answers = self.recorded.right("search")[self.row[best.key]]
+            return Bar(rules, best.key, tuple(map(bool, answers)))
+
+        return bar
+
+    def record(self, candidate: Candidate) -> Record:
+        """A trial as the product's records have it, stopped where its bar says so."""
         row = self.row[candidate.key]
         right = self.recorded.right("search")[row]
-        stopped, n = None, len(right)
-        if race is not None and candidate.incumbent is not None:
-            incumbent = list(self.recorded.right("search")[self.row[candidate.incumbent]])
-            for look in race.looks:
-                own = list(right[: round(look * n)])
-                likely = chance(own, incumbent)
-                if likely < race.alpha:
-                    told = estimate(own, incumbent)
-                    stopped = Stopped(len(own), n, told, candidate.incumbent, likely)
-                    right = right[: len(own)]
-                    break
+        stopped, bar = None, candidate.bar
+        for share in bar.rules.looks if bar else ():
+            own = right[: round(share * len(right))]
+            stopped = judge(bar, own.tolist())
+            if stopped is not None:
+                right = own
+                break
         asked = len(right)
         scores = {"accuracy": proportion(int(right.sum()), asked, asked)}
         perfect = Score(1.0, 1.0, 1.0, asked, asked)
@@ -218,9 +226,7 @@ def replay(
         N_LAYERS,
         lambda: (),
         lag=schedule.lag,
-        best=(lambda known: min(choose.scored(known), key=choose.best_first, default=None))
-        if race
-        else lambda known: None,
+        bar=land.bar(race) if race else no_bar,
     )
     free = [0.0] * (schedule.engines or 1)
     running: list[tuple[float, int, Candidate, Record]] = []
@@ -231,9 +237,9 @@ def replay(
             if candidate is None:
                 break
             now = max(now, heapq.heappop(free))
-            record = land.record(candidate, race)
+            record = land.record(candidate)
             tokens = land.recorded.tokens["mgsm.search"][land.row[candidate.key]]
-            seconds, looks = 0.0, [*(race.looks if race and candidate.incumbent else ()), 1.0]
+            seconds, looks = 0.0, [*(candidate.bar.rules.looks if candidate.bar else ()), 1.0]
             asked, before = record.scores["accuracy"].n_total, 0
             for look in looks:
                 n = round(look * len(tokens))

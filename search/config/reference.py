@@ -70,15 +70,17 @@ def _rows(prefix: str, model: Mapping[str, Any], schema: Mapping[str, Any]) -> I
         resolved = _resolved(field, schema)
         meaning = {**resolved, **field}["description"]
         inner = "properties" in resolved
+        whole = "None, or the keys below" if "anyOf" in field else "the keys below"
         default = "to be given" if name in required else _default(field["default"], resolved)
-        allowed = "the keys below" if inner else _allowed(resolved)
+        allowed = whole if inner else _allowed(resolved)
         yield Row(prefix + name, default, allowed, _one_line(meaning))
         if inner:
             yield from _rows(f"{prefix}{name}.", resolved, schema)
 
 
 def _resolved(field: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A field's own schema, or that of the model that it refers to."""
+    """A field's own schema, or that of the model that it refers to, also where it may be None."""
+    field = next((one for one in field.get("anyOf", ()) if "$ref" in one), field)
     if "$ref" not in field:
         return field
     model: Mapping[str, Any] = schema["$defs"][field["$ref"].rpartition("/")[2]]
@@ -116,6 +118,7 @@ def _range(field: Mapping[str, Any]) -> str:
     low, above = field.get("minimum"), field.get("exclusiveMinimum")
     parts = [f">= {low:g}"] if low is not None else [f"> {above:g}"] if above is not None else []
     parts += [f"<= {field['maximum']:g}"] if "maximum" in field else []
+    parts += [f"< {field['exclusiveMaximum']:g}"] if "exclusiveMaximum" in field else []
     return " ".join([what, " and ".join(parts)]).strip()
 
 

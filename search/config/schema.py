@@ -147,6 +147,27 @@ class EngineConfig(Strict):
     """GiB of pinned host memory for experts, for each engine on a GPU."""
 
 
+class RaceConfig(Strict):
+    """When a trial is stopped that can hardly be the best; see `search.study.race`."""
+
+    looks: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1)] = (
+        0.5,
+        0.75,
+    )
+    """Shares of the search items after which a trial is looked at, rising."""
+
+    alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+    """A trial is stopped when its chance to be as good as the best trial so far, or to keep the
+    floor of LCPR, is lower."""
+
+    @model_validator(mode="after")
+    def _rising(self) -> RaceConfig:
+        if list(self.looks) != sorted(set(self.looks)):
+            shown = ", ".join(f"{share:g}" for share in self.looks)
+            raise ValueError(f"looks are {shown}: each must be greater than the one before")
+        return self
+
+
 class SearchConfig(Strict):
     """How the study runs."""
 
@@ -196,6 +217,9 @@ class SearchConfig(Strict):
 
     tolerance: Share = 0.02
     """How far below the language expert's LCPR the recommended recipe may lie, as a share."""
+
+    race: RaceConfig | None = RaceConfig()
+    """Stop a trial early that can hardly be the best. None: each is scored on all items."""
 
     storage: Database | None = None
     """Database that keeps Optuna's study: `sqlite:///FILE`, `postgresql://USER:***@HOST/DATABASE`

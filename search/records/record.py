@@ -58,8 +58,9 @@ class Record:
             table.
         label: a name a person can read.
         recipe: what was merged.
-        scores: score name -> share with interval and counts; empty unless scored or infeasible.
-        reason: why it is infeasible or failed; empty when scored.
+        scores: score name -> share with interval and counts, of a stopped trial those of its first
+            items; empty unless scored, infeasible or stopped.
+        reason: why it is infeasible, stopped or failed; empty when scored.
         cause: what made it fail; empty unless failed, and where it is not known, as in records of
             earlier versions.
         seconds: `materialise`, `generate`, `score`, `total`, in seconds.

@@ -8,6 +8,7 @@ again at any time and is always the same. Does not choose (`search.results.choos
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -199,11 +200,10 @@ def _choice_notes(
     lines: Sequence[ReportLine], choice: Choice | None, records: RecordsReader, split: Split
 ) -> list[str]:
     ended = records.ended("search").values()
-    states = [record.state for record in ended]
-    lost = [f"{n} {s}" for s in ("infeasible", "failed") if (n := states.count(s))]
-    compared = f"{states.count('scored')} recipes" + (
-        f" ({', '.join(lost)} besides)" if lost else ""
-    )
+    states = Counter(record.state for record in ended)
+    words = {"stopped": "stopped early", "infeasible": "infeasible", "failed": "failed"}
+    lost = [f"{n} {words[state]}" for state, n in sorted(states.items()) if state in words]
+    compared = f"{states['scored']} recipes" + (f" ({', '.join(lost)} besides)" if lost else "")
     if choice is None:
         return [f"The search compared {compared}; no swap was scored, so none is recommended."]
     main = targets.TARGETS[0].score

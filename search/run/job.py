@@ -24,6 +24,7 @@ from search.run.opening import finish
 from search.run.prepare import Prepared, versions
 from search.run.progress import ProgressDisplay
 from search.space.swap import baselines
+from search.study.race import Rules
 from search.study.schedule import Schedule
 from search.tracking.outbox import Outbox
 from search.tracking.runs import default_uri, experiment_name, is_server
@@ -60,6 +61,7 @@ def run(prepared: Prepared, console: Console) -> bool:
     n_final += len(rivals.keys() & choose.rival_roles()) - len(choose.best_rivals(records.trials))
     total = len(first) + config.search.trials + sum(rivals.values()) + n_final
     display = ProgressDisplay(console, total, len(records.trials))
+    race = config.search.race
     finished = False
     try:
         finished = run_study(
@@ -76,6 +78,7 @@ def run(prepared: Prepared, console: Console) -> bool:
             baselines=first,
             final=lambda: [row.recipe for row in _final_rows(prepared)[1]],
             listeners=[display, _Sender(outbox)],
+            race=None if race is None else Rules(**race.model_dump()),
         )
         if finished:
             finish(records)

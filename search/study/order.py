@@ -11,17 +11,26 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from objectives.types import Split
 from search.merging.recipe import Recipe, from_dict, key
 from search.records.record import Origin, Record
+from search.study.race import Bar
 from search.study.retries import settled
 
 REPEATS = 25
 """Repeated proposals in a row after which the next one is drawn from what is left of the space."""
+
+
+SetBar = Callable[[Recipe, Origin, Iterable[Record]], Bar | None]
+"""Recipe, who proposed it, the ends its proposal was made from -> what it is held to."""
+
+
+def no_bar(recipe: Recipe, origin: Origin, known: Iterable[Record]) -> None:
+    """Every recipe is scored in full."""
 
 
 class Proposal(Protocol):
@@ -85,8 +94,7 @@ class Candidate:
         split: the items that it is scored on.
         place: its place in the sequence of proposals; None for the final table's, which nobody
             proposed.
-        incumbent: key of the best trial, of those that its proposal was made from, that it may be
-            compared with before its end; None where it is scored in full.
+        bar: what it is held to before its end; None where it is scored in full.
     """
 
     recipe: Recipe
@@ -94,7 +102,7 @@ class Candidate:
     origin: Origin
     split: Split
     place: int | None = None
-    incumbent: str | None = None
+    bar: Bar | None = None
 
 
 class Order:
@@ -111,7 +119,7 @@ class Order:
         final: Callable[[], Iterable[Recipe]],
         *,
         lag: int = 0,
-        best: Callable[[Iterable[Record]], Record | None] = lambda known: None,
+        bar: SetBar = no_bar,
         repeated: Callable[[], None] = lambda: None,
     ) -> None:
         """Take up a study where its records end; the phases follow one another.
@@ -122,13 +130,13 @@ class Order:
             n_layers: the model's number of layers L.
             final: called when the search is over: the recipes to score on the held-out items.
             lag: k, at least the number of engines; 0: each end is told at once.
-            best: of ended trials, the one that a trial is compared with before its end; by default
-                none is.
+            bar: what a proposed recipe is held to before its end, from the ended trials that its
+                proposal was made from; by default nothing.
             repeated: called for each proposal that was made before.
         """
         self._phases = list(phases)
         self._trials, self._n_layers, self._final = trials, n_layers, final
-        self._lag, self._repeated, self._best = lag, repeated, best
+        self._lag, self._repeated, self._bar = lag, repeated, bar
         self._seen = self._phases[0].seen
         self._known = settled(trials, "search")
         self._begun_with = len(trials)
@@ -228,17 +236,13 @@ class Order:
         self._handed = self._free(place + 1)
         self._tell()
         recipe = from_dict(json.loads(proposal.recipe))
-        incumbent = self._incumbent(proposal.origin, place)
-        return Candidate(recipe, proposal.key, proposal.origin, "search", place, incumbent)
+        bar = self._bar(recipe, proposal.origin, self._known_at(place))
+        return Candidate(recipe, proposal.key, proposal.origin, "search", place, bar)
 
-    def _incumbent(self, origin: Origin, place: int) -> str | None:
-        """The best of what the proposal at a place was made from; a baseline has none."""
-        if origin == "baseline":
-            return None
-        latest = place - self._lag if self._lag else place
-        known = (r for r in self._known.values() if r.origin == origin)
-        best = self._best(r for r in known if r.place is None or r.place <= latest)
-        return None if best is None else best.key
+    def _known_at(self, place: int) -> Iterator[Record]:
+        """The ends that the proposal at a place was made from."""
+        latest = place - self._lag
+        return (r for r in self._known.values() if r.place is None or r.place <= latest)
 
     def _answer(self, proposal: Proposal) -> None:
         """Tell a repeated proposal its end, now or when that is told."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from objectives.types import Score
-from search.records.record import Cause, State
+from search.records.record import Cause, State, Stopped
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class TrialOutcome:
 
     Attributes:
         state: how it ended.
-        reason: why it is infeasible or failed.
+        reason: why it is infeasible, stopped or failed.
         cause: what made it fail; empty unless it failed.
         scores: score name -> score.
         seconds: `materialise`, `generate`, `score`, `total`, in seconds.
@@ -28,6 +28,7 @@ class TrialOutcome:
         attempts: engines that this actor used for it.
         host: host name and process of the engine.
         note: what of the answers was left out.
+        stopped: when and why it was stopped; None unless it was.
         items: packed per-item answers, see `search.records.items.pack_items`.
     """
 
@@ -42,6 +43,7 @@ class TrialOutcome:
     attempts: int = 1
     host: str = ""
     note: str = ""
+    stopped: Stopped | None = None
     items: bytes = field(default=b"", repr=False)  # Tune formats results that it never prints
 
 

@@ -2,17 +2,24 @@
 
 Owns the probability that it can, and what is told of a trial that is stopped. Items come in one
 order for all recipes, so two trials are compared on the same first items, and what the better one
-answered on the others is known. Pure; who asks, and when, is the engine's side.
+answered on the others is known. Pure; who asks, and when, is the engine's side, and what a trial
+is held to is `search.study.bars`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaln, gammaln
+
+from objectives import targets
+from objectives.targets import Target
+from objectives.types import ItemResult
+from search.records.record import Stopped
 
 SHRINK = 10
 """Items' worth of belief that a stopped trial is as good as the incumbent."""
@@ -31,6 +38,78 @@ class Rules:
 
     looks: tuple[float, ...]
     alpha: float
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What a trial is held to at its looks.
+
+    Attributes:
+        rules: when it is looked at, and when it is stopped.
+        incumbent: key of the best trial of those that its proposal was made from.
+        answers: whether the incumbent solved each item of the first target.
+        floors: score of a later target -> the gain that it must reach.
+        lang: language code.
+    """
+
+    rules: Rules
+    incumbent: str
+    answers: tuple[bool, ...]
+    floors: Mapping[str, float] = field(default_factory=dict)
+    lang: str = ""
+
+    def to_json(self) -> str:
+        """The bar as one line."""
+        return json.dumps({**asdict(self), "answers": list(map(int, self.answers))})
+
+    @classmethod
+    def from_json(cls, line: str) -> Bar:
+        """The inverse of `to_json`."""
+        data = json.loads(line)
+        rules = Rules(tuple(data["rules"]["looks"]), data["rules"]["alpha"])
+        return cls(**{**data, "rules": rules, "answers": tuple(map(bool, data["answers"]))})
+
+
+def look(bar: Bar, items: Sequence[ItemResult], totals: Mapping[str, int]) -> Stopped | None:
+    """What of a trial the first items decide: why it is stopped, or None to go on.
+
+    Args:
+        bar: what it is held to.
+        items: per-item results of every objective's first items, in their order.
+        totals: objective -> its number of items.
+    """
+    main, *guards = targets.TARGETS
+    assert main.won is not None  # else no bar is set
+    own = [main.won(item.verdict) for item in items if item.objective == main.objective]
+    kept = [
+        _reached(guard, guard.foresee(items, totals[guard.objective], bar.lang), least)
+        for guard in guards
+        if guard.foresee is not None and (least := bar.floors.get(guard.score)) is not None
+    ]
+    return judge(bar, own, kept)
+
+
+def judge(bar: Bar, own: Sequence[bool], kept: Sequence[float] = ()) -> Stopped | None:
+    """Why a trial is stopped, or None to go on.
+
+    Args:
+        bar: what it is held to.
+        own: whether it solved each of the first items.
+        kept: for each floor, the probability that it is reached.
+    """
+    likely = chance(own, bar.answers)
+    least = min([likely, *kept])
+    if least >= bar.rules.alpha:
+        return None
+    told = estimate(own, bar.answers)
+    by = bar.incumbent if likely == least else ""
+    return Stopped(len(own), len(bar.answers), told, by, least)
+
+
+def _reached(target: Target, drawn: NDArray[np.float64], least: float) -> float:
+    """Share of drawn scores that reach a floor."""
+    gains = drawn if target.direction == "maximize" else -drawn
+    return float(np.mean(gains >= least - 1e-9))
 
 
 def chance(own: Sequence[bool], incumbent: Sequence[bool]) -> float:

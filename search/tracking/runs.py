@@ -34,8 +34,25 @@ def default_uri(out: Path) -> str:
     return f"sqlite:///{out.resolve() / 'mlflow.db'}"
 
 
+PARTIAL = "first_items_"
+"""Stands before a stopped trial's scores: they are not to be sorted among those of all items."""
+
+
 def metrics_of(record: Record) -> dict[str, float]:
     """Scores in percent with ends of their intervals and counts; seconds; tokens; bytes written."""
+    found = _scores_of(record)
+    if record.stopped is not None:
+        found = {f"{PARTIAL}{name}": value for name, value in found.items()}
+        found |= {"estimate": 100 * record.stopped.estimate, "chance": 100 * record.stopped.chance}
+    found |= {f"{name}_s": seconds for name, seconds in record.seconds.items()}
+    generate = record.seconds.get("generate", 0.0)
+    if generate > 0:
+        found["tokens_per_s"] = record.tokens / generate
+    counts = ("tokens", "written", "layers", "attempts")
+    return found | {name: float(getattr(record, name)) for name in counts}
+
+
+def _scores_of(record: Record) -> dict[str, float]:
     found: dict[str, float] = {}
     first = [name for name in (t.score for t in targets.TARGETS) if name in record.scores]
     for name in [*first, *(name for name in record.scores if name not in first)]:
@@ -44,12 +61,7 @@ def metrics_of(record: Record) -> dict[str, float]:
             if share is not None:
                 found[name + end] = round(100 * share, 6)
         found[f"{name}_n"] = score.n_scored
-    found |= {f"{name}_s": seconds for name, seconds in record.seconds.items()}
-    generate = record.seconds.get("generate", 0.0)
-    if generate > 0:
-        found["tokens_per_s"] = record.tokens / generate
-    counts = ("tokens", "written", "layers", "attempts")
-    return found | {name: float(getattr(record, name)) for name in counts}
+    return found
 
 
 def params_of(record: Record) -> dict[str, str]:

@@ -220,6 +220,7 @@ class StudyView:
         tags = {name: short(getattr(record, name), VALUE_LENGTH) for name in names}
         tags["recipe"] = json.dumps(to_dict(record.recipe))
         tags["items"] = str(self._study.folder / record.items) if record.items else ""
+        tags["incumbent"] = record.stopped.incumbent if record.stopped else ""
         tags |= {"study": self._study.name, "study_id": self._study.id, "trial": trial}
         return {k: v for k, v in tags.items() if v} | {_PARENT: self._parent}
 

@@ -46,7 +46,9 @@ class StudySearcher(Searcher):
             running = None
         if running is None:
             return str(Searcher.FINISHED) if self._course.over else None
+        bar = running.candidate.bar
         return {
+            "bar": None if bar is None else bar.to_json(),
             "recipe": json.dumps(to_dict(running.candidate.recipe)),
             "split": running.candidate.split,
             "excluded_nodes": list(running.excluded_nodes),

@@ -15,37 +15,26 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
 import ray
 from ray import tune
 
-from objectives import targets
-from objectives.types import (
-    Completion,
-    Evaluation,
-    ItemResult,
-    Objective,
-    Request,
-    Split,
-)
+from objectives.types import Objective, Split
 from search.checkpoints.family import FittedFamily, fit
 from search.checkpoints.sources.node_files import here
-from search.engine.contract import EngineOptions, LiveEngine, Materialised, NonFinite
+from search.engine.contract import EngineOptions, LiveEngine, NonFinite
 from search.engine.live import Engine
 from search.errors import CheckpointError
 from search.masking import masked
 from search.merging.plan import plan
 from search.merging.recipe import Recipe, from_dict
-from search.records.items import pack_items
 from search.study.outcome import TrialOutcome
+from search.study.race import Bar
 from search.study.retries import ENGINES
+from search.tuning.judging import Judging, scorer_failed
 
 _log = logging.getLogger(__name__)
-
-ITEMS_LIMIT = 64 * 1024**2
-"""Bytes of packed per-item answers that one trial may send to the driver."""
 
 EVERY_NODE = (
     "Every node needs every expert: put them at the same path there or on a shared filesystem, or "
@@ -75,15 +64,6 @@ class Job:
     engine: Callable[[FittedFamily, EngineOptions], LiveEngine] = Engine
 
 
-@dataclass(frozen=True)
-class _Generated:
-    """What an engine answered, and what it wrote before; `done` None: it wrote nothing."""
-
-    answers: list[Completion] | NonFinite
-    done: Materialised | None
-    seconds: Mapping[str, float]
-
-
 class TrialRunner:
     """Scores recipes on one engine, which it builds when first needed and again when it fails.
 
@@ -96,25 +76,30 @@ class TrialRunner:
         self._family: FittedFamily | None = None
         self._engine: LiveEngine | None = None
 
-    def run(self, recipe: Recipe, split: Split) -> TrialOutcome:
+    def run(self, recipe: Recipe, split: Split, bar: Bar | None = None) -> TrialOutcome:
         """Materialise a recipe and score it; an engine's failure is tried again on a new one.
 
         Never raises: what fails is a failed outcome with its cause.
+
+        Args:
+            recipe: what is merged.
+            split: the items that it is scored on.
+            bar: what it is held to before its end; None: it is scored in full.
         """
         start = time.perf_counter()
-        outcome = self._run(recipe, split)
+        outcome = self._run(recipe, split, bar)
         seconds = {**outcome.seconds, "total": time.perf_counter() - start}
         return replace(outcome, seconds=seconds, host=f"{socket.gethostname()}:{os.getpid()}")
 
-    def _run(self, recipe: Recipe, split: Split) -> TrialOutcome:
+    def _run(self, recipe: Recipe, split: Split, bar: Bar | None) -> TrialOutcome:
         try:
-            batches = [o.requests(split, recipe.decoding) for o in self._job.objectives]
+            judging = Judging(self._job.objectives, recipe, split)
         except Exception as error:  # of an objective, which does the same wherever it runs
-            return _scorer_failed(error)
+            return scorer_failed(error)
         reasons: list[str] = []
         while len(reasons) < ENGINES:
             try:
-                done = self._generate(recipe, batches)
+                outcome = self._answered(recipe, judging, bar)
             except CheckpointError as error:  # this node lacks an expert: no engine helps
                 reason = f"node {socket.gethostname()}: {error}\n{EVERY_NODE}"
                 return TrialOutcome("failed", reason, "expert")
@@ -122,7 +107,7 @@ class TrialRunner:
                 reasons.append(f"{type(error).__name__}: {masked(str(error))}")
                 self.close()
             else:
-                return replace(self._score(recipe, split, batches, done), attempts=1 + len(reasons))
+                return replace(outcome, attempts=1 + len(reasons))
         reason = " / then on a new engine: ".join(reasons)
         return TrialOutcome("failed", reason, "engine", attempts=ENGINES)
 
@@ -140,38 +125,28 @@ class TrialRunner:
         with suppress(CheckpointError):
             self._experts()
 
-    def _generate(self, recipe: Recipe, batches: Sequence[Sequence[Request]]) -> _Generated:
+    def _answered(self, recipe: Recipe, judging: Judging, bar: Bar | None) -> TrialOutcome:
+        """Materialise, then generate and score as much at a time as the bar wants to look at."""
         family, engine = self._ready()
         done = engine.materialise(plan(recipe, family.names, family.n_layers))
         if isinstance(done, NonFinite):
-            return _Generated(done, None, {})
-        begun = time.perf_counter()
-        answers = engine.generate([request for batch in batches for request in batch])
-        seconds = {"materialise": done.seconds, "generate": time.perf_counter() - begun}
-        return _Generated(answers, done, seconds)
-
-    def _score(
-        self,
-        recipe: Recipe,
-        split: Split,
-        batches: Sequence[Sequence[Request]],
-        generated: _Generated,
-    ) -> TrialOutcome:
-        answers, done = generated.answers, generated.done
-        seconds = dict(generated.seconds)
-        if isinstance(answers, NonFinite):
-            outcome = TrialOutcome("infeasible", answers.reason)
-        else:
-            begun, rest = time.perf_counter(), iter(answers)
-            own = [list(islice(rest, len(batch))) for batch in batches]
-            try:
-                pairs = zip(self._job.objectives, own, strict=True)
-                outcome = _gather([o.score(split, c, recipe.decoding) for o, c in pairs], answers)
-            except Exception as error:  # of an objective: another engine would not help
-                outcome = _scorer_failed(error)
-            seconds["score"] = time.perf_counter() - begun
-        if done is None:
-            return replace(outcome, seconds=seconds)
+            return TrialOutcome("infeasible", done.reason)
+        seconds = {"materialise": done.seconds, "generate": 0.0, "score": 0.0}
+        judging.begin()
+        for share in (*(bar.rules.looks if bar else ()), 1.0):
+            begun = time.perf_counter()
+            answers = engine.generate(judging.asked(share))
+            if isinstance(answers, NonFinite):
+                outcome: TrialOutcome | None = TrialOutcome("infeasible", answers.reason)
+                seconds["generate"] += time.perf_counter() - begun
+                break
+            ended = time.perf_counter()
+            outcome = judging.answered(answers, share, bar)
+            seconds["generate"] += ended - begun
+            seconds["score"] += time.perf_counter() - ended
+            if outcome is not None:
+                break
+        assert outcome is not None
         return replace(outcome, seconds=seconds, written=done.bytes, layers=done.layers)
 
     def _ready(self) -> tuple[FittedFamily, LiveEngine]:
@@ -186,43 +161,6 @@ class TrialRunner:
             found = {name: here(place, job.driver_folder) for name, place in job.sources.items()}
             self._family = fit(found, check_finite=False, allow_bin=job.allow_bin)
         return self._family
-
-
-def _scorer_failed(error: Exception) -> TrialOutcome:
-    _log.error("an objective failed", exc_info=error)
-    reason = f"scoring failed: {type(error).__name__}: {masked(str(error))}"
-    return TrialOutcome("failed", reason, "scorer")
-
-
-def _gather(found: Sequence[Evaluation], answers: Sequence[Completion]) -> TrialOutcome:
-    reasons = [evaluation.infeasible for evaluation in found if evaluation.infeasible]
-    scores = {name: score for evaluation in found for name, score in evaluation.scores.items()}
-    undefined = [t.people for t in targets.TARGETS if scores[t.score].value is None]
-    if undefined and not reasons:
-        reasons = [f"{', '.join(undefined)} is not defined: nothing could be scored"]
-    items, note = _bounded([item for evaluation in found for item in evaluation.items])
-    return TrialOutcome(
-        "infeasible" if reasons else "scored",
-        "; ".join(reasons),
-        scores=scores,
-        tokens=sum(answer.n_tokens for answer in answers),
-        note=note,
-        items=items,
-    )
-
-
-def _bounded(results: Sequence[ItemResult]) -> tuple[bytes, str]:
-    """Packed answers of at most `ITEMS_LIMIT`, and what was left out; verdicts always stay."""
-    packed = pack_items(results)
-    size = f"{len(packed) / 1024**2:.0f} MiB of answers are more than {ITEMS_LIMIT / 1024**2:.0f}"
-    note = ""
-    if len(packed) > ITEMS_LIMIT:
-        results, note = [replace(r, steps=()) for r in results], f"{size}: kept without traces"
-        packed = pack_items(results)
-    if len(packed) > ITEMS_LIMIT:
-        results = [replace(r, prompt="", completion="") for r in results]
-        packed, note = pack_items(results), f"{size}: kept without prompts and completions"
-    return packed, note
 
 
 class MergeTrial(tune.Trainable):
@@ -243,7 +181,10 @@ class MergeTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Run the whole trial; an exception here would cost the actor and its engine."""
         recipe = from_dict(json.loads(self.config["recipe"]))
-        outcome = self._runner.run(recipe, self.config["split"])
+        bar = self.config["bar"]
+        outcome = self._runner.run(
+            recipe, self.config["split"], None if bar is None else Bar.from_json(bar)
+        )
         return {"outcome": outcome, "done": True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -26,8 +26,10 @@ from search.proposing.optuna_study import phase
 from search.records.writer import RecordsWriter
 from search.space.rivals import RivalSpace
 from search.space.swap import Space
+from search.study.bars import Bars
 from search.study.course import Course, Listener
-from search.study.order import Order
+from search.study.order import Order, no_bar
+from search.study.race import Rules
 from search.study.schedule import Schedule
 from search.tuning.searcher import StudySearcher
 from search.tuning.trainable import Job, MergeTrial
@@ -46,6 +48,7 @@ def run_study(
     baselines: Sequence[Recipe],
     final: Callable[[], Iterable[Recipe]],
     listeners: Iterable[Listener],
+    race: Rules | None = None,
 ) -> bool:
     """Run or go on with a study until its final table's recipes are scored.
 
@@ -57,6 +60,7 @@ def run_study(
         baselines: scored on the search items before the first proposal.
         final: called when the search is over: the recipes to score on the held-out items.
         listeners: told of every start, end and repetition.
+        race: when a trial is stopped early; None: each is scored in full.
 
     Returns:
         Whether it came to its end; False after Ctrl-C or SIGTERM, when the records hold what was
@@ -87,6 +91,7 @@ def run_study(
         final,
         lag=schedule.lag,
         repeated=repeated,
+        bar=Bars(records, race, schedule.tolerance, space.lang).of if race else no_bar,
     )
     course = Course(order, records, watch, heard, lang=space.lang, n_layers=space.n_layers)
     searcher = StudySearcher(course, watch)

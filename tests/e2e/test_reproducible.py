@@ -54,6 +54,14 @@ def test_the_same_recipes_are_proposed_in_the_same_order(twice: list[Path]) -> N
     assert len(one) >= 16 and one == other
 
 
+def test_the_same_trials_are_stopped_for_the_same_reason(twice: list[Path]) -> None:
+    stopped = [
+        {t["key"]: (t["stopped"], t["reason"]) for t in trials(study) if t["state"] == "stopped"}
+        for study in twice
+    ]
+    assert stopped[0] == stopped[1] and stopped[0]
+
+
 def test_the_same_table_is_printed(twice: list[Path]) -> None:
     tables = [(study / "report.tsv").read_text("utf-8") for study in twice]
     assert tables[0] == tables[1] and len(tables[0].splitlines()) > 8

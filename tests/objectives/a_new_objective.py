@@ -41,7 +41,12 @@ class Brevity:
         return [Request(f"{split} {number}: briefly,", Sampling(16)) for number in range(3)]
 
     def score(
-        self, split: Split, completions: Sequence[Completion], decoding: Decoding | None = None
+        self,
+        split: Split,
+        completions: Sequence[Completion],
+        decoding: Decoding | None = None,
+        *,
+        first: int | None = None,
     ) -> Evaluation:
         long = [len(completion.text) > self._longest for completion in completions]
         items = tuple(

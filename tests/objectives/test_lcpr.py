@@ -154,6 +154,18 @@ def test_scores_and_records() -> None:
     assert found.infeasible is None
 
 
+def test_the_first_responses_are_scored_as_among_all() -> None:
+    objective = lcpr("te")
+    answers = [Completion(text, 30, "length") for text in (TELUGU, ENGLISH, TELUGU)]
+    whole, part = (
+        objective.score("search", answers),
+        objective.score("search", answers[:2], first=2),
+    )
+    assert part.items == whole.items[:2] and part.scores["lpr"].value == 0.5
+    with pytest.raises(ValueError, match="zip"):
+        objective.score("search", answers, first=2)
+
+
 def test_saying_nothing_is_never_perfect() -> None:
     found = lcpr().score("search", [Completion("", 0, "stop")] * 3)
     assert found.scores["lcpr"].value is None

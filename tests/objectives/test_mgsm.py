@@ -222,3 +222,13 @@ def test_bad_settings(changes: dict, error: type[ObjectiveError], message: str) 
     with pytest.raises(error, match=message) as caught:
         mgsm(**changes)
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_the_first_answers_are_scored_as_among_all() -> None:
+    objective = mgsm()
+    answers = [answer(f"{TELUGU}{target}.") for target in targets(objective)]
+    whole, part = (objective.score("search", answers[:n], first=n) for n in (4, 3))
+    assert part.items == whole.items[:3] and part.scores["accuracy"].n_total == 3
+    assert whole == objective.score("search", answers)
+    with pytest.raises(ValueError, match="zip"):
+        objective.score("search", answers, first=3)

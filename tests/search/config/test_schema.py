@@ -9,7 +9,7 @@ from objectives import targets
 from objectives.mgsm import MgsmSettings
 from objectives.settings import Settings, Strict
 from search.config import schema, space
-from search.config.schema import EngineConfig, SearchConfig
+from search.config.schema import EngineConfig, RaceConfig, SearchConfig
 from search.study.schedule import Schedule
 
 MODELS = {
@@ -22,7 +22,7 @@ MODELS = {
 
 def test_all_models_are_looked_at() -> None:
     assert set(MODELS) >= {"Config", "FamilyConfig", "SearchConfig", "DecodingConfig"}
-    assert len(MODELS) == 11
+    assert len(MODELS) == 12
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -68,3 +68,15 @@ def test_a_schedule_has_no_defaults_and_no_names_of_its_own() -> None:
     assert set(Schedule.__dataclass_fields__) - {"name"} <= set(SearchConfig.model_fields)
     with pytest.raises(TypeError, match="missing 14 required"):
         Schedule()  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("looks", [(), (0.0,), (1.0,), (0.75, 0.5), (0.5, 0.5)])
+def test_looks_rise_and_lie_between_no_item_and_all(looks: tuple[float, ...]) -> None:
+    with pytest.raises(ValidationError, match="looks"):
+        RaceConfig(looks=looks)
+
+
+@pytest.mark.parametrize("alpha", [0.0, -0.1, 0.6])
+def test_a_chance_that_stops_is_small(alpha: float) -> None:
+    with pytest.raises(ValidationError, match="alpha"):
+        RaceConfig(alpha=alpha)

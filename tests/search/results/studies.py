@@ -8,7 +8,7 @@ from objectives.stats import proportion
 from objectives.types import ItemResult, Score, Split
 from search.merging.recipe import LayerSwap, Recipe, Single, key, label, soup
 from search.records.items import pack_items
-from search.records.record import Origin, Record, State
+from search.records.record import Origin, Record, State, Stopped
 from search.records.writer import RecordsWriter
 from search.results.choose import Choice, FinalRow, final_rows, recommend
 from search.results.comparison import Report, build
@@ -72,6 +72,7 @@ def add(
         recipe=recipe,
         scores={} if state == "failed" else scores,
         reason="" if state == "scored" else "engine died: out of memory",
+        stopped=Stopped(N // 2, N, accuracy, "", 0.01) if state == "stopped" else None,
     )
     records.append(record, pack_items(items))
 

@@ -107,6 +107,15 @@ def test_failed_infeasible_and_missing_rows_are_named(records: RecordsWriter) ->
     assert not report.lines[0].differences
 
 
+def test_stopped_trials_are_counted_and_never_recommended(records: RecordsWriter) -> None:
+    for recipe, share in SEARCH.items():
+        add(records, recipe, share, "search")
+    add(records, LayerSwap(1, 0, 3, 2, 0, 0), 1.0, "search", state="stopped")
+    report, choice, _ = made(records)
+    assert "compared 8 recipes (1 stopped early besides)" in "\n".join(report.notes)
+    assert choice is not None and choice.record.key == key(BEST, L)
+
+
 def test_an_interrupted_search_shows_search_scores_best_first(records: RecordsWriter) -> None:
     for recipe, share in SEARCH.items():
         add(records, recipe, share, "search")

@@ -35,7 +35,12 @@ class Asks:
         return [Request(prompt, Sampling(self.max_tokens)) for prompt in self.prompts]
 
     def score(
-        self, split: Split, completions: Sequence[Completion], decoding: Decoding | None = None
+        self,
+        split: Split,
+        completions: Sequence[Completion],
+        decoding: Decoding | None = None,
+        *,
+        first: int | None = None,
     ) -> Evaluation:
         raise NotImplementedError
 

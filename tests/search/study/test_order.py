@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from objectives.types import Score
-from search.merging.recipe import LayerSwap, Single, key, to_dict
+from search.merging.recipe import LayerSwap, Recipe, Single, key, to_dict
 from search.records.record import Record
 from search.study.order import REPEATS, Candidate, Order
+from search.study.race import Bar, Rules
 
 L = 12
 FINAL = [Single("base")]
@@ -158,3 +160,29 @@ def test_a_candidate_is_what_was_proposed(tmp_path: Path) -> None:
     found = order(Listed(1, set())).next()
     swap = LayerSwap(0, 0, 1, 0, 0, 0)
     assert found == Candidate(swap, key(swap, L), "search", "search", 0)
+
+
+def test_a_bar_is_set_from_what_the_proposal_was_made_from() -> None:
+    """And not from what happens to have ended: whichever engine ends first, the same bar."""
+    seen: dict[int, list[str]] = {}
+
+    def bar(recipe: Recipe, origin: str, known: Iterable[Record]) -> Bar | None:
+        assert isinstance(recipe, LayerSwap) and origin == "search"
+        seen[recipe.b] = sorted(r.label for r in known)
+        return Bar(Rules((0.5,), 0.1), f"b{recipe.b}", (True,))
+
+    found = Order([Listed(5, set())], [], L, lambda: FINAL, lag=2, bar=bar)
+    one, two = found.next(), found.next()
+    assert one and two and two.bar and two.bar.incumbent == "b2"
+    found.ended(two, replace(record(two), place=1))
+    found.ended(one, replace(record(one), place=0))
+    three = found.next()
+    assert three and seen == {1: [], 2: [], 3: ["b1"]}
+    found.ended(three, replace(record(three), place=2))
+    assert found.next() and seen[4] == ["b1", "b2"]
+
+
+def test_the_final_table_is_held_to_nothing() -> None:
+    found = Order([Listed(0, set())], [], L, lambda: FINAL, bar=lambda *_: pytest.fail("a bar"))
+    last = found.next()
+    assert last and last.split == "held_out" and last.bar is None

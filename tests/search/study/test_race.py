@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from search.study.race import chance, estimate
+from objectives.types import ItemResult
+from search.records.record import Stopped
+from search.study.race import Bar, Rules, chance, estimate, judge, look
 
 
 def answers(n: int, share: float, seed: int) -> list[bool]:
@@ -64,3 +68,60 @@ def test_an_estimate_lies_between_the_incumbent_and_the_raw_difference() -> None
     assert estimate(own, incumbent) == pytest.approx(0.8 - 0.2 * 50 / 60)
     assert estimate(incumbent[:50], incumbent) == pytest.approx(0.8)
     assert estimate([False] * 100, [True] * 100) == pytest.approx(1 - 100 / 110)
+
+
+BAR = Bar(Rules((0.5, 0.75), 0.1), "best", tuple([True] * 80 + [False] * 20), {"lcpr": 0.9}, "te")
+
+
+def items(right: list[bool], passed: list[bool]) -> list[ItemResult]:
+    """First answers of both objectives."""
+    math = [
+        ItemResult("mgsm", f"m{n}", "", "", 1, "stop", {"correct": r}) for n, r in enumerate(right)
+    ]
+    words = [
+        ItemResult(
+            "lcpr",
+            f"l{n}",
+            "",
+            "",
+            1,
+            "stop",
+            {"outcome": "PASS" if p else "LINE_ERROR", "source": "a"},
+        )
+        for n, p in enumerate(passed)
+    ]
+    return [*words, *math]
+
+
+def test_a_trial_that_is_as_good_goes_on() -> None:
+    first = list(BAR.answers[:50])
+    assert look(BAR, items(first, [True] * 30), {"mgsm": 100, "lcpr": 60}) is None
+
+
+def test_a_hopeless_trial_is_stopped_and_says_why() -> None:
+    own = [n % 2 == 0 for n in range(50)]
+    found = look(BAR, items(own, [True] * 30), {"mgsm": 100, "lcpr": 60})
+    assert found == Stopped(50, 100, estimate(own, BAR.answers), "best", chance(own, BAR.answers))
+    assert found.chance < 0.1 and found.estimate < 0.8
+
+
+def test_a_trial_below_the_floor_is_stopped_however_many_it_solves() -> None:
+    own, passed = [True] * 50, [n % 2 == 0 for n in range(30)]
+    found = look(BAR, items(own, passed), {"mgsm": 100, "lcpr": 60})
+    assert found is not None and (found.incumbent, found.chance) == ("", 0.0)
+    free = replace(BAR, floors={})
+    assert look(free, items(own, passed), {"mgsm": 100, "lcpr": 60}) is None
+
+
+def test_a_chance_as_high_as_alpha_is_enough() -> None:
+    own = [n % 5 != 0 for n in range(50)]
+    likely = chance(own, BAR.answers)
+    assert 0.0 < likely < 0.5
+    for alpha, goes_on in ((likely, True), (likely + 1e-9, False)):
+        bar = replace(BAR, rules=Rules((0.5,), alpha))
+        assert (judge(bar, own) is None) == goes_on
+
+
+def test_a_bar_as_one_line() -> None:
+    assert Bar.from_json(BAR.to_json()) == BAR
+    assert "\n" not in BAR.to_json()

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from objectives.types import Score
+from search.merging.recipe import Single
+from search.records.record import Record, Stopped
 from search.tracking.runs import default_uri, experiment_name, is_server, metrics_of, params
 from tests.search.tracking.sent import trial
 
@@ -44,3 +47,22 @@ def test_the_default_store_is_absolute_wherever_one_stands(
 
 def test_experiments_are_named_by_family_and_language() -> None:
     assert experiment_name("demo", "te") == "layer-swap/demo/te"
+
+
+def test_scores_of_a_stopped_trial_are_not_among_those_of_all_items() -> None:
+    stopped = Stopped(50, 100, 0.61, "best", 0.03)
+    record = Record(
+        0,
+        "k",
+        "search",
+        "stopped",
+        "search",
+        "",
+        Single("base"),
+        {"accuracy": Score(0.5, 0.4, 0.6, 50, 50)},
+        stopped=stopped,
+    )
+    found = metrics_of(record)
+    assert not any(name.startswith("accuracy") for name in found)
+    assert (found["first_items_accuracy"], found["first_items_accuracy_n"]) == (50.0, 50)
+    assert (found["estimate"], found["chance"]) == (61.0, 3.0)

@@ -25,6 +25,7 @@ from search.engine.contract import Materialised, NonFinite
 from search.errors import EngineDeadError, MaterialiseError
 from search.merging.plan import Plan
 from search.merging.recipe import LayerSwap, Single
+from search.study.race import Bar, Rules
 from search.tuning.trainable import Job, TrialRunner
 from tests.engine_options import engine_options
 
@@ -41,7 +42,12 @@ class Echo:
         return [Request(f"{self.name} {split} {decoding} {i}", Sampling(8)) for i in range(3)]
 
     def score(
-        self, split: Split, completions: Sequence[Completion], decoding: Decoding | None = None
+        self,
+        split: Split,
+        completions: Sequence[Completion],
+        decoding: Decoding | None = None,
+        *,
+        first: int | None = None,
     ) -> Evaluation:
         right = [c.text.startswith(f"{self.name} {split} {decoding} ") for c in completions]
         share = sum(right) / len(right)
@@ -166,7 +172,12 @@ class Broken(Echo):
         return super().requests(split, decoding)
 
     def score(
-        self, split: Split, completions: Sequence[Completion], decoding: Decoding | None = None
+        self,
+        split: Split,
+        completions: Sequence[Completion],
+        decoding: Decoding | None = None,
+        *,
+        first: int | None = None,
     ) -> Evaluation:
         raise KeyError("no such item")
 
@@ -192,3 +203,25 @@ def test_a_failure_says_its_cause(runner: TrialRunner, tiny_llama: Family) -> No
     sources = {name: str(path) for name, path in tiny_llama.sources("te").items()}
     job = Job(sources | {"task/0": "/nowhere"}, engine_options(), (), engine=FakeEngine)
     assert TrialRunner(job).run(Single("base"), "search").cause == "expert"
+
+
+def test_a_raced_trial_is_asked_in_parts_and_begins_anew_on_another_engine(
+    tiny_llama: Family,
+) -> None:
+    """The second engine is asked from the first item on: what the first said is forgotten."""
+    FakeEngine.script, FakeEngine.built = [None, None, EngineDeadError("gone")], 0
+    runner = make_runner(tiny_llama, Echo("mgsm", "accuracy"), Echo("lcpr", "lcpr"))
+    bar = Bar(Rules((0.5,), 0.1), "best", (True,) * 3)
+    found = runner.run(LayerSwap(0, 1, 1, 1, 0, 0), "search", bar)
+    assert (found.state, found.attempts, FakeEngine.built) == ("scored", 2, 2)
+    assert (found.tokens, found.scores["accuracy"].n_total) == (24, 3)
+
+
+def test_a_trial_is_stopped_where_its_bar_says_so(tiny_llama: Family) -> None:
+    FakeEngine.script = [None, [Completion("nothing", 4, "stop")] * 4]
+    runner = make_runner(tiny_llama, Echo("mgsm", "accuracy"), Echo("lcpr", "lcpr"))
+    bar = Bar(Rules((0.5,), 0.5), "best", (True,) * 3)
+    found = runner.run(LayerSwap(0, 1, 1, 1, 0, 0), "search", bar)
+    assert (found.state, found.tokens, found.written) == ("stopped", 16, 100)
+    assert found.stopped and (found.stopped.items, found.stopped.total) == (2, 3)
+    assert set(found.seconds) == {"materialise", "generate", "score", "total"}

@@ -24,7 +24,7 @@ from objectives.types import (
 from search.checkpoints.family import Family
 from search.merging.recipe import Single
 from search.records.items import unpack_items
-from search.tuning import trainable
+from search.tuning import judging
 from search.tuning.trainable import Job, TrialRunner
 from tests.engine_options import engine_options
 from tests.fake_engine import FakeEngine
@@ -40,7 +40,12 @@ class Long:
         return [Request(f"{split} {i}", Sampling(8)) for i in range(20)]
 
     def score(
-        self, split: Split, completions: Sequence[Completion], decoding: Decoding | None = None
+        self,
+        split: Split,
+        completions: Sequence[Completion],
+        decoding: Decoding | None = None,
+        *,
+        first: int | None = None,
     ) -> Evaluation:
         draw = random.Random(0)
         letters = [chr(c) for c in range(0x4E00, 0x9000)]
@@ -78,7 +83,7 @@ def test_answers_that_are_sent_are_bounded(
     traces: bool,
     texts: bool,
 ) -> None:
-    monkeypatch.setattr(trainable, "ITEMS_LIMIT", limit)
+    monkeypatch.setattr(judging, "ITEMS_LIMIT", limit)
     found = TrialRunner(job(places(tiny_llama))).run(Single("base"), "search")
     assert found.state == "scored" and len(found.items) <= limit
     assert found.note.endswith(note) and bool(found.note) == bool(note)
