@@ -32,7 +32,7 @@ from search.proposing.surrogate import Floats, Kernel, Posterior, noise, stable
 from search.records.record import Record
 from search.space.grid import Axis, Codes, Grid
 from search.space.pairs import pair_of
-from search.study.floors import Floor, gain
+from search.study.floors import Floor, believed, gain
 from search.study.schedule import Schedule
 
 WHOLE = 3000
@@ -308,9 +308,7 @@ def _has(record: Record, target: Target) -> bool:
 
 def _value(record: Record, target: Target) -> float:
     """A trial's score as the model sees it; of one that is infeasible, the worst there is."""
-    value = record.value(target.score)
-    if record.stopped is not None and target is targets.TARGETS[0]:
-        value = record.stopped.estimate
+    value = believed(record, target)
     if value is None:
         value = 0.0 if target.direction == "maximize" else 1.0
     return float(_scale(target, target.gain(value), _items(record, target)))

@@ -21,6 +21,7 @@ from search.errors import StudyError
 from search.proposing.model import ModelSampler
 from search.records.record import Origin, Record
 from search.space.swap import BASELINE
+from search.study.floors import believed
 
 AWAY_SECONDS = 60.0
 """How long a database that has gone away is asked again; the engines' trials go on meanwhile."""
@@ -138,9 +139,7 @@ class Proposal:
 
 def in_order(record: Record) -> list[float] | None:
     """A trial's targets as Optuna has them; None where it has no scores to compare."""
-    values = [record.value(target.score) for target in targets.TARGETS]
-    if record.stopped is not None:
-        values[0] = record.stopped.estimate
+    values = [believed(record, target) for target in targets.TARGETS]
     if record.state not in ("scored", "stopped") or None in values:
         return None
     return [value for value in values if value is not None]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from objectives import targets
 from objectives.targets import Target
 from search.merging.recipe import LayerSwap, Single
 from search.merging.source import Source
@@ -16,9 +17,16 @@ from search.records.record import Record
 
 
 def gain(record: Record, target: Target) -> float:
-    """How good a trial is in a target; below everything where the score is not defined."""
-    value = record.value(target.score)
+    """How good a trial is believed to be in a target; below everything where it has no score."""
+    value = believed(record, target)
     return float("-inf") if value is None else target.gain(value)
+
+
+def believed(record: Record, target: Target) -> float | None:
+    """A trial's score as far as it is known: of a stopped one's first target, the estimate."""
+    if record.stopped is not None and target is targets.TARGETS[0]:
+        return record.stopped.estimate
+    return record.value(target.score)
 
 
 @dataclass(frozen=True)

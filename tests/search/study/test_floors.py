@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from objectives.targets import TARGETS
 from objectives.types import Score
 from search.merging.recipe import LayerSwap, Recipe, Single
-from search.records.record import Record
-from search.study.floors import Floor, gain
+from search.records.record import Record, Stopped
+from search.study.floors import Floor, believed, gain
 
 LCPR = TARGETS[1]
 
@@ -48,3 +50,16 @@ def test_without_any_expert_all_is_good_enough() -> None:
 
 def test_a_score_that_is_not_defined_is_below_everything() -> None:
     assert gain(record(swap(0), None), LCPR) == float("-inf")
+
+
+def test_a_stopped_trial_is_believed_to_be_as_good_as_its_estimate() -> None:
+    """Of the first target alone: what was seen of the others is all there is to believe."""
+    main, guard = TARGETS[:2]
+    scores = {"accuracy": Score(0.9, 0.8, 1.0, 10, 10), "lcpr": Score(0.5, 0.4, 0.6, 10, 10)}
+    stopped = Stopped(10, 20, 0.7, "best", 0.01)
+    record = Record(
+        0, "k", "search", "stopped", "search", "", Single("base"), scores, stopped=stopped
+    )
+    assert (believed(record, main), believed(record, guard)) == (0.7, 0.5)
+    assert (gain(record, main), gain(record, guard)) == (0.7, 0.5)
+    assert gain(replace(record, scores={}), guard) == float("-inf")
