@@ -49,8 +49,14 @@ def recipes(config: Config) -> list[Recipe]:
     return list(found.values())
 
 
-def even_space(lang: str, n_task: int, n_lang: int, pairs: Sequence[Pair] | None = None) -> Space:
-    """All zones at an even share, of these pairs or of all."""
+def even_space(
+    lang: str,
+    n_task: int,
+    n_lang: int,
+    pairs: Sequence[Pair] | None = None,
+    **ranges: tuple[int, int],
+) -> Space:
+    """All zones at an even share, of these pairs or of all; within ranges of b, u, t_b, t_u."""
     return make_space(
         lang=lang,
         n_layers=N_LAYERS,
@@ -58,6 +64,7 @@ def even_space(lang: str, n_task: int, n_lang: int, pairs: Sequence[Pair] | None
         n_lang=n_lang,
         shares=(0.5, 0.5, 0.1),
         pairs=pairs,
+        **ranges,  # type: ignore[arg-type]
     )
 
 

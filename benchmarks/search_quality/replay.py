@@ -8,9 +8,10 @@ looked at only to say how good a choice was.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import optuna
@@ -70,9 +71,11 @@ class Field:
 
     Attributes:
         recorded: the landscape.
+        ranges: of b, u, t_b and t_u, both ends included; the whole model where none is named.
     """
 
     recorded: Landscape
+    ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @cached_property
     def row(self) -> dict[str, int]:
@@ -110,7 +113,7 @@ class Field:
 
     def _zones(self, pairs: tuple[Pair, ...]) -> Space:
         n_task, n_lang = EXPERTS[self.recorded.lang]
-        return even_space(self.recorded.lang, n_task, n_lang, pairs)
+        return even_space(self.recorded.lang, n_task, n_lang, pairs, **self.ranges)
 
     @cached_property
     def in_space(self) -> NDArray[np.int64]:
@@ -204,6 +207,7 @@ def replay(
     schedule: Schedule,
     clock: Clock = CLOCKS["laptop"],
     race: Rules | None = None,
+    first: Sequence[Mapping[str, Any]] = (),
 ) -> Run:
     """Search a landscape.
 
@@ -213,11 +217,12 @@ def replay(
         schedule: trials, engines, seed and order.
         clock: how long a trial takes.
         race: when trials are looked at; None: each is scored in full.
+        first: points that are proposed after the default recipes.
     """
     found, space = Run(), land.space()
     study = optuna.create_study(directions=[target.direction for target in targets.TARGETS])
-    for point in space.default_points():
-        study.enqueue_trial(point)
+    for point in [*space.default_points(), *first]:
+        study.enqueue_trial(dict(point))
     study.sampler = make(schedule, study, space, found.trials)
     phase = Phase("search", space, study, schedule.trials)
     order = Order(

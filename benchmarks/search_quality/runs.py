@@ -86,7 +86,7 @@ def run(task: Task) -> Course:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")
     land = field(task.lang)
-    found = replay(land, _maker(task.sampler), _schedule(task), CLOCKS[task.clock], task.race)
+    found = replay(land, sampler_of(task.sampler), _schedule(task), CLOCKS[task.clock], task.race)
     held_out = np.array([land.held_out[land.row[name]] for name in chosen(found.trials)])
     return Course(task, held_out, np.array(found.items), np.array(found.ends))
 
@@ -125,7 +125,8 @@ def _schedule(task: Task) -> Schedule:
     return Schedule.of("replay", wanted)
 
 
-def _maker(sampler: str) -> Callable[..., optuna.samplers.BaseSampler]:
+def sampler_of(sampler: str) -> Callable[..., optuna.samplers.BaseSampler]:
+    """How a sampler of `OURS` or `PEERS` is made."""
     if sampler in OURS:
         return lambda schedule, study, space, trials: make_sampler(
             schedule, study, space, trials, ()

@@ -37,7 +37,7 @@ def best(source: Place, space: Space) -> dict[str, Any]:
     head = records.head()
     recipes: dict[str, dict[str, Any]] = {}
     left_out = []
-    for record in _ranked(records.trials, head.layers, float(head.config["search"]["tolerance"])):
+    for record in ranked(records.trials, head.layers, float(head.config["search"]["tolerance"])):
         assert isinstance(record.recipe, LayerSwap)
         fitted = fitted_to(record.recipe, head.layers, space)
         if fitted is None:
@@ -104,8 +104,11 @@ def fitted_to(recipe: LayerSwap, n_layers: int, space: Space) -> LayerSwap | Non
     return None
 
 
-def _ranked(trials: Sequence[Record], n_layers: int, tolerance: float) -> Iterator[Record]:
-    """The recommended swap, the Pareto front's others, then what would be recommended next."""
+def ranked(trials: Sequence[Record], n_layers: int, tolerance: float) -> Iterator[Record]:
+    """A study's swaps in the order in which they are worth trying.
+
+    The recommended swap, the Pareto front's others, then what would be recommended next.
+    """
     given: set[str] = set()
     first = choose.recommend(trials, n_layers, tolerance)
     for record in [*([first.record] if first else []), *choose.pareto(trials)]:
