@@ -28,7 +28,7 @@ from objectives import targets
 from objectives.targets import Target
 from search.merging.recipe import LayerSwap
 from search.proposing.acquisition import expected_improvement, hypervolume_gain
-from search.proposing.surrogate import Floats, Kernel, Posterior, noise, stable
+from search.proposing.surrogate import Floats, Kernel, Posterior, Setting, likeliest, noise, stable
 from search.records.record import Record
 from search.space.grid import Axis, Codes, Grid
 from search.space.pairs import pair_of
@@ -41,6 +41,10 @@ NEAR = 8
 """Best recipes whose neighbours are candidates as well."""
 KNOWN = 300
 """Trials that the model knows: of more, the best half of them and the latest."""
+FITTED = 100
+"""Trials that the model's settings are fitted to."""
+ANEW = 8
+"""They are fitted anew when this part of the trials more, an eighth, have ended."""
 START = 6
 """Recipes of the space that must have been scored before the model is asked."""
 SHORT = 600
@@ -143,6 +147,7 @@ class ModelSampler(FlatSampler):
         self._pair = [axis.kind for axis in self._grid.axes].index("pair")
         self._whole = self._grid.all() if self._grid.size() <= 2 * WHOLE else None
         self._codes: dict[int, tuple[int, ...]] = {}  # number of Optuna's trial -> its code
+        self._settings: dict[str, tuple[tuple[str, ...], Setting]] = {}  # score -> fitted to, found
 
     def sample_relative(
         self,
@@ -280,18 +285,37 @@ class ModelSampler(FlatSampler):
     def _model(self, told: Told, target: Target) -> Posterior:
         values = np.array([_value(record, target) for record in told.records])
         items = np.array([_items(record, target) for record in told.records])
-        return Posterior(self._kernel, told.codes, values, noise(items))
+        setting = self._setting(told, target, values, noise(items))
+        return Posterior(self._kernel, setting, told.codes, values, noise(items))
+
+    def _setting(self, told: Told, target: Target, values: Floats, noises: Floats) -> Setting:
+        """How far likeness reaches, by the first so many trials; looked for anew now and then."""
+        n = len(told.records)
+        order = sorted(range(n), key=lambda i: (_place(told.records[i]), told.records[i].key))
+        first = order[: n - n % max(1, n // ANEW)]
+        fitted = [
+            first[i] for i in np.linspace(0, len(first) - 1, min(len(first), FITTED)).astype(int)
+        ]
+        names = tuple(told.records[i].key for i in fitted)
+        if self._settings.get(target.score, [()])[0] != names:
+            found = likeliest(self._kernel, told.codes[fitted], values[fitted], noises[fitted])
+            self._settings[target.score] = names, found
+        return self._settings[target.score][1]
 
 
 def kept(told: Told, target: Target) -> Told:
     """What the model knows of a long study."""
     if len(told.records) <= KNOWN:
         return told
-    places = [-1 if r.place is None else r.place for r in told.records]
+    places = list(map(_place, told.records))
     latest = sorted(range(len(places)), key=lambda i: -places[i])[: KNOWN // 2]
     older = set(range(len(places))) - set(latest)
     best = sorted(older, key=lambda i: (-gain(told.records[i], target), i))[: KNOWN // 2]
     return told.at(sorted([*latest, *best]))
+
+
+def _place(record: Record) -> int:
+    return -1 if record.place is None else record.place
 
 
 def _falling(codes: Codes, worth: Floats) -> Codes:

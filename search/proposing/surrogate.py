@@ -31,8 +31,6 @@ OWN = 0.1
 """Part of that variance that a recipe shares with no other."""
 UNEVEN = 0.6
 """Part of an item's variance that recipes do not share, as all are asked the same items."""
-FITTED = 100
-"""Recipes that the settings are fitted to."""
 
 
 def stable(share: Floats | float, items: Floats | float) -> Floats:
@@ -121,23 +119,25 @@ class Posterior:
     """What is known of every recipe after some were scored.
 
     Attributes:
-        setting: what the likelihood chose.
+        setting: how far likeness reaches.
         known: mean score, without noise, of the recipes that were scored.
     """
 
-    def __init__(self, kernel: Kernel, codes: Codes, values: Floats, noises: Floats) -> None:
+    def __init__(
+        self, kernel: Kernel, setting: Setting, codes: Codes, values: Floats, noises: Floats
+    ) -> None:
         """Condition on scores.
 
         Args:
             kernel: the space's.
+            setting: such as `likeliest` finds.
             codes: recipes that were scored, of shape (n, axes); at least one, none twice.
             values: their scores, as `stable` gives them, of shape (n,).
             noises: variance of each, of shape (n,).
         """
         self._kernel, self._codes, self._noises = kernel, codes, noises
-        apart = kernel.apart(codes, codes)
-        self.setting = _likeliest(kernel, apart, values, noises)
-        shared = kernel.covariance(apart, self.setting)
+        self.setting = setting
+        shared = kernel.covariance(kernel.apart(codes, codes), setting)
         self._own = OWN * self.setting.amplitude**2
         solved = _solved(shared, values, noises + self._own)
         self._root, self._mean, self._rest, self._ones = solved
@@ -174,19 +174,13 @@ class Posterior:
         return np.asarray(np.einsum("ij,ij->j", gained, gained))
 
 
-def _likeliest(kernel: Kernel, apart: Apart, values: Floats, noises: Floats) -> Setting:
-    """The setting under which the scores, or some of many, are likeliest."""
-    part = np.arange(len(values))
-    if len(part) > FITTED:
-        part = np.linspace(0, len(values) - 1, FITTED).astype(int)
-        inside = np.ix_(part, part)
-        others = apart.others if isinstance(apart.others, float) else apart.others[inside]
-        pairs = apart.pairs[0][part], apart.pairs[1][part]
-        apart = Apart(tuple(square[inside] for square in apart.squares), others, pairs)
+def likeliest(kernel: Kernel, codes: Codes, values: Floats, noises: Floats) -> Setting:
+    """The setting under which scores are likeliest; arguments as `Posterior`'s."""
+    apart = kernel.apart(codes, codes)
     found = []
     for setting in kernel.settings:
-        own = noises[part] + OWN * setting.amplitude**2
-        root, _, rest, _ = _solved(kernel.covariance(apart, setting), values[part], own)
+        own = noises + OWN * setting.amplitude**2
+        root, _, rest, _ = _solved(kernel.covariance(apart, setting), values, own)
         found.append(-0.5 * rest @ rest - np.log(np.diag(root)).sum())
     return kernel.settings[int(np.argmax(found))]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from search.proposing.surrogate import OWN, Kernel, Posterior, noise, stable
+from search.proposing.surrogate import OWN, Kernel, Posterior, likeliest, noise, stable
 from search.space.grid import Codes
 from search.space.swap import make_space
 
@@ -26,6 +26,11 @@ def truth(codes: Codes) -> np.ndarray:
     return np.asarray(0.7 - 0.2 * middle + 0.1 * ends + 0.05 * (codes[:, 0] == 2))
 
 
+def posterior(codes: Codes, values: np.ndarray, noises: np.ndarray) -> Posterior:
+    setting = likeliest(KERNEL, codes, values, noises)
+    return Posterior(KERNEL, setting, codes, values, noises)
+
+
 @pytest.mark.parametrize("share", [0.05, 0.4, 0.95])
 def test_noise_is_even_on_the_stable_scale(share: float) -> None:
     drawn = np.random.default_rng(0).binomial(200, share, 20_000) / 200
@@ -44,7 +49,7 @@ def test_mean_and_deviation_are_the_textbooks() -> None:
     codes, others = some(20), some(60, seed=1)
     others = others[[not (code == codes).all(axis=1).any() for code in others]]
     values, noises = truth(codes), np.full(20, 1e-3)
-    found = Posterior(KERNEL, codes, values, noises)
+    found = posterior(codes, values, noises)
     shared = KERNEL.covariance(KERNEL.apart(codes, codes), found.setting)
     cross = KERNEL.covariance(KERNEL.apart(codes, others), found.setting)
     own = OWN * found.setting.amplitude**2
@@ -62,7 +67,7 @@ def test_mean_and_deviation_are_the_textbooks() -> None:
 
 def test_it_learns_what_layers_and_pairs_do() -> None:
     codes, others = some(120), some(200, seed=5)
-    found = Posterior(KERNEL, codes, truth(codes), np.full(len(codes), 1e-4))
+    found = posterior(codes, truth(codes), np.full(len(codes), 1e-4))
     mean, _ = found.at(others)
     assert np.corrcoef(mean, truth(others))[0, 1] > 0.95
 
@@ -71,16 +76,16 @@ def test_noisy_scores_are_believed_less() -> None:
     codes = some(30)
     values = truth(codes)
     values[7] += 0.3
-    sure = Posterior(KERNEL, codes, values, np.full(30, 1e-5)).known[7]
+    sure = posterior(codes, values, np.full(30, 1e-5)).known[7]
     noises = np.full(30, 1e-5)
     noises[7] = 0.05
-    unsure = Posterior(KERNEL, codes, values, noises).known[7]
+    unsure = posterior(codes, values, noises).known[7]
     assert abs(sure - values[7]) < 0.03 < values[7] - unsure
 
 
 def test_what_is_under_way_makes_its_neighbours_surer_and_moves_no_mean() -> None:
     codes, others = some(20), some(80, seed=2)
-    found = Posterior(KERNEL, codes, truth(codes), np.full(20, 1e-3))
+    found = posterior(codes, truth(codes), np.full(20, 1e-3))
     mean, deviation = found.at(others)
     same, less = found.at(others, others[:3])
     assert same == pytest.approx(mean)
@@ -92,6 +97,6 @@ def test_what_is_under_way_makes_its_neighbours_surer_and_moves_no_mean() -> Non
 
 def test_a_single_score_is_enough() -> None:
     codes = some(1)
-    mean, deviation = Posterior(KERNEL, codes, np.array([0.4]), np.array([1e-3])).at(some(5, 3))
+    mean, deviation = posterior(codes, np.array([0.4]), np.array([1e-3])).at(some(5, 3))
     assert mean == pytest.approx(np.full(5, 0.4))
     assert (deviation > 0).all()
