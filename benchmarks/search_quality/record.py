@@ -2,7 +2,8 @@
 
     python -m benchmarks.search_quality.record [--samplers cma,gp] [--lang te,sw] [--seeds 10]
 
-Each sampler's rows in a language are written as soon as they are there; those of others stay.
+Rows are written after each search, so that what is stopped early has rows of fewer seeds; those of
+other samplers stay.
 """
 
 from __future__ import annotations
@@ -12,19 +13,21 @@ import datetime
 import importlib.metadata
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.search_quality import recorded
 from benchmarks.search_quality.rows import AT, rows
-from benchmarks.search_quality.runs import PEERS, Task, missing, run_all
+from benchmarks.search_quality.runs import PEERS, Course, Task, missing, run_each
 
 COMMON = ("optuna", "numpy")
 """Packages that every replay uses."""
 
 
-def record(lang: str, sampler: str, seeds: int, processes: int | None = None) -> recorded.Recording:
-    """Replay a peer with so many seeds.
+def record(
+    lang: str, sampler: str, seeds: int, processes: int | None = None
+) -> Iterator[recorded.Recording]:
+    """Replay a peer with so many seeds; the rows after each of them, from the second on.
 
     Args:
         lang: language code of a shipped landscape.
@@ -36,12 +39,16 @@ def record(lang: str, sampler: str, seeds: int, processes: int | None = None) ->
         ImportError: a package that it needs is not installed.
     """
     tasks = [Task(lang, sampler, sampler, seed, AT[-1], 1, "laptop") for seed in range(seeds)]
-    found = rows(run_all(tasks, processes))
     names = sorted({*COMMON, *PEERS[sampler].needs})
     versions = {name: importlib.metadata.version(name) for name in names}
     day = datetime.date.today().isoformat()
     ground = recorded.shipped(lang)
-    return recorded.Recording(lang, sampler, seeds, day, ground, versions, tuple(found))
+    courses: list[Course] = []
+    for course in run_each(tasks, processes):
+        courses.append(course)
+        if len(courses) > 1:
+            found = tuple(rows(courses))
+            yield recorded.Recording(lang, sampler, len(courses), day, ground, versions, found)
 
 
 def main(argv: Sequence[str] | None = None, file: Path = recorded.FILE) -> int:
@@ -63,9 +70,11 @@ def main(argv: Sequence[str] | None = None, file: Path = recorded.FILE) -> int:
     for sampler in samplers:
         for lang in given.lang.split(","):
             begun = time.perf_counter()
-            new = record(lang, sampler, given.seeds or PEERS[sampler].seeds, given.processes)
-            recorded.write([*recorded.read(file), new], file)
-            print(f"{lang} {sampler}: {time.perf_counter() - begun:.0f} s", file=sys.stderr)
+            seeds = given.seeds or PEERS[sampler].seeds
+            for new in record(lang, sampler, seeds, given.processes):
+                recorded.write([*recorded.read(file), new], file)
+                spent = time.perf_counter() - begun
+                print(f"{lang} {sampler}: {new.seeds} seeds, {spent:.0f} s", file=sys.stderr)
     return 0
 
 

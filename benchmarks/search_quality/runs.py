@@ -11,7 +11,7 @@ import importlib.util
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
@@ -150,11 +150,16 @@ def _held_out(land: Field, found: Run) -> NDArray[np.float64]:
     return np.array([land.held_out[land.row[name]] for name in chosen(found.trials)])
 
 
-def run_all(tasks: Iterable[Task], processes: int | None = None) -> list[Course]:
-    """Replay many searches, one on each core; the same results whatever their number."""
+def run_each(tasks: Iterable[Task], processes: int | None = None) -> Iterator[Course]:
+    """Replay many searches, one on each core; in their order, each as soon as it is there."""
     os.environ["OMP_NUM_THREADS"] = "1"
     with ProcessPoolExecutor(processes or len(os.sched_getaffinity(0))) as pool:
-        return list(pool.map(run, tasks, chunksize=1))
+        yield from pool.map(run, tasks, chunksize=1)
+
+
+def run_all(tasks: Iterable[Task], processes: int | None = None) -> list[Course]:
+    """Replay many searches, one on each core; the same results whatever their number."""
+    return list(run_each(tasks, processes))
 
 
 def chosen(trials: Sequence[Record]) -> list[str]:

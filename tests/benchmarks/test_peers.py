@@ -14,6 +14,7 @@ from benchmarks.search_quality.__main__ import main
 from benchmarks.search_quality.flat import Flat
 from benchmarks.search_quality.ledger import Ledger
 from benchmarks.search_quality.record import main as record_main
+from benchmarks.search_quality.record import record
 from benchmarks.search_quality.recorded import Ground, Recording
 from benchmarks.search_quality.replay import CLOCKS
 from benchmarks.search_quality.rows import AT, from_tsv
@@ -155,6 +156,23 @@ def test_peers_are_run_only_where_they_are_named(
     main(["--lang", "sw", "--seeds", "1", "--samplers", "cma,tpe"], tmp_path / "none")
     assert asked[4:] == ["cma", "tpe"]
     assert capsys.readouterr().err == ""
+
+
+def test_rows_are_written_after_each_search(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "rows.tsv"
+    monkeypatch.setitem(PEERS, "random", Peer(("numpy",), 3))
+    recorded.write([recording()], file)
+    steps = [(r.seeds, r.rows) for r in record("sw", "random", 3)]
+    assert [seeds for seeds, _ in steps] == [2, 3] and steps[0][1] != steps[1][1]
+    assert record_main(["--lang", "sw", "--samplers", "random"], file) == 0
+    old, new = recorded.read(file)
+    assert old == recording() and new.ground == recorded.shipped("sw")
+    assert new.seeds == 3 and new.packages["numpy"] == np.__version__
+    assert [row[:3] for row in new.rows] == [("sw", "random", trials) for trials in AT]
+    for written, known in zip(new.rows, steps[1][1], strict=True):
+        assert written[3:] == pytest.approx(known[3:], abs=0.006)
 
 
 @pytest.mark.parametrize(
