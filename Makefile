@@ -4,11 +4,12 @@ ACCEL ?= cpu
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed-$(ACCEL)
+PEERS := .venv-peers
 
 # Every engine and every test process is new: they read what the first one compiled.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install demo check test test-all test-faults lint docs benchmark lock clean
+.PHONY: help install demo check test test-all test-faults lint docs benchmark bench-peers lock clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -52,8 +53,15 @@ docs: install  ## write docs/config.md and docs/map.md from the docstrings
 benchmark: install  ## measure; writes benchmarks/RESULTS.md
 	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.run_all
 
+bench-peers: $(PEERS)/installed  ## replay the search's peers, some hours; writes benchmarks/search_quality/recorded.tsv
+	$(PEERS)/bin/python -m benchmarks.search_quality.record
+
+$(PEERS)/installed: requirements/peers.lock requirements/install.sh
+	@bash requirements/install.sh $(PYTHON) $(PEERS) peers
+	@touch $@
+
 lock: install  ## compile requirements/*.in to locks without addresses
 	bash requirements/lock.sh $(BIN)/uv
 
 clean:  ## remove the environment and caches, keep runs/
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -9,3 +9,6 @@ common=(--python-platform x86_64-manylinux_2_28 --python-version 3.11 --no-annot
   "${common[@]}" -o "$here/cpu.lock"
 # without the folder of wheels: a CPU build there would be taken for the CUDA one
 UV_FIND_LINKS= "$uv" pip compile "$here/cuda.in" --override "$here/override.txt" "${common[@]}" -o "$here/cuda.lock"
+# the peers of the search's benchmark, with the versions of the product where they share a package
+"$uv" pip compile "$here/peers.in" --constraint "$here/cpu.lock" --override "$here/override.txt" \
+  --override "$here/override-cpu.txt" "${common[@]}" -o "$here/peers.lock"

@@ -1,10 +1,12 @@
 """How good a search is: samplers compared on recorded landscapes, without an engine.
 
     python -m benchmarks.search_quality [--seeds 50] [--lang te,sw] [--tsv]
+    make bench-peers    # in an environment of their own: the rows of the peers
 
 Prints what would be recommended after so many trials, in held-out accuracy; what reaching a quality
 costs in trials, answers and simulated time; and how often the choice beats the default recipe, the
-best soup and the best TIES. Peers that take long are run only where `--samplers` names them.
+best soup and the best TIES. Peers are run only where `--samplers` names them and what they need is
+installed; else their rows are those last recorded, and standard error says with what.
 """
 
 from __future__ import annotations
@@ -13,44 +15,34 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.landscape.design import N_LAYERS
-from benchmarks.search_quality.runs import OURS, PEERS, Course, Task, field, interval, run_all
+from benchmarks.search_quality import recorded
+from benchmarks.search_quality.rows import AT, Row, as_tsv, rows
+from benchmarks.search_quality.runs import (
+    OURS,
+    SAMPLERS,
+    Course,
+    Task,
+    field,
+    interval,
+    kinds,
+    missing,
+    of_kind,
+    run_all,
+)
 from search.merging.recipe import LayerSwap, Ties
 from search.results.choose import is_soup
 from search.study.race import Rules
 
 LOOKS = (0.5, 0.75)
 """Shares of the items after which a raced trial is looked at."""
-AT = (10, 20, 40, 60, 100)
-"""Trials after which the tables look."""
 BUDGET = 40
 """Trials of the demo's search."""
-HEAD = "lang sampler trials held_out low high"
-Row = tuple[str, str, int, float, float, float]
-
-
-def rows(courses: Sequence[Course]) -> list[Row]:
-    """Held-out accuracy in percent with the interval of its mean, by language, sampler, trials."""
-    found: list[Row] = []
-    for lang, sampler in _kinds(courses):
-        own = _of(courses, lang, sampler)
-        for trials in AT:
-            if all(len(c.held_out) >= trials for c in own):
-                values = np.array([c.held_out[trials - 1] for c in own])
-                mean, low, high = (100 * v for v in interval(values))
-                found.append((lang, sampler, trials, mean, low, high))
-    return found
-
-
-def as_tsv(found: Sequence[Row]) -> Iterator[str]:
-    """The rows with a head, separated by tabs."""
-    yield "\t".join(HEAD.split())
-    for lang, sampler, trials, *numbers in found:
-        yield "\t".join([lang, sampler, str(trials), *(f"{number:.2f}" for number in numbers)])
 
 
 def quality(found: Sequence[Row]) -> Iterator[str]:
@@ -79,7 +71,7 @@ def costs(courses: Sequence[Course]) -> Iterator[str]:
     yield "| --- | --- | --- | ---: | ---: | ---: |"
     for lang in dict.fromkeys(course.task.lang for course in courses):
         goals = {"within 1 point of the best": field(lang).best - 0.01}
-        tpe = _of(courses, lang, "tpe")
+        tpe = of_kind(courses, lang, "tpe")
         if tpe:
             goals = {"TPE after 60 trials": _mean(tpe, 60), **goals}
         for name, goal in goals.items():
@@ -93,8 +85,8 @@ def wins(courses: Sequence[Course]) -> Iterator[str]:
     yield ""
     yield f"| after {BUDGET} trials | sampler | beats the default | by | best soup | best TIES |"
     yield "| --- | --- | ---: | ---: | ---: | ---: |"
-    for lang, sampler in _kinds(courses):
-        land, own = field(lang), _of(courses, lang, sampler)
+    for lang, sampler in kinds(courses):
+        land, own = field(lang), of_kind(courses, lang, sampler)
         found = np.array([c.held_out[min(BUDGET, len(c.held_out)) - 1] for c in own])
         soup = land.best_of(lambda r: is_soup(r, N_LAYERS) and isinstance(r, LayerSwap))
         ties = land.best_of(lambda r: isinstance(r, Ties))
@@ -112,20 +104,12 @@ def _beaten(found: NDArray[np.float64], rival: float | None) -> str:
     return f"{np.mean(found > rival):.0%} ({100 * rival:.1f})"
 
 
-def _kinds(courses: Sequence[Course]) -> list[tuple[str, str]]:
-    return list(dict.fromkeys((c.task.lang, c.task.name) for c in courses))
-
-
-def _of(courses: Sequence[Course], lang: str, sampler: str) -> list[Course]:
-    return [c for c in courses if (c.task.lang, c.task.name) == (lang, sampler)]
-
-
 def _mean(courses: Sequence[Course], trials: int) -> float:
     return float(np.mean([c.held_out[min(trials, len(c.held_out)) - 1] for c in courses]))
 
 
 def _cost(courses: Sequence[Course], lang: str, sampler: str, goal: float) -> str:
-    own = _of(courses, lang, sampler)
+    own = of_kind(courses, lang, sampler)
     length = min(len(course.held_out) for course in own)
     means = np.mean([course.held_out[:length] for course in own], axis=0)
     reached = np.flatnonzero(means >= goal)
@@ -137,30 +121,54 @@ def _cost(courses: Sequence[Course], lang: str, sampler: str, goal: float) -> st
     return f"{at + 1} | {items:.0f} | {seconds:.0f}"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line."""
+def replayed(named: Sequence[str] | None) -> list[str]:
+    """Samplers to run here: all of ours, or those that were named, unless a package is missing."""
+    return [name for name in named or OURS if name in OURS or not missing(name)]
+
+
+def last_recorded(samplers: Sequence[str], langs: Sequence[str], file: Path) -> list[Row]:
+    """The rows of samplers that are not run here; standard error says what they were made with."""
+    known = recorded.read(file)
+    grounds = {lang: recorded.shipped(lang) for lang in langs}
+    for sampler in samplers:
+        print(recorded.notice(sampler, known, grounds), file=sys.stderr)
+    return [row for r in known if r.sampler in samplers and r.lang in langs for row in r.rows]
+
+
+def in_order(found: Sequence[Row], langs: Sequence[str], samplers: Sequence[str]) -> list[Row]:
+    """Rows by language and sampler as they were named; the raced ones are the last."""
+    places = {name: place for place, name in enumerate(samplers)}
+    return sorted(found, key=lambda r: (langs.index(r[0]), places.get(r[1], len(places)), r[2]))
+
+
+def main(argv: Sequence[str] | None = None, file: Path = recorded.FILE) -> int:
+    """The command line; the file holds rows that were recorded."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lang", default="te,sw", help="landscapes, by language")
-    parser.add_argument("--samplers", default=",".join(OURS), help=f"also {', '.join(PEERS)}")
+    parser.add_argument("--samplers", help=f"those to run, of {', '.join(SAMPLERS)}")
     parser.add_argument("--race", type=float, help="also ours, stopping trials under this chance")
     parser.add_argument("--seeds", type=int, default=50)
-    parser.add_argument("--engines", type=int, default=1, help="trials at once")
+    parser.add_argument("--engines", type=int, default=1, help="trials at once; peers have one")
     parser.add_argument("--clock", choices=("laptop", "gpu"), default="laptop")
     parser.add_argument("--tsv", action="store_true", help="the rows alone, for other programs")
     given = parser.parse_args(argv)
-    langs, samplers = given.lang.split(","), given.samplers.split(",")
+    langs, named = given.lang.split(","), given.samplers and given.samplers.split(",")
+    if unknown := [name for name in named or () if name not in SAMPLERS]:
+        parser.error(f"no sampler {', '.join(unknown)}; there are {', '.join(SAMPLERS)}")
+    samplers, here = named or SAMPLERS, replayed(named)
     tasks = [
         Task(lang, sampler, sampler, seed, AT[-1], given.engines, given.clock)
         for seed in range(given.seeds)
         for lang in langs
-        for sampler in samplers
+        for sampler in here
     ]
     if given.race is not None:
         rules = Rules(LOOKS, given.race)
         raced = (replace(task, name="raced", race=rules) for task in tasks)
         tasks += [task for task in raced if task.sampler == "ours"]
     courses = sorted(run_all(tasks), key=lambda c: (c.task.lang, tasks.index(c.task)))
-    found = rows(courses)
+    others = last_recorded([name for name in samplers if name not in here], langs, file)
+    found = in_order([*rows(courses), *others], langs, samplers)
     if given.tsv:
         print("\n".join(as_tsv(found)))
     else:

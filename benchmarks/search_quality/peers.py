@@ -1,4 +1,4 @@
-"""Optuna's own Gaussian process on the flat form of the space; a second or so for a proposal.
+"""Optuna's other samplers on the flat form of the space: its Gaussian process and CMA-ES.
 
 Owns the adapter of a sampler that knows neither conditional spaces nor a second target.
 """
@@ -13,6 +13,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from benchmarks.search_quality.flat import Flat, is_choice
 from objectives import targets
 from search.proposing.model import FlatSampler
 from search.space.grid import Axis
@@ -34,11 +35,10 @@ class Other(FlatSampler):
             space: what is searched.
         """
         super().__init__(space.grid, seed)
-        self._space = space
+        self._space, self._flat = space, Flat(space)
         direction = targets.TARGETS[0].direction
         self._study = optuna.create_study(direction=direction, sampler=inner)
-        varied = [axis for axis in self._grid.axes if len(axis.values) > 1]
-        self._own = {axis.name: _by_place(axis) for axis in varied}
+        self._own = {axis.name: _by_place(axis) for axis in self._flat.varied}
         self._asked: dict[int, optuna.Trial] = {}
         self._values: dict[str, float] = {}
         self._rng = np.random.default_rng(seed)
@@ -54,7 +54,7 @@ class Other(FlatSampler):
             return {}
         for _ in range(TRIES):
             asked = self._study.ask(self._own)
-            point = self._point(asked.params)
+            point = self._flat.point(asked.params)
             name = None if point is None else self._space.key_of(point)
             if point is not None and name not in self._space.seen:
                 self._asked[trial.number] = asked
@@ -79,35 +79,29 @@ class Other(FlatSampler):
         if asked is not None:
             self._study.tell(asked, value, state)
         elif value is not None:
-            params = self._params(trial.params)
+            params = self._flat.places(trial.params)
             self._study.add_trial(
                 optuna.trial.create_trial(value=value, params=params, distributions=self._own)
             )
 
-    def _point(self, params: Mapping[str, int]) -> dict[str, Any] | None:
-        """The recipe of the other study's parameters, its transition layers cut to what fits."""
-        code = [params.get(axis.name, axis.unset) for axis in self._grid.axes]
-        for name in ("t_u", "t_b"):
-            place = [axis.name for axis in self._grid.axes].index(name)
-            while not len(self._grid.settle(np.array([code]))) and code[place] > 0:
-                code[place] -= 1
-        settled = self._grid.settle(np.array([code]))
-        return self._grid.point(settled[0]) if len(settled) else None
-
-    def _params(self, point: Mapping[str, Any]) -> dict[str, int]:
-        code = self._grid.code(point)
-        axes = zip(self._grid.axes, code, strict=True)
-        return {axis.name: int(place) for axis, place in axes if axis.name in self._own}
-
 
 def _by_place(axis: Axis) -> BaseDistribution:
     """The places on an axis: choices where none is like another, else numbers."""
-    if axis.kind in ("pair", "choice"):
+    if is_choice(axis):
         return CategoricalDistribution(range(len(axis.values)))
     return IntDistribution(0, len(axis.values) - 1)
 
 
 def optunas_process(seed: int, space: Space) -> Other:
-    """Optuna's Gaussian process on a space."""
+    """Optuna's Gaussian process on a space; needs torch."""
     inner = optuna.samplers.GPSampler(seed=seed, deterministic_objective=False)
+    return Other(inner, seed, space)
+
+
+def evolution(seed: int, space: Space) -> Other:
+    """CMA-ES on a space, as mergekit-evolve searches; needs cmaes.
+
+    It moves the numbers; a pair of experts, which is no number, is drawn by chance each time.
+    """
+    inner = optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
     return Other(inner, seed, space)

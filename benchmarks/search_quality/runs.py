@@ -7,9 +7,11 @@ after each trial, by the product's own rule, and how good that is on held-out it
 from __future__ import annotations
 
 import functools
+import importlib.util
+import logging
 import os
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
@@ -19,18 +21,47 @@ from numpy.typing import NDArray
 
 from benchmarks.landscape import packed
 from benchmarks.landscape.design import N_LAYERS
-from benchmarks.search_quality.replay import CLOCKS, Field, replay
+from benchmarks.search_quality.replay import CLOCKS, Field, Run, replay
 from search.config.schema import SearchConfig
 from search.proposing.sampler import make_sampler
 from search.records.record import Record
 from search.results import choose
+from search.space.swap import Space
 from search.study.race import Rules
 from search.study.schedule import Schedule
 
 OURS = {"ours": "gp", "tpe": "tpe", "nsga2": "nsga2", "random": "random"}
 """Samplers that the product has: name in the tables -> `search.sampler`."""
-PEERS = ("gp",)
-"""Samplers that only `peers` has: `gp` is Optuna's Gaussian process."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A sampler that the product does not have.
+
+    Attributes:
+        needs: packages, by the name under which they are installed and imported.
+        seeds: searches that its recorded rows are means of, fewer where proposals take long.
+    """
+
+    needs: tuple[str, ...]
+    seeds: int
+
+
+PEERS = {
+    "gp": Peer(("torch",), 20),
+    "cma": Peer(("cmaes",), 50),
+    "smac": Peer(("smac",), 10),
+    "qnehvi": Peer(("botorch", "torch"), 20),
+}
+"""Optuna's Gaussian process; CMA-ES; SMAC3's multi-fidelity facade; noisy expected hypervolume
+improvement."""
+SAMPLERS = ("ours", "tpe", "gp", "cma", "nsga2", "smac", "qnehvi", "random")
+"""All of both, in the order of the tables."""
+
+
+def missing(sampler: str) -> list[str]:
+    """Packages that a peer needs and that are not installed here."""
+    return [name for name in PEERS[sampler].needs if importlib.util.find_spec(name) is None]
 
 
 @dataclass(frozen=True)
@@ -82,20 +113,53 @@ def field(lang: str) -> Field:
 
 
 def run(task: Task) -> Course:
-    """Replay one search."""
+    """Replay one search.
+
+    Raises:
+        ImportError: a package that a peer needs is not installed.
+        ValueError: several engines or a race for SMAC, which has its own.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger("smac").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     land = field(task.lang)
+    if task.sampler == "smac":
+        return _of_partial(task, land, _fidelity(task, land))
     found = replay(land, sampler_of(task.sampler), _schedule(task), CLOCKS[task.clock], task.race)
-    held_out = np.array([land.held_out[land.row[name]] for name in chosen(found.trials)])
-    return Course(task, held_out, np.array(found.items), np.array(found.ends))
+    return Course(task, _held_out(land, found), np.array(found.items), np.array(found.ends))
+
+
+def _fidelity(task: Task, land: Field) -> Run:
+    if task.engines != 1 or task.race is not None:
+        raise ValueError(f"smac with {task.engines} engines, race {task.race}: it has its own")
+    from benchmarks.search_quality import fidelity
+
+    return fidelity.replay(land, task.seed, task.trials, CLOCKS[task.clock])
+
+
+def _of_partial(task: Task, land: Field, found: Run) -> Course:
+    """The course of a search by parts: a trial is as many answers as the landscape has items."""
+    per_trial = land.recorded.right("search").shape[1]
+    items = per_trial * np.arange(1, task.trials + 1)
+    latest = np.searchsorted(found.items, items, side="right") - 1
+    return Course(task, _held_out(land, found)[latest], items, np.array(found.ends)[latest])
+
+
+def _held_out(land: Field, found: Run) -> NDArray[np.float64]:
+    """Held-out accuracy of what would be recommended after each trial."""
+    return np.array([land.held_out[land.row[name]] for name in chosen(found.trials)])
+
+
+def run_each(tasks: Iterable[Task], processes: int | None = None) -> Iterator[Course]:
+    """Replay many searches, one on each core; in their order, each as soon as it is there."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with ProcessPoolExecutor(processes or len(os.sched_getaffinity(0))) as pool:
+        yield from pool.map(run, tasks, chunksize=1)
 
 
 def run_all(tasks: Iterable[Task], processes: int | None = None) -> list[Course]:
     """Replay many searches, one on each core; the same results whatever their number."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    with ProcessPoolExecutor(processes or len(os.sched_getaffinity(0))) as pool:
-        return list(pool.map(run, tasks, chunksize=1))
+    return list(run_each(tasks, processes))
 
 
 def chosen(trials: Sequence[Record]) -> list[str]:
@@ -131,9 +195,28 @@ def sampler_of(sampler: str) -> Callable[..., optuna.samplers.BaseSampler]:
         return lambda schedule, study, space, trials: make_sampler(
             schedule, study, space, trials, ()
         )
+    make = _peer(sampler)
+    return lambda schedule, study, space, trials: make(schedule.seed, space)
+
+
+def _peer(sampler: str) -> Callable[[int, Space], optuna.samplers.BaseSampler]:
+    if sampler == "qnehvi":
+        from benchmarks.search_quality.hypervolume import Hypervolume
+
+        return Hypervolume
     from benchmarks.search_quality import peers
 
-    return lambda schedule, study, space, trials: peers.optunas_process(schedule.seed, space)
+    return {"gp": peers.optunas_process, "cma": peers.evolution}[sampler]
+
+
+def kinds(courses: Sequence[Course]) -> list[tuple[str, str]]:
+    """Languages and samplers of some searches, each once."""
+    return list(dict.fromkeys((c.task.lang, c.task.name) for c in courses))
+
+
+def of_kind(courses: Sequence[Course], lang: str, sampler: str) -> list[Course]:
+    """The searches of one sampler in one language."""
+    return [c for c in courses if (c.task.lang, c.task.name) == (lang, sampler)]
 
 
 def interval(values: NDArray[np.float64]) -> tuple[float, float, float]:

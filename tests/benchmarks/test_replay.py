@@ -10,8 +10,8 @@ import optuna
 import pytest
 
 from benchmarks.landscape.packed import Landscape
-from benchmarks.search_quality.__main__ import as_tsv, rows
 from benchmarks.search_quality.replay import CLOCKS, Clock, Field, replay
+from benchmarks.search_quality.rows import as_tsv, from_tsv, rows
 from benchmarks.search_quality.runs import Task, chosen, interval, run
 from search.merging.recipe import key, to_dict
 from search.proposing.sampler import make_sampler
@@ -55,12 +55,6 @@ def test_every_trial_is_another_recorded_recipe(sampler: str) -> None:
     assert found.items == [60 * (i + 1) for i in range(25)]
 
 
-def test_optunas_own_process_on_the_flat_form() -> None:
-    task = Task("te", "gp", "gp", 0, 14, 1, "laptop")
-    found = run(task)
-    assert len(found.held_out) == 14 and found.items[-1] == 14 * 200
-
-
 def test_several_engines_take_less_time_and_the_same_answers() -> None:
     one = replay(made_up(), make, schedule(trials=24, sampler="random"), CLOCKS["gpu"])
     eight = replay(made_up(), make, schedule(trials=24, sampler="random", engines=8), CLOCKS["gpu"])
@@ -102,8 +96,9 @@ def test_rows_of_a_table(lang: str) -> None:
     assert [(row[0], row[1], row[2]) for row in found] == [(lang, "random", n) for n in (10, 20)]
     head, *lines = as_tsv(found)
     assert head.split("\t") == ["lang", "sampler", "trials", "held_out", "low", "high"]
-    for text in lines:
-        mean, low, high = map(float, text.split("\t")[3:])
+    for row, text in zip(found, lines, strict=True):
+        assert from_tsv(text)[:3] == row[:3]
+        mean, low, high = from_tsv(text)[3:]
         assert 0 < low <= mean <= high < 100
 
 
