@@ -122,6 +122,10 @@ def test_nothing_can_be_recommended(
     prepared: Prepared, trials: list[Record], why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is the first thing said; the best is held out all the same, under another name."""
+    starred: list[Any] = []
+    monkeypatch.setattr(
+        job.figures, "draw", lambda trials, choice, *_, **__: starred.append(choice)
+    )
     final = [trial(BEST, 0.05, "held_out", origin="final")]
     found, printed = run(prepared, scoring([*trials, *final], True), monkeypatch)
     text = " ".join(printed.split())
@@ -130,6 +134,7 @@ def test_nothing_can_be_recommended(
     assert text.index("no recommendation: ") < text.index(f"{prepared.config.family.name} / te: ")
     written = (prepared.records.folder / "report.md").read_text("utf-8")
     assert written.splitlines()[2].startswith("**No recommendation**: ") and why in written
+    assert starred == [None]
     assert "Recommended" not in written and "recommended recipe" not in written
     rows = (prepared.records.folder / "report.tsv").read_text("utf-8").splitlines()[1:]
     roles = {row.split("\t")[0] for row in rows}
