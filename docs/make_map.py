@@ -32,6 +32,7 @@ know. A command is a file, or a folder with a `__main__.py`. `tests/` mirrors th
 | where a record is fsynced | `append_line` in `search/records/durable.py`, by `search/records/folder.py` |
 | where MLflow is written | `StudyView.send` in `search/tracking/view.py`, when `search/tracking/outbox.py` says |
 | what chooses the recommended recipe | `recommend` in `search/results/choose.py` |
+| whether anything is recommended | `settle` in `search/results/doubt.py` |
 | what happens when an engine dies | `judge` in `search/study/fate.py`; one that raises, `TrialRunner._run` in \
 `search/tuning/trainable.py`; one that hangs, `Watch.on_step_begin` in `search/tuning/watch.py` |
 | every key of the configuration | `search/config/schema.py`, `docs/config.md` |

@@ -19,7 +19,7 @@ from search.errors import SearchError
 from search.records import listing
 from search.records.place import Place, locate
 from search.records.reader import RecordsReader
-from search.results import choose
+from search.results.doubt import no_recommendation, settle
 from search.results.summary import values
 from search.values import percent
 
@@ -35,7 +35,8 @@ class StudyLine:
         state: running (a driver holds it), finished, stopped, or broken.
         trials: recipes of the search that have ended.
         budget: recipes that the search may score.
-        best: the recommended recipe's name; empty where there is none yet.
+        best: the recommended recipe's name; empty where there is none.
+        no_recommendation: why there is none, and what would decide; empty where there is one.
         search: its targets on search items, as shares; None where not defined.
         held_out: the same on held-out items.
         changed: Unix time of the last ended trial, or else of study.yaml.
@@ -49,6 +50,7 @@ class StudyLine:
     trials: int = 0
     budget: int = 0
     best: str = ""
+    no_recommendation: str = ""
     search: tuple[float | None, ...] = values(None)
     held_out: tuple[float | None, ...] = values(None)
     changed: float = 0.0
@@ -108,8 +110,10 @@ def _line(place: Place, changed: float) -> StudyLine:
     head = records.head()
     trials = records.trials
     tolerance = float(head.config["search"]["tolerance"])
-    choice = choose.recommend(trials, head.layers, tolerance) if head.layers else None
-    held_out = records.ended("held_out").get(choice.record.key) if choice else None
+    choice = settle(records, head.layers, tolerance) if head.layers else None
+    why_not = no_recommendation(choice)
+    best = None if choice is None or why_not else choice.record
+    held_out = records.ended("held_out").get(best.key) if best else None
     state = "finished" if head.finished else "stopped"
     return StudyLine(
         study=str(place),
@@ -118,8 +122,9 @@ def _line(place: Place, changed: float) -> StudyLine:
         state="running" if listing.is_held(place) else state,
         trials=sum((r.origin, r.split) == ("search", "search") for r in trials),
         budget=int(head.config["search"]["trials"]),
-        best=choice.record.label if choice else "",
-        search=values(choice.record if choice else None),
+        best=best.label if best else "",
+        no_recommendation=why_not,
+        search=values(best),
         held_out=values(held_out),
         changed=trials[-1].ended if trials else changed,
     )
@@ -156,7 +161,7 @@ def _cells(line: StudyLine) -> Iterator[str]:
     for search, held_out in zip(line.search, line.held_out, strict=True):
         yield " / ".join(map(percent, (search, held_out)))
     yield time.strftime("%Y-%m-%d %H:%M", time.localtime(line.changed))
-    yield line.fault or line.best
+    yield line.fault or line.best or (line.no_recommendation and "no recommendation")
 
 
 if __name__ == "__main__":

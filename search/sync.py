@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from search.errors import SearchError
 from search.masking import masked
 from search.records.place import locate
 from search.records.writer import RecordsWriter
-from search.results import choose
+from search.results.doubt import settle
 from search.results.summary import ARTIFACTS, headline, recommended
 from search.tracking.outbox import Outbox, address
 from search.tracking.runs import experiment_name
@@ -80,12 +80,14 @@ def send(records: RecordsWriter, uri: str, *, rebuild: bool = False) -> int:
     for record in records.trials:
         outbox.put(record)
     choice = None
+    tags: Mapping[str, str] = {}
     if head.layers:
-        choice = choose.recommend(records.trials, head.layers, head.config["search"]["tolerance"])
+        choice = settle(records, head.layers, head.config["search"]["tolerance"])
+        tags = recommended(choice)
     return outbox.finish(
         [folder / name for name in ARTIFACTS],
         metrics=headline(records, choice),
-        tags=recommended(choice),
+        tags=tags,
         status="FINISHED" if head.finished else "KILLED",
     )
 

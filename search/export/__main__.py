@@ -63,7 +63,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--lang", help="language code of the language experts of --family")
     p.add_argument("--recipe", help="of --family: 'pair=0,1 b=3 u=1 ...', or a recipe.json")
     p.add_argument("--out", type=Path, required=True, help="folder to make")
-    p.add_argument("--force", action="store_true", help="replace an earlier export")
+    p.add_argument(
+        "--force",
+        action="store_true",
+        help="replace an earlier export; write the best recipe even if none is recommended",
+    )
     p.add_argument(
         "--verify",
         type=int,
@@ -147,6 +151,8 @@ def _main(arguments: argparse.Namespace) -> int:
             advance=lambda size: progress.advance(writing, size),
             **target,
         )
+    if merge.doubt:
+        _say(console, f"no recommendation: {merge.doubt}")
     _say(console, f"written: {arguments.out}, {family.base.bytes / 1e9:.2f} GB of weights")
     _say(console, f"load it, serve it: {arguments.out}/README.md")
     return _verify(wanted, asked, arguments.out, console) if asked else 0
@@ -186,7 +192,6 @@ def _wanted(arguments: argparse.Namespace) -> _Wanted:
     from search.config import compose
     from search.export import selection
     from search.records.place import locate
-    from search.results import choose
     from search.tracking.runs import default_uri
 
     if arguments.family is not None:
@@ -203,16 +208,24 @@ def _wanted(arguments: argparse.Namespace) -> _Wanted:
     trial = None if key is None else selection.find_trial(study, key)
     base = examine({"base": study.family.base}, allow_bin=study.family.allow_bin)
     base.raise_faults()
-    choice = choose.recommend(study.trials, base.opened["base"].n_layers, study.tolerance)
-    if trial is None and choice is None:
+    choice = selection.settled(study, base.opened["base"].n_layers)
+    if trial is None:
+        trial = _recommended(study, choice, arguments.force)
+    return _Wanted(study.family, study.lang, trial.recipe, study, choice, trial)
+
+
+def _recommended(study: Study, choice: Choice | None, force: bool) -> Record:
+    if choice is None:
         raise StudyError(
             f"study {study.name} has no recommended recipe, because it has scored no layer swap "
             "yet; name another trial with --trial KEY"
         )
-    if trial is None:
-        assert choice is not None
-        trial = choice.record
-    return _Wanted(study.family, study.lang, trial.recipe, study, choice, trial)
+    if choice.doubt and not force:
+        raise StudyError(
+            f"study {study.name} has no recommendation: {choice.doubt} Add --force to write "
+            f"{choice.record.label} all the same, or name a trial with --trial KEY"
+        )
+    return choice.record
 
 
 def _refuse_misfit(recipe: Recipe, locations: Mapping[str, Location], n_layers: int) -> None:
@@ -243,7 +256,7 @@ def _merge(
     from search.results import choose
 
     study, choice, trial = wanted.study, wanted.choice, wanted.trial
-    recommended = choice is not None and choice.record.key == wanted.key
+    chosen = choice if choice is not None and choice.record.key == wanted.key else None
     return Merge(
         name=name,
         family=wanted.family.name,
@@ -253,7 +266,8 @@ def _merge(
         plan=merged,
         parts=parts,
         study=study.name if study else "",
-        reason=choice.reason if choice and recommended else "",
+        reason=chosen.reason if chosen else "",
+        doubt=chosen.doubt if chosen else "",
         searched=len(choose.scored(study.trials)) if study else 0,
         search=trial if trial and trial.split == "search" else None,
         held_out=selection.held_out(study, wanted.key) if study else None,

@@ -57,7 +57,8 @@ class Merge:
         plan: how every tensor is made.
         parts: the checkpoints, base first.
         study: name of the study that scored it; empty if none did.
-        reason: why the study recommends it; empty if it does not.
+        reason: why the study chose it; empty if it did not.
+        doubt: why that is no recommendation; empty where it is one, or was not chosen.
         searched: number of recipes that the study scored on search items.
         search: its trial on search items.
         held_out: its trial on held-out items.
@@ -72,6 +73,7 @@ class Merge:
     parts: Sequence[Ingredient]
     study: str = ""
     reason: str = ""
+    doubt: str = ""
     searched: int = 0
     search: Record | None = None
     held_out: Record | None = None
@@ -193,6 +195,7 @@ def _scores(merge: Merge) -> str:
         if any(name in record.scores for record in known.values())
     ]
     text = [f"From study `{merge.study}`, with 95% intervals and number of items."]
+    text += [f"**The study recommends no recipe**: {merge.doubt}"] if merge.doubt else []
     text += [merge.reason] if merge.reason else []
     text += [_table(["", *known], rows)]
     text += [

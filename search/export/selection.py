@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ from search.merging.recipe import LayerSwap, Recipe, from_dict
 from search.records.place import Place
 from search.records.reader import RecordsReader
 from search.records.record import Record
+from search.results.choose import Choice, recommend
+from search.results.doubt import settle
+from search.results.summary import NONE
 from search.tracking.view import SentRun, read_study
 
 
@@ -37,6 +40,7 @@ class Study:
         trials: its trials; from MLflow their scores and recipes only.
         records: its folder; None where only MLflow is left.
         config: its whole configuration; None where only MLflow is left.
+        no_recommendation: why it recommends nothing, as MLflow says; its folder is judged anew.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Study:
     trials: Sequence[Record]
     records: RecordsReader | None = None
     config: Config | None = None
+    no_recommendation: str = ""
 
 
 def open_study(place: Place) -> Study:
@@ -78,6 +83,14 @@ def open_run(uri: str, run_id: str) -> tuple[Study, str | None]:
     folder = _folder(runs)
     study = open_study(folder) if folder else _from_runs(runs)
     return study, asked.tags.get("key")
+
+
+def settled(study: Study, n_layers: int) -> Choice | None:
+    """What a study recommends, with what speaks against it; None if no swap has been scored."""
+    if study.records is not None:
+        return settle(study.records, n_layers, study.tolerance)
+    choice = recommend(study.trials, n_layers, study.tolerance)
+    return choice and replace(choice, doubt=study.no_recommendation)
 
 
 def find_trial(study: Study, prefix: str) -> Record:
@@ -217,13 +230,15 @@ def _from_runs(runs: Sequence[SentRun]) -> Study:
         )
         tolerance = float(params["search.tolerance"])
         trials = [_record(run) for run in runs if "key" in run.tags]
+        tags = parents[0].tags
+        why_not = tags["reason"] if tags.get("recommended") == NONE else ""
     except (LookupError, ValueError, SyntaxError, SearchError) as error:
         raise StudyError(
             f"study {name} cannot be made again from its runs ({type(error).__name__}: {error}); "
             "name its folder with --study"
         ) from None
     trials.sort(key=lambda record: record.number)
-    return Study(name, lang, family, tolerance, trials)
+    return Study(name, lang, family, tolerance, trials, no_recommendation=why_not)
 
 
 def _record(run: SentRun) -> Record:

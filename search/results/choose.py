@@ -23,6 +23,8 @@ BASE = "base"
 TASK_EXPERT = "math expert"
 LANG_EXPERT = "language expert"
 RECOMMENDED = "recommended"
+BEST = "best on search items"
+"""What the recipe is called that would be recommended, where nothing can be."""
 DEFAULT = "default recipe"
 SOUP = rivals()["soup"].role
 CONTROL = "control b=u=0"
@@ -37,15 +39,23 @@ class FinalRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Choice:
-    """The recommended recipe.
+    """The recommended recipe, or what comes nearest to one.
 
     Attributes:
         record: its trial on the search items.
         reason: one sentence that says the rule with its numbers.
+        doubt: why it is no recommendation, and what would decide (`search.results.doubt`); empty
+            where it is one.
     """
 
     record: Record
     reason: str
+    doubt: str = ""
+
+    @property
+    def role(self) -> str:
+        """What the final table calls it."""
+        return BEST if self.doubt else RECOMMENDED
 
 
 def scored(records: Iterable[Record]) -> list[Record]:
@@ -164,7 +174,7 @@ def final_rows(
 
     Args:
         records: trials of the study.
-        choice: what `recommend` chose.
+        choice: what `recommend` chose, with its doubt.
         default: the paper's default recipe, scaled to this model.
         sources: the family's source names: `base`, `task/<i>`, `lang/<i>`, `reference/<name>`.
         n_layers: the model's number of layers L.
@@ -178,7 +188,7 @@ def final_rows(
     chosen = choice.record.recipe if choice else None
     pair = chosen if isinstance(chosen, LayerSwap) else default
     found = best_soup(trials, n_layers)
-    rows: list[FinalRow] = [FinalRow((RECOMMENDED,), chosen)] if chosen else []
+    rows: list[FinalRow] = [FinalRow((choice.role,), choice.record.recipe)] if choice else []
     rows += [
         FinalRow((DEFAULT,), default),
         FinalRow((SOUP,), found.recipe if found else soup(pair.task, pair.lang, n_layers)),

@@ -25,6 +25,7 @@ from search.merging.source import Source
 from search.records.reader import RecordsReader
 from search.records.record import Record
 from search.results.choose import (
+    BEST,
     DEFAULT,
     RECOMMENDED,
     SOUP,
@@ -35,6 +36,7 @@ from search.results.choose import (
     pareto,
     scored,
 )
+from search.results.doubt import marks, no_recommendation
 from search.results.selection import alike, corrected
 from search.values import percent
 
@@ -91,6 +93,8 @@ class Report:
         lines: the rows.
         notes: one statement each.
         front: the Pareto front on the search items.
+        no_recommendation: why nothing is recommended, and what would decide; empty where
+            something is.
     """
 
     title: str
@@ -99,6 +103,7 @@ class Report:
     lines: tuple[ReportLine, ...]
     notes: tuple[str, ...]
     front: tuple[Record, ...]
+    no_recommendation: str = ""
 
 
 def build(
@@ -117,7 +122,7 @@ def build(
     Args:
         records: the study.
         rows: from `choose.final_rows`.
-        choice: from `choose.recommend`.
+        choice: from `search.results.doubt.settle`.
         family: name of the family.
         lang: language code.
         n_layers: the model's number of layers L.
@@ -147,7 +152,8 @@ def build(
         *lost,
     ]
     front = tuple(pareto(records.trials))
-    return Report(f"{family} / {lang}: {where}", lang, split, lines, tuple(notes), front)
+    title, why_not = f"{family} / {lang}: {where}", no_recommendation(choice)
+    return Report(title, lang, split, lines, tuple(notes), front, why_not)
 
 
 def _items(
@@ -192,8 +198,18 @@ def _is_expert(record: Record) -> bool:
     return isinstance(recipe, Single) and Source.of(recipe.source).is_expert
 
 
-def _with_role(lines: Sequence[ReportLine], role: str) -> ReportLine | None:
-    return next((line for line in lines if role in line.roles), None)
+def _with_role(lines: Sequence[ReportLine], *roles: str) -> ReportLine | None:
+    return next((line for line in lines if set(roles) & set(line.roles)), None)
+
+
+def _chosen(lines: Sequence[ReportLine]) -> ReportLine | None:
+    """The recommended recipe's line, or that of what comes nearest to one."""
+    return _with_role(lines, RECOMMENDED, BEST)
+
+
+def _called(roles: Sequence[str]) -> str:
+    """What notes call the recipe that has these roles."""
+    return "recommended recipe" if RECOMMENDED in roles else "best recipe on search items"
 
 
 def _choice_notes(
@@ -210,16 +226,16 @@ def _choice_notes(
     score = choice.record.scores[main]
     luck = (
         f"The search compared {compared} on {score.n_scored} items. The highest of so many scores "
-        f"is partly luck: {percent(score.value)}% of the recommended recipe is optimistic"
+        f"is partly luck: {percent(score.value)}% of the {_called((choice.role,))} is optimistic"
     )
-    final = _with_role(lines, RECOMMENDED)
+    final = _chosen(lines)
     if split == "search":
         luck += "; no held-out score exists yet."
     elif final is None:
         luck += "; its held-out score is missing."
     else:
         luck += f", held out it has {percent(final.score(main).value)}%."
-    return [f"Recommended: {choice.record.label}. {choice.reason}", luck]
+    return [f"{choice.role.capitalize()}: {choice.record.label}. {choice.reason}", luck]
 
 
 def _selection_notes(records: RecordsReader, choice: Choice | None, n_layers: int) -> list[str]:
@@ -229,29 +245,28 @@ def _selection_notes(records: RecordsReader, choice: Choice | None, n_layers: in
         return []
     swaps = [r for r in scored(records.trials) if is_swap(r.recipe, n_layers)]
     swaps.sort(key=lambda r: r.key)  # whatever engine ended first
-    marks: dict[str, dict[str, bool]] = {}
+    right_by_key: dict[str, dict[str, bool]] = {}
     for record in swaps:  # one after another: the answers of a whole search may be large
         answers, lost = _items(records, [record])
         if lost:
             return []
-        own = (i for i in answers[record.key] if i.objective == main.objective)
-        marks[record.key] = {i.id: main.won(i.verdict) for i in own}
-    names = list(marks[choice.record.key])
-    same = [r for r in swaps if marks[r.key].keys() == marks[choice.record.key].keys()]
+        right_by_key[record.key] = marks(answers[record.key], main)
+    names = list(right_by_key[choice.record.key])
+    same = [r for r in swaps if right_by_key[r.key].keys() == set(names)]
     if len(same) < 2 or len(names) < 2:
         return []
-    right = np.array([[marks[r.key][name] for name in names] for r in same])
+    right = np.array([[right_by_key[r.key][name] for name in names] for r in same])
     rows = alike(right, [r.key for r in same].index(choice.record.key))
-    raw = percent(choice.record.value(main.score))
+    raw, called = percent(choice.record.value(main.score)), _called((choice.role,))
     found = [
-        f"Corrected for the choice among {len(same)} swaps (bootstrap over items) the recommended "
-        f"recipe's {raw}% on search items is {percent(corrected(right))}%."
+        f"Corrected for the choice among {len(same)} swaps (bootstrap over items) {raw}% of the "
+        f"{called} is {percent(corrected(right))}%."
     ]
     shown = [f"{same[row].label} ({percent(same[row].value(main.score))}%)" for row in rows]
     if shown:
         more = f" and {len(shown) - ALIKE} more" if len(shown) > ALIKE else ""
         found.append(
-            "Not to be told from the recommended recipe on the search items (paired test): "
+            f"Not to be told from the {called} on the search items (paired test): "
             f"{', '.join(shown[:ALIKE])}{more}."
         )
     return found
@@ -259,7 +274,7 @@ def _selection_notes(records: RecordsReader, choice: Choice | None, n_layers: in
 
 def _guard_notes(lines: Sequence[ReportLine], items: Mapping[str, Items], lang: str) -> list[str]:
     """What the recommended recipe lost, in the targets after the first, against its own expert."""
-    best = _with_role(lines, RECOMMENDED)
+    best = _chosen(lines)
     if best is None or not isinstance(best.record.recipe, LayerSwap):
         return []
     source = best.record.recipe.lang_source
@@ -268,12 +283,13 @@ def _guard_notes(lines: Sequence[ReportLine], items: Mapping[str, Items], lang: 
         return []
     both = items[best.record.key], items[expert.key]
     found = ((target, target.compare(*both, lang)) for target in targets.TARGETS[1:])
-    return [_guard_note(target, paired) for target, paired in found if paired is not None]
+    called = _called(best.roles)
+    return [_guard_note(target, paired, called) for target, paired in found if paired is not None]
 
 
-def _guard_note(target: Target, paired: PairedDifference) -> str:
+def _guard_note(target: Target, paired: PairedDifference, called: str) -> str:
     return (
-        f"{target.people} of the recommended recipe against its language expert: "
+        f"{target.people} of the {called} against its language expert: "
         f"{signed(paired.difference)} points ({signed(paired.low)} to {signed(paired.high)}, "
         f"{p_value(paired)}, paired bootstrap)."
     )
@@ -300,11 +316,11 @@ def _language_note(lang: str) -> list[str]:
 
 
 def _default_note(lines: Sequence[ReportLine], items: Mapping[str, Items], lang: str) -> list[str]:
-    best, default = _with_role(lines, RECOMMENDED), _with_role(lines, DEFAULT)
+    best, default = _chosen(lines), _with_role(lines, DEFAULT)
     if best is None or default is None:
         return []
     if best is default:
-        return ["The recommended recipe is the paper's default recipe, scaled to this model."]
+        return [f"The {_called(best.roles)} is the paper's default recipe, scaled to this model."]
     main = targets.TARGETS[0]
     ours, theirs = best.score(main.score), default.score(main.score)
     if ours.low is None or ours.high is None or theirs.value is None:
@@ -316,7 +332,7 @@ def _default_note(lines: Sequence[ReportLine], items: Mapping[str, Items], lang:
     gain = f" ({signed(paired.difference)} points, {p_value(paired)})" if paired else ""
     return [
         f"The default recipe comes close: its {percent(theirs.value)}% is not below the "
-        f"recommended recipe's interval{gain}."
+        f"{_called(best.roles)}'s interval{gain}."
     ]
 
 

@@ -11,14 +11,19 @@ from objectives import targets
 from search.records.reader import RecordsReader
 from search.records.record import Record
 from search.results.choose import Choice
+from search.results.doubt import no_recommendation
 
 ARTIFACTS = ("report.md", "report.tsv", "pareto.png", "landscape.png", "study.yaml")
 """Files of a study's folder that its parent run shows, where they exist."""
+NONE = "none"
+"""The tag `recommended` of a study that recommends nothing: an earlier tag is written over."""
 
 
 def headline(records: RecordsReader, choice: Choice | None) -> Mapping[str, float]:
     """The recommended recipe's held-out scores, in percent, for the parent run."""
-    record = records.ended("held_out").get(choice.record.key) if choice else None
+    if choice is None or choice.doubt:
+        return {}
+    record = records.ended("held_out").get(choice.record.key)
     if record is None:
         return {}
     names = (*(target.score for target in targets.TARGETS), "in_language")
@@ -27,8 +32,10 @@ def headline(records: RecordsReader, choice: Choice | None) -> Mapping[str, floa
 
 
 def recommended(choice: Choice | None) -> Mapping[str, str]:
-    """The recommended recipe and why, as tags of the parent run."""
-    return {"recommended": choice.record.label, "reason": choice.reason} if choice else {}
+    """The recommended recipe and why, or why there is none, as tags of the parent run."""
+    if choice is None or choice.doubt:
+        return {"recommended": NONE, "reason": no_recommendation(choice)}
+    return {"recommended": choice.record.label, "reason": choice.reason}
 
 
 def values(record: Record | None) -> tuple[float | None, ...]:

@@ -59,6 +59,8 @@ def show(report: Report, console: Console) -> None:
     """Print the report; without a terminal, as plain text of a fixed width."""
     if not console.is_terminal:
         console = Console(file=console.file, force_terminal=False, width=WIDTH)
+    if report.no_recommendation:
+        console.print(Text(f"no recommendation: {report.no_recommendation}", style="bold"))
     console.print(table(report, console.width))
     for note in report.notes:
         console.print(Text(f"- {note}"))
@@ -87,7 +89,10 @@ def markdown(report: Report) -> str:
     ]
     rule = ["---", "---", *["---:"] * (len(head) - 2)]
     cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, rule, *body)]
-    text = [f"# {report.title}", "", *("| " + " | ".join(row) + " |" for row in cells), ""]
+    text = [f"# {report.title}", ""]
+    if report.no_recommendation:
+        text += [f"**No recommendation**: {report.no_recommendation}", ""]
+    text += [*("| " + " | ".join(row) + " |" for row in cells), ""]
     text += [*(f"- {note}" for note in report.notes), ""]
     text += [f"## {_front_title()}", ""]
     text += [f"- {_front(record).strip()}" for record in report.front]

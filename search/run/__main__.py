@@ -31,7 +31,12 @@ EXAMPLES = """examples:
   python -m search.run --lang te --resume auto                go on with its study, or begin one
   python -m search.run --extend runs/demo-te-20260101-120000 --trials 40    40 trials more
   python -m search.run --lang sw --import runs/demo-te-20260101-120000      its best recipes first
+
+exit status: 0 it came to its end, 3 the same, but no recipe can be recommended, 1 it stopped with a
+fault, 2 bad input, 130 Ctrl-C or SIGTERM
 """
+UNDECIDED = 3
+"""Exit status of a study that came to its end and recommends nothing."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -73,8 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the job.
 
     Returns:
-        0 when it came to its end, 1 when the study stopped with a fault, 2 for bad input, 130 after
-        Ctrl-C or SIGTERM.
+        0 when it came to its end, 3 when it did but can recommend no recipe, 1 when the study
+        stopped with a fault, 2 for bad input, 130 after Ctrl-C or SIGTERM.
     """
     arguments = parser().parse_intermixed_args(argv)
     try:
@@ -99,13 +104,13 @@ def _main(arguments: argparse.Namespace) -> int:
         with _ray_on_loopback(prepared.config.search.address):
             from search.run.job import run
 
-            finished = run(prepared, console)
+            outcome = run(prepared, console)
     except SearchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     finally:
         prepared.records.close()
-    return 0 if finished else 130
+    return {"recommended": 0, "undecided": UNDECIDED, "stopped": 130}[outcome]
 
 
 def _prepare(arguments: argparse.Namespace) -> Prepared:

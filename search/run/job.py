@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 
@@ -19,6 +20,7 @@ from search.masking import masked
 from search.merging.recipe import LayerSwap, key
 from search.records.record import Record
 from search.results import choose, comparison, figures, tables
+from search.results.doubt import settle
 from search.results.summary import ARTIFACTS, headline, recommended
 from search.run.opening import finish
 from search.run.prepare import Prepared, versions
@@ -31,12 +33,12 @@ from search.tracking.runs import default_uri, experiment_name, is_server
 from search.tuning.trainable import Job
 from search.tuning.tune import run_study
 
+Outcome = Literal["recommended", "undecided", "stopped"]
+"""How a study ended: with a recommendation, with none, or not at all, after Ctrl-C."""
 
-def run(prepared: Prepared, console: Console) -> bool:
+
+def run(prepared: Prepared, console: Console) -> Outcome:
     """Run the study and report.
-
-    Returns:
-        Whether it came to its end; False after Ctrl-C.
 
     Raises:
         SearchError: the study stopped with a fault; what was done has been reported.
@@ -62,7 +64,7 @@ def run(prepared: Prepared, console: Console) -> bool:
     total = len(first) + config.search.trials + sum(rivals.values()) + n_final
     display = ProgressDisplay(console, total, len(records.trials))
     race = config.search.race
-    finished = False
+    finished = undecided = False
     try:
         finished = run_study(
             Schedule.of(prepared.name, config.search),
@@ -84,8 +86,10 @@ def run(prepared: Prepared, console: Console) -> bool:
             finish(records)
     finally:
         display.close()
-        _report(prepared, outbox, console, finished)
-    return finished
+        undecided = _report(prepared, outbox, console, finished)
+    if not finished:
+        return "stopped"
+    return "undecided" if undecided else "recommended"
 
 
 class _Sender:
@@ -108,7 +112,7 @@ class _Sender:
 def _final_rows(prepared: Prepared) -> tuple[choose.Choice | None, list[choose.FinalRow]]:
     """The choice by the search scores so far, and the recipes of the final table."""
     trials, n_layers = prepared.records.trials, prepared.family.n_layers
-    choice = choose.recommend(trials, n_layers, prepared.config.search.tolerance)
+    choice = settle(prepared.records, n_layers, prepared.config.search.tolerance)
     default = _best_default(prepared)
     return choice, choose.final_rows(trials, choice, default, prepared.family.sources, n_layers)
 
@@ -161,12 +165,13 @@ def _commit() -> str:
         return ""
 
 
-def _report(prepared: Prepared, outbox: Outbox, console: Console, finished: bool) -> None:
+def _report(prepared: Prepared, outbox: Outbox, console: Console, finished: bool) -> bool:
+    """Write and show the report; whether nothing can be recommended."""
     config, records = prepared.config, prepared.records
     if not records.trials:
         outbox.finish(status="KILLED")
         console.print(f"no trial has ended yet; start again with --resume {records.place}")
-        return
+        return True
     choice, rows = _final_rows(prepared)
     n_layers = prepared.family.n_layers
     names = {"family": config.family.name, "lang": config.lang}
@@ -175,7 +180,7 @@ def _report(prepared: Prepared, outbox: Outbox, console: Console, finished: bool
         tables.write(found, records.folder)
         figures.draw(
             records.trials,
-            choice,
+            None if found.no_recommendation else choice,
             _best_default(prepared),
             records.folder,
             n_layers=n_layers,
@@ -191,6 +196,7 @@ def _report(prepared: Prepared, outbox: Outbox, console: Console, finished: bool
         status="FINISHED" if finished else "KILLED",
     )
     _say_where(prepared, console, finished, unsent)
+    return bool(found.no_recommendation)
 
 
 def _say_where(prepared: Prepared, console: Console, finished: bool, unsent: int) -> None:

@@ -30,11 +30,15 @@ def made_up(items: int = 60) -> Field:
     rng = np.random.default_rng(0)
     away = np.array([abs(r.b - 2) + abs(r.u - 1) + 0.3 * (r.t_b + r.t_u) for r in recipes])
     ability = np.clip(0.9 - 0.12 * away, 0.05, 1)[:, None]
+    sizes = {"search": items, "held_out": 4 * items}
     verdicts = {
         f"mgsm.{split}.correct": rng.random((len(recipes), n)) < ability
-        for split, n in (("search", items), ("held_out", 4 * items))
+        for split, n in sizes.items()
     }
-    tokens = {"mgsm.search": np.full((len(recipes), items), 50, dtype=np.uint16)}
+    tokens = {
+        f"mgsm.{split}": np.full((len(recipes), n), 50, dtype=np.uint16)
+        for split, n in sizes.items()
+    }
     keys = tuple(key(r, 10) for r in recipes)
     seconds = np.ones(len(recipes), dtype=np.float32)
     return Field(Landscape("te", keys, tuple(map(to_dict, recipes)), verdicts, tokens, seconds))

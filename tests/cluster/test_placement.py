@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from search.run.__main__ import UNDECIDED
 from tests.cluster.nodes import RAY, TOKEN, Nodes, processes, wait_for
 from tests.e2e.commands import ROOT, SMALL, environment, trials
 
@@ -47,7 +48,7 @@ def test_engines_come_and_go_with_the_nodes(tmp_path: Path) -> None:
 
             cluster.remove(two)
             (folder / "hold").unlink()
-            assert driver.wait(timeout=120) == 0, log.read_text()[-5000:]
+            assert driver.wait(timeout=120) in (0, UNDECIDED), log.read_text()[-5000:]
         finally:
             driver.kill()
             driver.wait()

@@ -12,7 +12,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
     "family=tests/e2e/small.yaml",
-    "objective.mgsm.search_items=24",
+    "objective.mgsm.search_items=60",  # enough to tell recipes apart
     "objective.mgsm.held_out_items=24",
     "objective.lcpr.search_items=12",
     "objective.lcpr.held_out_items=12",

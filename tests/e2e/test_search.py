@@ -106,7 +106,8 @@ def test_table_and_records(output: str, out: Path) -> None:
     assert all(t["state"] == "scored" for t in found), [t["reason"] for t in found]
     for trial in found:
         accuracy = trial["scores"]["accuracy"]
-        assert accuracy["n_scored"] == accuracy["n_total"] == 24
+        asked = {"search": 60, "held_out": 24}[trial["split"]]
+        assert accuracy["n_scored"] == accuracy["n_total"] == asked
         assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
         assert (out / "first" / trial["items"]).is_file()
     for file in ("study.yaml", "report.md", "report.tsv", "pareto.png", "landscape.png"):
@@ -121,7 +122,7 @@ def test_search_and_held_out_items_never_overlap(output: str, out: Path) -> None
     for record in records.trials:
         ids[record.split] |= {item.id for item in records.items(record)}
     records.close()
-    assert len(ids["search"]) == len(ids["held_out"]) == 24 + 12
+    assert [len(ids[split]) for split in ("search", "held_out")] == [60 + 12, 24 + 12]
     assert not ids["search"] & ids["held_out"]
 
 

@@ -17,7 +17,7 @@ import psutil
 
 from search.study.retries import FAILURES
 from tests.cluster.nodes import processes
-from tests.faults.harness import Search
+from tests.faults.harness import ENDED, Search
 
 Fault = Callable[[Search, random.Random], None]
 
@@ -121,9 +121,8 @@ def _interrupted(search: Search, number: signal.Signals) -> bool:
     _signal(search, number)
     assert search.process is not None
     search.until(lambda: not search.running, "the driver's end", 30)
-    finished = search.process.returncode == 0
-    search.check_end(0 if finished else 130)
-    return not finished
+    search.check_end(*ENDED, 130)
+    return not search.finished
 
 
 def terminate_twice(search: Search, rng: random.Random) -> None:
@@ -148,7 +147,7 @@ def full_disk(search: Search, rng: random.Random) -> None:
             with suppress(OSError):  # the search has taken some of it since
                 os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size + room)
                 break
-    search.check_end(1, 60)
+    search.check_end(1, within=60)
     errors = [line for line in search.printed().splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and "No space left on device" in errors[0], search.tail()
     assert "make room, then --resume" in errors[0], search.tail()
@@ -224,9 +223,9 @@ def disturb(search: Search, name: str, rng: random.Random) -> bool:
 
 def finish(search: Search) -> None:
     """Let the search come to its end."""
-    if not search.running and (search.process is None or search.process.returncode != 0):
+    if not search.running and not search.finished:
         search.start()
     before = search.trials()
-    search.check_end(0, 300)
+    search.check_end(*ENDED, within=300)
     search.check_records(before)
     search.check_tracking()

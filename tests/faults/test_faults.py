@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.harness import SMALL, Search, compare
+from tests.faults.harness import ENDED, SMALL, Search, compare
 from tests.faults.inject import disturb, finish
 
 
@@ -26,7 +26,7 @@ def calm(out: Path) -> Iterator[Search]:
     search = Search(out, "calm", SMALL)
     try:
         search.start()
-        search.check_end(0, 120)
+        search.check_end(*ENDED, within=120)
         yield search
     finally:
         search.kill_all()

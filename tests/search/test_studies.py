@@ -12,7 +12,7 @@ import pytest
 from search import studies
 from search.records.head import StudyHead
 from search.records.writer import RecordsWriter
-from tests.search.tracking.sent import L, trial
+from tests.search.tracking.sent import L, poor_base, trial
 
 CONFIG = {
     "lang": "te",
@@ -24,6 +24,8 @@ CONFIG = {
 def make(folder: Path, n: int, *, finished: bool = False) -> RecordsWriter:
     head = StudyHead(folder.name, CONFIG, layers=L, finished="2026-01-01" if finished else "")
     records = RecordsWriter.create(folder, head)
+    if finished:
+        records.append(poor_base(99))
     for number in range(n):
         records.append(replace(trial(number), ended=1_700_000_000.0 + number))
     return records
@@ -63,6 +65,10 @@ def test_lines(folder: Path) -> None:
     assert done.best == trial(0).label
     assert done.search == done.held_out == (0.58, 0.97)
     assert done.changed == 1_700_000_000.5  # the held-out trial's
+    assert done.no_recommendation == ""
+    assert found["stopped"].best == "" and found["stopped"].search == (None, None)  # two alike
+    assert "is not told from any of the 1 others" in found["stopped"].no_recommendation
+    assert found["empty"].no_recommendation == "no layer swap has been scored"
     assert found["stopped"].held_out == (None, None) and found["stopped"].trials == 2
     assert found["empty"].best == "" and found["empty"].search == (None, None)
     assert "schema 1" in found["broken"].fault and "line 1" in found["odd"].fault
@@ -84,6 +90,8 @@ def test_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (line,) = [line for line in text.splitlines() if line.startswith("done")]
     assert "4/4" in line and "58.0 / 58.0" in line and trial(0).label in line
     assert len([x for x in text.splitlines() if x.startswith(("broken", "odd", "empty"))]) == 3
+    (line,) = [line for line in text.splitlines() if line.startswith("stopped")]
+    assert line.split()[-2:] == ["no", "recommendation"]
 
 
 def test_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from search.records.record import Record
 from search.records.writer import RecordsWriter
 from search.tracking import outbox
 from search.tracking.runs import default_uri, metrics_of
-from tests.search.tracking.sent import HEAD, L, client, runs, trial
+from tests.search.tracking.sent import HEAD, L, client, poor_base, runs, trial
 
 
 @pytest.mark.slow
@@ -63,6 +63,8 @@ def test_rebuild_makes_the_whole_view_again(uri: str, tmp_path: Path, mlflow_sto
         records = RecordsWriter.create(tmp_path / "runs" / name, replace(HEAD, id=name))
         for number in range(2):
             records.append(trial(number))
+        if name == "mine":
+            records.append(poor_base(3))
         records.append(trial(2, split="held_out", b=0))  # of two equals the recommended one
         records.rewrite(replace(records.head(), layers=L, config=_with_tolerance()))
         records.close()
@@ -75,12 +77,15 @@ def test_rebuild_makes_the_whole_view_again(uri: str, tmp_path: Path, mlflow_sto
     command = [str(tmp_path / "runs" / "mine"), "--rebuild", "--tracking-uri"]
     assert sync.main([*command, uri]) == 0
     parents_again, children_again = _of_study(uri)
-    assert len(parents_again) == 2 and len(children_again) == 6
+    assert len(parents_again) == 2 and len(children_again) == 7
     (mended,) = [r for r in children_again if _is(r, "mine", trial(1))]
     assert mended.data.metrics == metrics_of(trial(1)) and mended.info.run_id != spoiled.info.run_id
     (parent,) = [r for r in parents_again if r.data.tags["study_id"] == "mine"]
     assert parent.data.metrics["held_out_accuracy"] == pytest.approx(58)
     assert parent.data.tags["recommended"] == trial(0).label
+    (alike,) = [r for r in parents_again if r.data.tags["study_id"] == "other"]
+    assert alike.data.tags["recommended"] == "none" and "more items" in alike.data.tags["reason"]
+    assert "held_out_accuracy" not in alike.data.metrics
     others = {r.info.run_id for r in children if r.data.tags["study_id"] == "other"}
     assert others < {r.info.run_id for r in children_again}
 
@@ -89,7 +94,7 @@ def test_rebuild_makes_the_whole_view_again(uri: str, tmp_path: Path, mlflow_sto
     shutil.copy(mlflow_store, tmp_path / "new" / "mlflow.db")
     assert sync.main([*command, lost]) == 0
     parents, children = _of_study(lost)
-    assert len(parents) == 1 and len(children) == 3
+    assert len(parents) == 1 and len(children) == 4
 
 
 def _with_tolerance() -> dict[str, Any]:

@@ -14,7 +14,7 @@ from search.records.items import pack_items
 from search.records.record import Record
 from search.records.writer import RecordsWriter
 
-L = 4
+L, N = 4, 60
 BEST = LayerSwap(0, 1, 1, 1, 1, 0, 0.5, 0.5)
 WORDS = "pair=0,1 b=1 u=1 t_b=1 t_u=0 w_lang=.5"
 OTHER = LayerSwap(1, 0, 2, 0, 0, 1, 0.3, 0.7)
@@ -23,7 +23,7 @@ RECIPES: dict[Recipe, float] = {Single("lang/1"): 0.2, BEST: 0.6, OTHER: 0.4}
 
 def trial(recipe: Recipe, accuracy: float, split: Any = "search", **changes: Any) -> Record:
     scores = {
-        "accuracy": Score(accuracy, accuracy - 0.1, accuracy + 0.1, 12, 12),
+        "accuracy": Score(accuracy, accuracy - 0.1, accuracy + 0.1, N, N),
         "lcpr": Score(0.9, 0.8, 1.0, 8, 8),
         "wpr": Score(None, None, None, 0, 8),
     }
@@ -32,11 +32,14 @@ def trial(recipe: Recipe, accuracy: float, split: Any = "search", **changes: Any
     return replace(found, **changes)
 
 
-def answers(recipe: Recipe) -> bytes:
+def answers(recipe: Recipe, accuracy: float) -> bytes:
+    right = round(N * accuracy)
     return pack_items(
-        ItemResult(objective, f"q{i}", f"ఎన్ని {i}?", f"{i} {recipe}", 3, "stop", {})
+        ItemResult(
+            objective, f"q{i}", f"ఎన్ని {i}?", f"{i} {recipe}", 3, "stop", {"correct": i < right}
+        )
         for objective in ("mgsm", "lcpr")
-        for i in range(6)
+        for i in range(N)
     )
 
 
@@ -44,8 +47,8 @@ def make_study(folder: Path, family_file: Path, recipes: dict[Recipe, float]) ->
     chosen = compose.load([f"family={family_file}"], {"lang": "te"})
     records = RecordsWriter.create(folder, StudyHead(folder.name, chosen.model_dump(mode="json")))
     for recipe, accuracy in recipes.items():
-        records.append(trial(recipe, accuracy), answers(recipe))
+        records.append(trial(recipe, accuracy), answers(recipe, accuracy))
     if BEST in recipes:
-        records.append(trial(BEST, 0.5, "held_out"), answers(BEST))
+        records.append(trial(BEST, 0.5, "held_out"), answers(BEST, 0.5))
     records.close()
     return folder

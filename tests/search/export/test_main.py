@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def test_a_trial_of_a_study(
     card = (out / "README.md").read_text("utf-8")
     assert f"| MGSM accuracy | {100 * RECIPES[recipe]:.1f}% (" in card and "From study `s`" in card
     assert ("Highest search accuracy" in card) == (recipe == BEST)
-    assert ("| 50.0% (40.0 to 60.0; 12) |" in card) == (recipe == BEST)  # held out
+    assert ("| 50.0% (40.0 to 60.0; 60) |" in card) == (recipe == BEST)  # held out
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +165,56 @@ def test_an_export_is_a_base_again(family_file: Path, study: Path, tmp_path: Pat
     assert export.main([*command, "--out", str(tmp_path / "two")]) == 0
     assert json.loads((tmp_path / "two" / "recipe.json").read_text())["study"] == ""
     assert Checkpoint.open(tmp_path / "two").config == Checkpoint.open(tmp_path / "one").config
+
+
+ALIKE = {Single("lang/1"): 0.2, BEST: 0.05, OTHER: 0.0}
+
+
+def test_what_is_no_recommendation_is_written_only_if_forced(
+    family_file: Path, tiny_llama: Family, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = make_study(tmp_path / "s", family_file, ALIKE)
+    for arguments in ([], ["--recommended"]):
+        out = tmp_path / "out"
+        assert export.main(["--study", str(study), *arguments, "--out", str(out)]) == 2
+        refused = capsys.readouterr().err
+        assert refused.startswith("error: study s has no recommendation: the best swap, te b1 u1")
+        assert "cannot be told from none" in refused and "--force" in refused and not out.exists()
+    for name, arguments in (("a", ["--force"]), ("b", ["--trial", key(BEST, L)])):
+        out = tmp_path / name
+        assert export.main(["--study", str(study), *arguments, "--out", str(out)]) == 0
+        assert is_merge(out, BEST, tiny_llama)
+        assert "no recommendation: the best swap" in capsys.readouterr().out
+        card = (out / "README.md").read_text("utf-8")
+        assert "**The study recommends no recipe**: the best swap, te b1 u1" in card
+    other = ["--trial", key(OTHER, L), "--out", str(tmp_path / "c")]
+    assert export.main(["--study", str(study), *other]) == 0
+    assert "recommends no recipe" not in (tmp_path / "c" / "README.md").read_text("utf-8")
+
+
+@pytest.mark.slow  # makes MLflow's store
+def test_what_mlflow_alone_knows_to_be_no_recommendation(
+    family_file: Path, mlflow_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    study = make_study(tmp_path / "s", family_file, ALIKE)
+    shutil.copy(mlflow_store, tmp_path)
+    uri = default_uri(tmp_path)
+    records = RecordsWriter.open(study)
+    records.rewrite(replace(records.head(), layers=L))
+    assert sync.send(records, uri) == 0
+    records.close()
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("layer-swap/tiny/te")
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = [run.info.run_id for run in runs if run.info.run_name == "s"]
+    shutil.rmtree(study)
+    command = ["--run", parent, "--tracking-uri", uri, "--out", str(tmp_path / "out")]
+    assert export.main(command) == 2
+    assert "has no recommendation: the best swap, te b1 u1" in capsys.readouterr().err
+    assert export.main([*command, "--force"]) == 0
+    assert "recommends no recipe" in (tmp_path / "out" / "README.md").read_text("utf-8")
 
 
 FAMILY = ["--family", "F", "--lang", "te", "--recipe"]

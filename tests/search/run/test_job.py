@@ -28,7 +28,7 @@ from search.tracking import outbox
 from search.tracking.runs import default_uri
 from tests.search.run.setup import Setup
 
-L = 4
+L, N = 4, 60
 BEST, OTHER = LayerSwap(1, 0, 1, 1, 1, 0), LayerSwap(0, 1, 1, 1, 1, 0)
 Run = Callable[..., bool]
 
@@ -40,17 +40,23 @@ def prepared(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> Prepared:
 
 
 def trial(recipe: Recipe, accuracy: float, split: Split = "search", **changes: Any) -> Record:
-    share = Score(accuracy, accuracy - 0.1, accuracy + 0.1, 6, 6)
+    share = Score(accuracy, accuracy - 0.1, accuracy + 0.1, N, N)
     scores = {name: share for name in ("accuracy", "lcpr")}
     told = label(recipe, "te", L)
     found = Record(0, key(recipe, L), split, "scored", "search", told, recipe, scores)
     return replace(found, **changes)
 
 
-ITEMS = pack_items([ItemResult("mgsm", "q", "p", "c", 3, "stop", {"correct": True})])
+def answers(record: Record) -> bytes:
+    right = round(N * (record.value("accuracy") or 0))
+    verdicts = ({"correct": i < right} for i in range(N))
+    return pack_items(
+        ItemResult("mgsm", f"q{i}", "p", "c", 3, "stop", verdict)
+        for i, verdict in enumerate(verdicts)
+    )
 
 
-def run(prepared: Prepared, study: Run, monkeypatch: pytest.MonkeyPatch) -> tuple[bool | None, str]:
+def run(prepared: Prepared, study: Run, monkeypatch: pytest.MonkeyPatch) -> tuple[str | None, str]:
     """What came back, None for a fault, and what was printed."""
     out = io.StringIO()
     monkeypatch.setattr(job, "run_study", study)
@@ -67,7 +73,7 @@ def scoring(trials: Sequence[Record], ends: bool | Exception) -> Run:
 
     def study(*_: Any, records: Any, listeners: Any, **__: Any) -> bool:
         for record in trials:
-            ended = records.append(record, ITEMS)
+            ended = records.append(record, answers(record))
             for listener in listeners:
                 listener.started(record.label, record.origin)
                 listener.ended(ended)
@@ -88,7 +94,9 @@ def test_the_report_is_written_however_the_study_ended(
 ) -> None:
     found, printed = run(prepared, scoring([*TRIALS, FINAL], ends), monkeypatch)
     folder = prepared.records.folder
-    assert found == (ends if isinstance(ends, bool) else None)
+    assert found == (
+        {True: "recommended", False: "stopped"}[ends] if isinstance(ends, bool) else None
+    )
     assert bool(RecordsReader.read(folder).head().finished) == (ends is True)
     written = (folder / "report.md").read_text("utf-8")
     assert f"Recommended: {label(BEST, 'te', L)}" in written and "held-out items" in written
@@ -102,10 +110,43 @@ def test_the_report_is_written_however_the_study_ended(
     assert "hunter2" not in printed
 
 
+@pytest.mark.parametrize(
+    ("trials", "why"),
+    [
+        ([trial(BEST, 0.05), trial(OTHER, 0.0)], "has 3 of 60 search items right, which cannot"),
+        ([trial(BEST, 0.6), trial(OTHER, 0.55)], "is not told from any of the 1 others"),
+        ([trial(Single("base"), 0.6)], "no layer swap has been scored"),
+    ],
+)
+def test_nothing_can_be_recommended(
+    prepared: Prepared, trials: list[Record], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the first thing said; the best is held out all the same, under another name."""
+    starred: list[Any] = []
+    monkeypatch.setattr(
+        job.figures, "draw", lambda trials, choice, *_, **__: starred.append(choice)
+    )
+    final = [trial(BEST, 0.05, "held_out", origin="final")]
+    found, printed = run(prepared, scoring([*trials, *final], True), monkeypatch)
+    text = " ".join(printed.split())
+    assert found == "undecided"
+    assert why in text
+    assert text.index("no recommendation: ") < text.index(f"{prepared.config.family.name} / te: ")
+    written = (prepared.records.folder / "report.md").read_text("utf-8")
+    assert written.splitlines()[2].startswith("**No recommendation**: ") and why in written
+    assert starred == [None]
+    assert "Recommended" not in written and "recommended recipe" not in written
+    rows = (prepared.records.folder / "report.tsv").read_text("utf-8").splitlines()[1:]
+    roles = {row.split("\t")[0] for row in rows}
+    assert not any("recommended" in role for role in roles)
+    if len(trials) > 1:
+        assert any("best on search items" in role for role in roles)
+
+
 def test_nothing_to_report(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     found, printed = run(prepared, scoring([], False), monkeypatch)
     place = prepared.records.place
-    assert found is False
+    assert found == "stopped"
     assert f"no trial has ended yet; start again with --resume {place}" in printed.replace("\n", "")
     assert not (prepared.records.folder / "report.md").exists()
 
@@ -129,7 +170,7 @@ def test_what_the_study_is_asked_for(
 
     def study(schedule: Any, **given: Any) -> bool:
         asked.update(given, schedule=schedule)
-        asked["records"].append(TRIALS[1], ITEMS)
+        asked["records"].append(TRIALS[1], answers(TRIALS[1]))
         return False
 
     run(prepared, study, monkeypatch)

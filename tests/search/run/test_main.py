@@ -20,7 +20,7 @@ def test_output_folder_below_a_file(setup: Setup, capsys: pytest.CaptureFixture[
 def test_study_with_another_configuration(
     setup: Setup, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.run.job.run", lambda *_: True)
+    monkeypatch.setattr("search.run.job.run", lambda *_: "recommended")
     assert setup.main() == 0
     setup.more = ["search.trials=7"]
     assert setup.main() == 2
@@ -30,7 +30,7 @@ def test_study_with_another_configuration(
 def test_resume_takes_no_configuration(
     setup: Setup, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.run.job.run", lambda *_: True)
+    monkeypatch.setattr("search.run.job.run", lambda *_: "recommended")
     assert setup.main() == 0
     folder = str(setup.out / "s")
     assert run.main(["--resume", folder]) == 0
@@ -38,9 +38,14 @@ def test_resume_takes_no_configuration(
     assert "leave out --trials" in capsys.readouterr().err
 
 
-def test_interrupted_is_130(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.run.job.run", lambda *_: False)
-    assert setup.main() == 130
+@pytest.mark.parametrize(
+    ("outcome", "status"), [("recommended", 0), ("undecided", 3), ("stopped", 130)]
+)
+def test_how_the_study_ended_is_the_exit_status(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch, outcome: str, status: int
+) -> None:
+    monkeypatch.setattr("search.run.job.run", lambda *_: outcome)
+    assert setup.main() == status
 
 
 def test_only_its_own_ray_is_kept_on_loopback(
@@ -49,9 +54,9 @@ def test_only_its_own_ray_is_kept_on_loopback(
     """Ray looks at the environment; who starts nodes after a search must not inherit it."""
     seen = []
 
-    def study(*_: object) -> bool:
+    def study(*_: object) -> str:
         seen.append(dict(os.environ))
-        return True
+        return "recommended"
 
     monkeypatch.setattr("search.run.job.run", study)
     before = dict(os.environ)

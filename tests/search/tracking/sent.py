@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from objectives.types import Score, Split
-from search.merging.recipe import LayerSwap, key, label
+from search.merging.recipe import LayerSwap, Single, key, label
 from search.records.head import StudyHead
 from search.records.record import Record, State
 from search.tracking.outbox import Outbox
@@ -42,6 +43,21 @@ def trial(
         ended=1_700_000_000.5,
         host="box:17",
         items="items/x.jsonl.gz",
+    )
+
+
+def poor_base(number: int) -> Record:
+    """The base, far enough below all of `trial` for the best of them to be recommended."""
+    recipe, poor = Single("base"), Score(0.1, 0.06, 0.16, 150, 150)
+    found = trial(0)
+    return replace(
+        found,
+        number=number,
+        recipe=recipe,
+        key=key(recipe, L),
+        label=label(recipe, "te", L),
+        origin="baseline",
+        scores={**found.scores, "accuracy": poor},
     )
 
 
