@@ -53,7 +53,7 @@ docs: install  ## write docs/config.md and docs/map.md from the docstrings
 benchmark: install  ## measure; writes benchmarks/RESULTS.md
 	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.run_all
 
-bench-peers: $(PEERS)/installed  ## replay the search's peers, some hours; writes benchmarks/search_quality/recorded.tsv
+bench-peers: $(PEERS)/installed  ## replay the search's peers, an hour or more; writes benchmarks/search_quality/recorded.tsv
 	$(PEERS)/bin/python -m benchmarks.search_quality.record
 
 $(PEERS)/installed: requirements/peers.lock requirements/install.sh

@@ -195,3 +195,12 @@ def test_a_lock_pins_versions_and_holds_no_address(lock: str) -> None:
     lines = (ROOT / "requirements" / f"{lock}.lock").read_text("utf-8").splitlines()
     assert len(lines) > 30
     assert [line for line in lines if not re.fullmatch(r"[\w.\[\],-]+==[\w.+!]+", line)] == []
+
+
+def test_what_is_shipped_are_whole_rows_of_peers() -> None:
+    shipped = recorded.read()
+    assert shipped and {r.sampler for r in shipped} <= set(PEERS)
+    for one in shipped:
+        assert [row[2] for row in one.rows] == list(AT) and one.seeds > 1
+        assert set(PEERS[one.sampler].needs) <= set(one.packages)
+        assert all(0 < low <= mean <= high < 100 for *_, mean, low, high in one.rows)
