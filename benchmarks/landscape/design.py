@@ -41,10 +41,9 @@ def recipes(config: Config) -> list[Recipe]:
 
     singles = ("base", *(f"task/{i}" for i in range(n_task)), *(f"lang/{i}" for i in range(n_lang)))
     add([Single(source) for source in singles])
-    zones = sorted(even.recipes(), key=lambda swap: (swap.lang, swap.task))  # pair by pair
-    add(zones)
     for method, count in RIVALS.get(lang, {}).items():
         add(_drawn(RivalSpace(method, lang, N_LAYERS, all_pairs(n_task, n_lang)), count))
+    add(sorted(even.recipes(), key=lambda swap: (swap.lang, swap.task)))  # pair by pair
     add(_shares(lang, n_task, n_lang))
     return list(found.values())
 

@@ -29,7 +29,7 @@ from benchmarks.search_quality.runs import field, interval
 from search.config.schema import SearchConfig
 from search.merging.recipe import LayerSwap
 from search.proposing.sampler import make_sampler
-from search.proposing.surrogate import Floats, Kernel, Posterior, noise, stable
+from search.proposing.surrogate import Floats, Kernel, Posterior, likeliest, noise, stable
 from search.records.record import Record
 from search.results import choose
 from search.results.selection import alike
@@ -72,8 +72,9 @@ class Tried:
         points = [space.point(record.recipe) or {} for record in self.trials]
         codes = np.array([space.grid.code(point) for point in points])
         values = stable(self.right.mean(axis=1), n)
-        model = Posterior(Kernel(space.grid), codes, values, np.full(len(values), noise(n)))
-        return model.known
+        kernel, noises = Kernel(space.grid), np.full(len(values), noise(n))
+        setting = likeliest(kernel, codes, values, noises)
+        return Posterior(kernel, setting, codes, values, noises).known
 
     @cached_property
     def layers(self) -> Floats:

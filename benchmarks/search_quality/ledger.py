@@ -50,6 +50,6 @@ class Ledger:
     def _in_full(self, name: str) -> None:
         recipe = from_dict(self.land.recorded.recipes[self.land.row[name]])
         candidate = Candidate(recipe, name, "search", "search", len(self.run.trials))
-        self.run.trials.append(self.land.record(candidate, None))
+        self.run.trials.append(self.land.record(candidate))
         self.run.items.append(self.items)
         self.run.ends.append(self.seconds)
