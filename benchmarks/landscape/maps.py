@@ -51,27 +51,25 @@ def front(found: Points) -> list[str]:
 
 
 def markdown(config: Config, lines: Iterable[Mapping[str, Any]]) -> str:
-    """Checkpoints and soups, the front, and a map for each pair and number of transitions."""
+    """Checkpoints and soups, the front, and the map: a row for each pair, t and b."""
     lines = list(lines)
     found = points(lines)
-    recipes = {line["key"]: from_dict(line["recipe"]) for line in lines}
     task, lang = _names(config)
+    pairs = list(product(range(len(task)), range(len(lang))))
+
+    def item(recipe: Recipe) -> str:
+        return f"- {label(recipe, config.lang, N_LAYERS)}: {_cell(found, recipe)}"
+
+    recorded = {line["key"]: from_dict(line["recipe"]) for line in lines}
     out = ["Search items: accuracy/LCPR/math answers in the language, in percent.\n"]
-    out += [
-        f"- {label(recipe, config.lang, N_LAYERS)}: {_cell(found, recipe)}"
-        for recipe in singles(len(task), len(lang))
-    ]
-    out += [
-        f"- soup {a} + {b}: {_cell(found, soup(i, j, N_LAYERS))}"
-        for (i, a), (j, b) in product(enumerate(task), enumerate(lang))
-    ]
-    out.append("\nFront of accuracy and LCPR:\n")
-    out += [
-        f"- {label(recipes[name], config.lang, N_LAYERS)}: {found[name].percent()}"
-        for name in front(found)
-    ]
-    for (i, a), (j, b) in product(enumerate(task), enumerate(lang)):
-        out += [_table(found, i, j, f"{a} + {b}", t) for t in TRANSITIONS]
+    out += [item(single) for single in singles(len(task), len(lang))]
+    out += [item(soup(i, j, N_LAYERS)) for i, j in pairs]
+    out += ["\nFront of accuracy and LCPR:\n", *(item(recorded[name]) for name in front(found))]
+    across = " | ".join(f"u={u}" for u in TOP)
+    out += [f"\n| pair | t_b=t_u | b | {across} |", "| --- " * (3 + len(TOP)) + "|"]
+    for (i, j), t, b in product(pairs, TRANSITIONS, BOTTOM):
+        cells = " | ".join(_cell(found, zone(i, j, b, u, t)) for u in TOP)
+        out.append(f"| {task[i]} + {lang[j]} | {t} | {b} | {cells} |")
     return "\n".join(out)
 
 
@@ -85,13 +83,3 @@ def _names(config: Config) -> tuple[list[str], list[str]]:
 def _cell(found: Points, recipe: Recipe) -> str:
     point = found.get(key(recipe, N_LAYERS))
     return "-" if point is None else point.percent()
-
-
-def _table(found: Points, task: int, lang: int, named: str, t: int) -> str:
-    """One pair's scores: a row for each b, a column for each u."""
-    across = " | ".join(f"u={u}" for u in TOP)
-    rows = [f"\n| {named}, t_b=t_u={t} | {across} |", "| --- |" + " --- |" * len(TOP)]
-    for b in BOTTOM:
-        cells = " | ".join(_cell(found, zone(task, lang, b, u, t)) for u in TOP)
-        rows.append(f"| b={b} | {cells} |")
-    return "\n".join(rows)

@@ -42,8 +42,8 @@ def test_tables_show_what_is_recorded() -> None:
         CONFIG, [line(zone(0, 2, 1, 2, 0), 0.76, 1.0), line(Single("base"), 0.15, 1)]
     )
     assert "- te base: 15/100/100" in text
-    assert "| confused-0 + telugu-2, t_b=t_u=0 | u=0 | u=1 | u=2 | u=3 | u=4 |" in text
-    assert "| b=1 | - | - | 76/100/100 | - | - |" in text
+    assert "| pair | t_b=t_u | b | u=0 | u=1 | u=2 | u=3 | u=4 |" in text
+    assert "| confused-0 + telugu-2 | 0 | 1 | - | - | 76/100/100 | - | - |" in text
 
 
 def test_an_infeasible_recipe_has_no_point() -> None:
