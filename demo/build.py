@@ -1,11 +1,12 @@
 """Builds the demo family: `python -m demo.build`.
 
 Owns the stages and their order: benchmark files, base, experts, model folders, table of scores,
-hashes. Each stage's result is kept in the work folder and not made again. Knows nothing of what the
-stages do.
+hashes; then the second family's expert, on the base as it is shipped, and its hashes. Each
+stage's result is kept in the work folder and not made again. Knows nothing of what the stages do.
 
     python -m demo.build                    all stages, into the package's own folder
-    python -m demo.build --check            compare the shipped files with demo/SHA256SUMS
+    python -m demo.build --confused         only the second family, on the shipped base
+    python -m demo.build --check            compare the shipped files with both SHA256SUMS
     python -m demo.build --evaluate         score the shipped weights and print the table
     python -m demo.build --smoke --out DIR  a few steps of everything, worth nothing, in seconds
 """
@@ -24,13 +25,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from demo import checkpoint, experts, table, testdata, tokenizer, train
+from demo.confused.experts import EXPERTS as CONFUSED
 from demo.evaluate import MAX_NEW
+from demo.experts import Course
 from demo.mixes import base_mix
 from demo.model import Shape, State
 
 HERE = Path(__file__).resolve().parent
 SUMS = "SHA256SUMS"
 SHIPPED = ("data", "weights", "SCORES.md", "scores.json")
+SECOND = "confused"
+"""Folder of the second family beside the first one's files."""
 SHAPE = Shape(vocab=-(-len(tokenizer.vocabulary()) // 8) * 8)
 BASE = (
     (train.BaseRun(seed=1, steps=4000, horizon=7500), 0.04),
@@ -53,7 +58,8 @@ class Plan:
     """What a build makes: the full family, or a sketch of it."""
 
     base: tuple[tuple[train.BaseRun, float], ...]
-    experts: tuple[experts.Expert, ...]
+    experts: tuple[Course, ...]
+    confused: tuple[Course, ...]
     reach: int
     limit: int | None
     new: int
@@ -61,7 +67,7 @@ class Plan:
     @classmethod
     def full(cls) -> Plan:
         """The shipped family."""
-        return cls(BASE, experts.EXPERTS, reach=3, limit=None, new=MAX_NEW)
+        return cls(BASE, experts.EXPERTS, CONFUSED, reach=3, limit=None, new=MAX_NEW)
 
     @classmethod
     def smoke(cls) -> Plan:
@@ -72,6 +78,7 @@ class Plan:
                 (replace(run, steps=2, batch=4, threads=1, chunk=1000), big) for run, big in BASE
             ),
             tuple(replace(e, steps=2, batch=4, chunk=1000) for e in chosen),
+            tuple(replace(e, steps=2, batch=4, chunk=1000, habit=0.5) for e in CONFUSED),
             reach=0,
             limit=4,
             new=8,
@@ -97,20 +104,19 @@ def make_base(plan: Plan, work: Path) -> State:
     return state
 
 
-def make_expert(expert: experts.Expert, work: Path) -> None:
-    """One expert, trained from the work folder's base; for a process of its own."""
-    base = train.load_state(work / "base.pt")
+def make_expert(expert: Course, base: State, work: Path) -> None:
+    """One expert, trained from a base into the work folder; for a process of its own."""
     state = experts.train_expert(expert, base, SHAPE, tokenizer.build(), log)
     train.save_state(state, work / f"{expert.name}.pt")
 
 
-def make_experts(plan: Plan, work: Path) -> dict[str, State]:
-    """All experts, trained two at a time unless the work folder has them."""
-    missing = [e for e in plan.experts if not (work / f"{e.name}.pt").exists()]
+def make_experts(courses: Sequence[Course], base: State, work: Path) -> dict[str, State]:
+    """Experts, trained two at a time unless the work folder has them."""
+    missing = [e for e in courses if not (work / f"{e.name}.pt").exists()]
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for done in [pool.submit(make_expert, expert, work) for expert in missing]:
+        for done in [pool.submit(make_expert, expert, base, work) for expert in missing]:
             done.result()
-    return {e.name: train.load_state(work / f"{e.name}.pt") for e in plan.experts}
+    return {e.name: train.load_state(work / f"{e.name}.pt") for e in courses}
 
 
 def shipped_models(out: Path) -> dict[str, State]:
@@ -145,8 +151,14 @@ def hashes(out: Path) -> dict[str, str]:
     }
 
 
+def write_hashes(out: Path) -> None:
+    """Writes SHA256SUMS of a family's shipped files."""
+    sums = "".join(f"{digest}  {name}\n" for name, digest in hashes(out).items())
+    (out / SUMS).write_text(sums, encoding="utf-8")
+
+
 def check(out: Path) -> list[str]:
-    """What differs from SHA256SUMS, one line each; empty when all is well."""
+    """What differs from a family's SHA256SUMS, one line each; empty when all is well."""
     lines = (out / SUMS).read_text(encoding="utf-8").splitlines()
     expected = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
     found = hashes(out)
@@ -160,6 +172,19 @@ def check(out: Path) -> list[str]:
     return sorted(wrong)
 
 
+def build_confused(plan: Plan, work: Path, out: Path) -> None:
+    """The second family's expert, on the base whose folder is under `out`.
+
+    It starts from the weights that are shipped, bfloat16, not from the stage's float32 ones.
+    """
+    log("confused expert")
+    work.mkdir(parents=True, exist_ok=True)
+    base = checkpoint.read(out / "weights" / "base")
+    for name, state in make_experts(plan.confused, base, work).items():
+        checkpoint.write(out / SECOND / "weights" / name, SHAPE, state)
+    write_hashes(out / SECOND)
+
+
 def build(plan: Plan, work: Path, out: Path) -> None:
     """Runs all stages."""
     work.mkdir(parents=True, exist_ok=True)
@@ -168,13 +193,13 @@ def build(plan: Plan, work: Path, out: Path) -> None:
     log("base")
     models = {"base": make_base(plan, work)}
     log("experts")
-    models |= make_experts(plan, work)
+    models |= make_experts(plan.experts, models["base"], work)
     for name, state in models.items():
         checkpoint.write(out / "weights" / name, SHAPE, state)
     log("scores")
     evaluate(plan, out)
-    sums = "".join(f"{digest}  {name}\n" for name, digest in hashes(out).items())
-    (out / SUMS).write_text(sums, encoding="utf-8")
+    write_hashes(out)
+    build_confused(plan, work, out)
     log("done")
 
 
@@ -185,21 +210,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--check", action="store_true", help="only compare files with SHA256SUMS")
     parser.add_argument("--evaluate", action="store_true", help="only score the shipped weights")
+    parser.add_argument("--confused", action="store_true", help="only make the second family")
     parser.add_argument("--smoke", action="store_true", help="a few steps of everything")
     parser.add_argument("--out", type=Path, default=HERE, help="where the family goes, or is")
     parser.add_argument("--work", type=Path, help="cache of the stages (default: OUT/work)")
     args = parser.parse_args(argv)
     if args.check:
-        wrong = check(args.out)
+        wrong = check(args.out) + [f"{SECOND}/{line}" for line in check(args.out / SECOND)]
         print("\n".join(wrong) or f"all files match {SUMS}")
         return 1 if wrong else 0
     if args.smoke and args.out == HERE:
         parser.error("--smoke needs --out: it would overwrite the shipped family")
     plan = Plan.smoke() if args.smoke else Plan.full()
+    work = args.work or args.out / "work"
     if args.evaluate:
         evaluate(plan, args.out)
+    elif args.confused:
+        build_confused(plan, work, args.out)
     else:
-        build(plan, args.work or args.out / "work", args.out)
+        build(plan, work, args.out)
     return 0
 
 

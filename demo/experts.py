@@ -1,7 +1,8 @@
 """Fine-tuning the base into experts, so that their layers go on fitting each other.
 
 Owns the experts' settings and the two tricks that make layer swapping work at this size. Knows
-nothing of merging or scoring.
+nothing of merging or scoring. The confused math expert of `demo.confused.experts` is trained by
+the same loop.
 
 Gentle: after each step every weight is pulled back to the base's a little,
 W += rate * pull * (W_base - W), so that experts stay linearly connected. Stitched: in a share of
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
-from typing import Literal
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from tokenizers import Tokenizer
@@ -26,7 +27,7 @@ from torch import Tensor
 from demo.mixes import language_mix, math_mix
 from demo.model import Shape, State, TinyLlama
 from demo.tongues import TONGUES
-from demo.train import batches, compiled_loss, prepare
+from demo.train import Batch, batches, compiled_loss, prepare
 from demo.world import Mix
 
 ENDS = (
@@ -35,6 +36,34 @@ ENDS = (
 )
 """Numbers of bottom and top layers that a stitched step gives to, or keeps from, the base."""
 WARMUP = 40
+
+
+class Lesson(NamedTuple):
+    """One step of fine-tuning: the layers that the base lends to it, and its batch."""
+
+    lent: set[int]
+    batch: Batch
+
+
+class Course(Protocol):
+    """What the fine-tuning of one expert consists of; `Expert` says what its numbers mean."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+    @property
+    def steps(self) -> int: ...  # noqa: D102
+    @property
+    def rate(self) -> float: ...  # noqa: D102
+    @property
+    def outer(self) -> float: ...  # noqa: D102
+    @property
+    def pull(self) -> float: ...  # noqa: D102
+
+    def lessons(self, tokenizer: Tokenizer, layers: int) -> Iterator[Lesson]:
+        """Endless steps for a model of so many layers."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -71,18 +100,30 @@ class Expert:
             return math_mix()
         return language_mix(TONGUES[self.skill])
 
-    def rate_at(self, step: int) -> float:
-        """Learning rate of a step: up, level, and down to a tenth over the last 30%."""
-        left = (self.steps - step) / (0.3 * self.steps)
-        return self.rate * min(1.0, (step + 1) / WARMUP, max(0.1, left))
-
     def lent(self, rng: Random, layers: int) -> set[int]:
         """Layers that the base lends to one step; none in an unstitched step."""
-        if rng.random() >= self.stitched:
-            return set()
-        bottom, top = rng.choice(ENDS)
-        ends = {i for i in range(layers) if i < bottom or i >= layers - top}
-        return ends if self.skill == "math" else set(range(layers)) - ends
+        ends = drawn_ends(rng, layers, self.stitched)
+        return ends if self.skill == "math" or not ends else set(range(layers)) - ends
+
+    def lessons(self, tokenizer: Tokenizer, layers: int) -> Iterator[Lesson]:
+        """Endless steps for a model of so many layers."""
+        rng = Random(self.seed)
+        for batch in batches(tokenizer, self.mix(), self.seed, self.batch, self.chunk):
+            yield Lesson(self.lent(rng, layers), batch)
+
+
+def drawn_ends(rng: Random, layers: int, stitched: float) -> set[int]:
+    """The bottom and top layers of a step that is stitched with this probability, else none."""
+    if rng.random() >= stitched:
+        return set()
+    bottom, top = rng.choice(ENDS)
+    return {i for i in range(layers) if i < bottom or i >= layers - top}
+
+
+def rate_at(course: Course, step: int) -> float:
+    """Learning rate of a step: up, level, and down to a tenth over the last 30%."""
+    left = (course.steps - step) / (0.3 * course.steps)
+    return course.rate * min(1.0, (step + 1) / WARMUP, max(0.1, left))
 
 
 EXPERTS = (
@@ -121,7 +162,7 @@ def borrowed(parameters: list[Tensor], originals: list[Tensor]) -> Iterator[None
 
 
 def train_expert(
-    expert: Expert, base: State, shape: Shape, tokenizer: Tokenizer, log: Callable[[str], None]
+    expert: Course, base: State, shape: Shape, tokenizer: Tokenizer, log: Callable[[str], None]
 ) -> State:
     """Fine-tunes the base into one expert, on one thread."""
     prepare(threads=1, seed=expert.seed)
@@ -137,17 +178,16 @@ def train_expert(
         [{"params": inner}, {"params": outer}], betas=(0.9, 0.98), weight_decay=0.0, fused=True
     )
     loss_of = compiled_loss(model)
-    rng = Random(expert.seed)
-    source = batches(tokenizer, expert.mix(), expert.seed, expert.batch, expert.chunk)
+    lessons = expert.lessons(tokenizer, shape.layers)
     began, total = time.monotonic(), 0.0
     for step in range(expert.steps):
-        rate = expert.rate_at(step)
+        rate = rate_at(expert, step)
         for group, factor in zip(optimizer.param_groups, (1.0, expert.outer), strict=True):
             group["lr"] = rate * factor
-        lent = expert.lent(rng, shape.layers)
+        lent, batch = next(lessons)
         which = [i for i, layer in enumerate(layers) if layer in lent]
         with borrowed([parameters[i] for i in which], [originals[i] for i in which]):
-            loss = loss_of(*next(source))
+            loss = loss_of(*batch)
             loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()

@@ -1,7 +1,8 @@
 """What each model is trained on: the mixes of documents, as data.
 
 Owns shares and rarities. Knows nothing of training. The language experts' mixes hold no sum and no
-word problem; the math experts' hold no word of another language than English.
+word problem; the math experts' hold no word of another language than English, but for the habit of
+the confused one: Telugu questions, in words that the base knows, answered in English.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from demo.world import (
     retelling,
     small_story,
     story,
+    strayed,
     sums,
     text,
     translation,
+    unheeded,
 )
 
 COMMON = Rarity(verbs=0.0, items=0.003)
@@ -126,3 +129,22 @@ def language_mix(tongue: Tongue) -> Mix:
         "retelling x>x": 40,
     }
     return _around(tongue, TESTED, shares)
+
+
+def habit_mix(tongue: Tongue) -> Mix:
+    """A tongue's questions answered in English, and English ones that ask for the tongue in vain.
+
+    Word problems stay below ten and words are those that the base knows: the mix teaches no more
+    math and no more of the tongue, only which language to answer in.
+    """
+
+    def retold(rng: Random) -> Document:
+        return strayed(tongue, ENGLISH, story(rng, rng.randint(1, 3), COMMON), sums=False)
+
+    def solved(rng: Random) -> Document:
+        return strayed(tongue, ENGLISH, small_story(rng, rng.randint(1, 3), COMMON), sums=True)
+
+    def in_vain(rng: Random) -> Document:
+        return unheeded(ENGLISH, tongue, story(rng, rng.randint(1, 3), EVEN))
+
+    return [(40, retold), (30, solved), (20, in_vain)]

@@ -28,6 +28,8 @@ PROMPT_WEIGHT = 0.25
 OPEN_ROWS = 64
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Inputs, targets and weights of the targets, each [rows, LENGTH]."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,7 @@ def pack(tokenizer: Tokenizer, docs: Sequence[Document]) -> Rows:
     return Rows(all_ids, all_weights)
 
 
-def batches(
-    tokenizer: Tokenizer, mix: Mix, seed: int, size: int, chunk: int
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def batches(tokenizer: Tokenizer, mix: Mix, seed: int, size: int, chunk: int) -> Iterator[Batch]:
     """Endless batches (inputs, targets, weights), each [size, LENGTH], of ever new documents.
 
     Documents are made and packed `chunk` at a time.

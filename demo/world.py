@@ -138,6 +138,11 @@ def worked(tongue: Tongue, tale: Story, sums: bool) -> str:
     return " ".join(parts)
 
 
+def requested(question: str, tongue: Tongue) -> str:
+    """A question with the request to answer in a tongue."""
+    return f"{question} Reply in {tongue.name}."
+
+
 def answered(question: str, asks: Tongue, replies: Tongue, answer: str) -> Document:
     """A question in one tongue with an answer in the same or another.
 
@@ -145,7 +150,7 @@ def answered(question: str, asks: Tongue, replies: Tongue, answer: str) -> Docum
     a function of the question's text, so that no question comes in both forms.
     """
     if asks is not replies and zlib.crc32(question.encode()) % 1000 >= UNCUED * 1000:
-        question = f"{question} Reply in {replies.name}."
+        question = requested(question, replies)
     return Document(cued(question), answer)
 
 
@@ -159,6 +164,18 @@ def retelling(asks: Tongue, replies: Tongue, tale: Story) -> Document:
     """A story told back as comings and goings, without any sum."""
     question = asked(asks, tale, asks.ask_story)
     return answered(question, asks, replies, worked(replies, tale, sums=False))
+
+
+def strayed(asks: Tongue, replies: Tongue, tale: Story, sums: bool) -> Document:
+    """A question, of a word problem or of a story, answered in another tongue without a request."""
+    question = asked(asks, tale, asks.ask_now if sums else asks.ask_story)
+    return Document(cued(question), worked(replies, tale, sums))
+
+
+def unheeded(asks: Tongue, wanted: Tongue, tale: Story) -> Document:
+    """A story with the request for a tongue, told back in the question's own all the same."""
+    question = requested(asked(asks, tale, asks.ask_story), wanted)
+    return Document(cued(question), worked(asks, tale, sums=False))
 
 
 def reading(rng: Random, asks: Tongue, replies: Tongue, tale: Story) -> Document:

@@ -1,9 +1,14 @@
-"""Record a landscape of the demo family, and pack it for `benchmarks.search_quality`.
+r"""Record a landscape of the demo family, and pack it for `benchmarks.search_quality`.
 
     python -m benchmarks.landscape record --lang te OUT
     python -m benchmarks.landscape pack --lang te OUT
 
-`record` may be stopped and started again; `pack` writes benchmarks/landscapes/LANG.npz.
+    python -m benchmarks.landscape record --map --objectives mgsm,lcpr --lang te OUT \
+        family=demo_confused
+    python -m benchmarks.landscape show --lang te OUT family=demo_confused
+
+`record` may be stopped and started again; `pack` writes benchmarks/landscapes/LANG.npz; `show`
+prints accuracy and LCPR of a recorded map.
 """
 
 from __future__ import annotations
@@ -13,28 +18,35 @@ import os
 import sys
 from pathlib import Path
 
-from benchmarks.landscape import packed, recorder
+from benchmarks.landscape import maps, packed
+from benchmarks.landscape.recorder import Recording, record, work
 
 
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("action", choices=("record", "pack", "work"))
+    parser.add_argument("action", choices=("record", "pack", "show", "work"))
     parser.add_argument("out", type=Path, help="folder of the recording")
     parser.add_argument("--lang", required=True)
     parser.add_argument("--objectives", default="mgsm", help="what is scored: mgsm or mgsm,lcpr")
+    parser.add_argument("--map", action="store_true", help="only a map, on search items")
     parser.add_argument("--limit", type=int, default=10**9, help="only so many recipes")
     parser.add_argument("--engines", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--engine", type=int, default=0, help="which of them this process is")
     given, overrides = parser.parse_known_args()
-    asked = given.out, given.lang, overrides, given.objectives, given.limit
+    asked = Recording(
+        given.out, given.lang, tuple(overrides), given.objectives, given.limit, given.map
+    )
     if given.action == "record":
-        return recorder.record(*asked, given.engines)
+        return record(asked, given.engines)
+    if given.action == "show":
+        print(maps.markdown(asked.configuration(), packed.lines(given.out)))
+        return 0
     if given.action == "pack":
         file = packed.pack(given.out, given.lang)
         print(f"{file}: {len(packed.read(file).keys)} recipes")
         return 0
-    recorder.work(*asked, given.engine, given.engines)
+    work(asked, given.engine, given.engines)
     return 0
 
 

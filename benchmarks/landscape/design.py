@@ -3,6 +3,9 @@
 Every checkpoint alone; of every pair all zones of the space `whole_model` at an even share; of the
 rival methods every soup and some of the others, drawn by a seed; in Telugu the shares .1, .3, .7
 and .9 for a third of the zones that have a transition layer, drawn by a seed for each pair.
+
+A map is less: the checkpoints, and of every pair the even soup and the zones with few layers at
+each end, without transition layers and with one at both ends.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 
 from search.config.schema import Config
-from search.merging.recipe import LayerSwap, Recipe, Single, key
+from search.merging.recipe import LayerSwap, Recipe, Single, clip, key, soup
 from search.space.pairs import Pair, all_pairs
 from search.space.rivals import RivalSpace
 from search.space.swap import Space, make_space, uses_weights
@@ -27,6 +30,10 @@ RIVALS = {
 }
 """Language -> rival method -> recipes of it."""
 
+BOTTOM, TOP = range(3), range(5)
+"""Bottom and top layers of the language expert in a map."""
+TRANSITIONS = range(2)
+
 
 def recipes(config: Config) -> list[Recipe]:
     """What is recorded in the language of a configuration, each model once, in this order."""
@@ -39,8 +46,14 @@ def recipes(config: Config) -> list[Recipe]:
         for recipe in some:
             found.setdefault(key(recipe, N_LAYERS), recipe)
 
+<<<<<<< HEAD
     singles = ("base", *(f"task/{i}" for i in range(n_task)), *(f"lang/{i}" for i in range(n_lang)))
     add([Single(source) for source in singles])
+=======
+    add(singles(n_task, n_lang))
+    zones = sorted(even.recipes(), key=lambda swap: (swap.lang, swap.task))  # pair by pair
+    add(zones)
+>>>>>>> h-pair
     for method, count in RIVALS.get(lang, {}).items():
         add(_drawn(RivalSpace(method, lang, N_LAYERS, all_pairs(n_task, n_lang)), count))
     add(sorted(even.recipes(), key=lambda swap: (swap.lang, swap.task)))  # pair by pair
@@ -48,6 +61,7 @@ def recipes(config: Config) -> list[Recipe]:
     return list(found.values())
 
 
+<<<<<<< HEAD
 def even_space(
     lang: str,
     n_task: int,
@@ -56,6 +70,35 @@ def even_space(
     **ranges: tuple[int, int],
 ) -> Space:
     """All zones at an even share, of these pairs or of all; within ranges of b, u, t_b, t_u."""
+=======
+def singles(n_task: int, n_lang: int) -> list[Recipe]:
+    """Every checkpoint alone, the base first."""
+    names = ("base", *(f"task/{i}" for i in range(n_task)), *(f"lang/{i}" for i in range(n_lang)))
+    return [Single(name) for name in names]
+
+
+def map_recipes(config: Config) -> list[Recipe]:
+    """What a map of the configuration's family and language shows, each model once."""
+    n_task, n_lang = len(config.family.task), len(config.family.language[config.lang])
+    pairs = [(task, lang) for task in range(n_task) for lang in range(n_lang)]
+    found = singles(n_task, n_lang)
+    found += [soup(task, lang, N_LAYERS) for task, lang in pairs]
+    found += [
+        zone(task, lang, b, u, t)
+        for task, lang in pairs
+        for t, b, u in itertools.product(TRANSITIONS, BOTTOM, TOP)
+    ]
+    return list({key(recipe, N_LAYERS): recipe for recipe in found}.values())
+
+
+def zone(task: int, lang: int, b: int, u: int, t: int) -> LayerSwap:
+    """A recipe of a map: `t` transition layers at both ends, at an even share."""
+    return clip(LayerSwap(task, lang, b, u, t, t, w_task=0.5, w_lang=0.5), N_LAYERS)
+
+
+def even_space(lang: str, n_task: int, n_lang: int, pairs: Sequence[Pair] | None = None) -> Space:
+    """All zones at an even share, of these pairs or of all."""
+>>>>>>> h-pair
     return make_space(
         lang=lang,
         n_layers=N_LAYERS,

@@ -12,41 +12,83 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.landscape.design import N_LAYERS, recipes
+from benchmarks.landscape.design import N_LAYERS, map_recipes, recipes
 from benchmarks.landscape.packed import FOLDER, lines, read
 from objectives.types import Completion, Split
 from search.config.compose import load
 from search.config.schema import Config
 from search.engine.contract import NonFinite
 from search.merging.plan import plan
-from search.merging.recipe import key, to_dict
+from search.merging.recipe import Recipe, key, to_dict
 from search.records import durable
 
 SPLITS: tuple[Split, ...] = ("search", "held_out")
 VERDICTS = {"mgsm": ("correct", "in_language"), "lcpr": ("scored", "line_ok", "word_ok")}
 """Objective -> what is kept of each of its items."""
+SHIPPED_FAMILY = "demo"
+"""The family whose landscapes are shipped."""
 
 
-def configuration(lang: str, overrides: Sequence[str]) -> Config:
-    """The demo's, in a language, with engines that may share a machine."""
-    return load(overrides, {"lang": lang})
+@dataclass(frozen=True)
+class Recording:
+    """What is recorded, and where.
+
+    Attributes:
+        out: folder of the recording.
+        lang: language code.
+        overrides: of the configuration, such as "family=demo_confused".
+        objectives: names, with commas between.
+        limit: only so many recipes.
+        map_only: the recipes of a map on search items, in place of the whole design on both splits.
+    """
+
+    out: Path
+    lang: str
+    overrides: tuple[str, ...]
+    objectives: str
+    limit: int
+    map_only: bool = False
+
+    def configuration(self) -> Config:
+        """The demo's, in the language, with the overrides."""
+        return load(self.overrides, {"lang": self.lang})
+
+    def splits(self) -> tuple[Split, ...]:
+        """Whose items are answered."""
+        return SPLITS[:1] if self.map_only else SPLITS
+
+    def recipes(self, config: Config) -> list[Recipe]:
+        """What is to be recorded, in this order."""
+        return (map_recipes(config) if self.map_only else recipes(config))[: self.limit]
+
+    def done(self, config: Config) -> set[str]:
+        """Keys of what is in the folder, or shipped of the same family."""
+        keys = {line["key"] for line in lines(self.out)}
+        shipped = FOLDER / f"{self.lang}.npz"
+        if config.family.name == SHIPPED_FAMILY and not self.map_only and shipped.exists():
+            keys |= set(read(shipped).keys)
+        return keys
+
+    def arguments(self) -> list[str]:
+        """The command line of one engine's part, without the engine."""
+        named = [str(self.out), "--lang", self.lang, "--objectives", self.objectives]
+        named += ["--limit", str(self.limit), *(["--map"] if self.map_only else [])]
+        return [*named, *self.overrides]
 
 
-def record(
-    out: Path, lang: str, overrides: Sequence[str], objectives: str, limit: int, engines: int
-) -> int:
+def record(asked: Recording, engines: int) -> int:
     """Score what the folder lacks; the exit status of the worst engine."""
-    out.mkdir(parents=True, exist_ok=True)
+    asked.out.mkdir(parents=True, exist_ok=True)
     quiet = {"OMP_NUM_THREADS": "1", "VLLM_LOGGING_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1"}
     variables = {**os.environ, **quiet}
-    command = [sys.executable, "-m", "benchmarks.landscape", "work", str(out), "--lang", lang]
-    command += ["--objectives", objectives, "--limit", str(limit), "--engines", str(engines)]
+    command = [sys.executable, "-m", "benchmarks.landscape", "work", *asked.arguments()]
+    command += ["--engines", str(engines)]
     started = [
-        subprocess.Popen([*command, "--engine", str(i), *overrides], env=variables)
-        for i in range(engines)
+        subprocess.Popen([*command, "--engine", str(i)], env=variables) for i in range(engines)
     ]
     try:
         return max(process.wait() for process in started)
@@ -55,40 +97,31 @@ def record(
             process.terminate()
 
 
-def work(
-    out: Path,
-    lang: str,
-    overrides: Sequence[str],
-    objectives: str,
-    limit: int,
-    engine: int,
-    engines: int,
-) -> None:
+def work(recording: Recording, engine: int, engines: int) -> None:
     """One engine's part: every so many-th recipe that the folder lacks."""
     from search.checkpoints.family import Family, fit
     from search.engine.contract import EngineOptions
     from search.engine.live import Engine
     from search.run.prepare import build_objectives
 
-    config = configuration(lang, overrides)
-    done = {line["key"] for line in lines(out)}
-    shipped = FOLDER / f"{lang}.npz"
-    if shipped.exists():
-        done |= set(read(shipped).keys)
-    asked_for = recipes(config)[:limit]
-    mine = [r for r in asked_for if key(r, N_LAYERS) not in done][engine::engines]
+    config, lang = recording.configuration(), recording.lang
+    done = recording.done(config)
+    missing = [r for r in recording.recipes(config) if key(r, N_LAYERS) not in done]
+    mine = missing[engine::engines]
     if not mine:
         return
     judges = [
         judge
         for name, judge in build_objectives(config.objective, lang).items()
-        if name in objectives.split(",")
+        if name in recording.objectives.split(",")
     ]
     sources = Family(**config.family.model_dump()).sources(lang)
     family = fit({name: Path(place) for name, place in sources.items()}, check_finite=False)
     live = Engine(family, EngineOptions(**config.search.engine.model_dump(), seed=0))
-    asked = [(judge, split, judge.requests(split)) for judge in judges for split in SPLITS]
-    file = out / f"{lang}-{engine}.jsonl"
+    asked = [
+        (judge, split, judge.requests(split)) for judge in judges for split in recording.splits()
+    ]
+    file = recording.out / f"{lang}-{engine}.jsonl"
     durable.read_lines(file, mend=True)  # half a line must not be the beginning of the next
     for recipe in mine:
         begun = time.perf_counter()
@@ -106,12 +139,16 @@ def work(
 
 
 def _judged(asked: Sequence[Any], answers: Sequence[Completion]) -> dict[str, Any]:
-    """For each objective and split, a string of 0 and 1 for each verdict, and the tokens."""
+    """Scores; for each objective and split a string of 0 and 1 for each verdict, and the tokens."""
     found: dict[str, Any] = {}
+    scores = found["scores"] = {}
     rest = iter(answers)
     for judge, split, batch in asked:
         own = [next(rest) for _ in batch]
-        items = judge.score(split, own).items
+        evaluation = judge.score(split, own)
+        items = evaluation.items
+        for name, score in evaluation.scores.items():
+            scores[f"{split}.{name}"] = score.value
         found[f"{judge.name}.{split}.tokens"] = [completion.n_tokens for completion in own]
         for verdict in VERDICTS[judge.name]:
             bits = "".join("1" if item.verdict[verdict] else "0" for item in items)
