@@ -46,14 +46,7 @@ def recipes(config: Config) -> list[Recipe]:
         for recipe in some:
             found.setdefault(key(recipe, N_LAYERS), recipe)
 
-<<<<<<< HEAD
-    singles = ("base", *(f"task/{i}" for i in range(n_task)), *(f"lang/{i}" for i in range(n_lang)))
-    add([Single(source) for source in singles])
-=======
     add(singles(n_task, n_lang))
-    zones = sorted(even.recipes(), key=lambda swap: (swap.lang, swap.task))  # pair by pair
-    add(zones)
->>>>>>> h-pair
     for method, count in RIVALS.get(lang, {}).items():
         add(_drawn(RivalSpace(method, lang, N_LAYERS, all_pairs(n_task, n_lang)), count))
     add(sorted(even.recipes(), key=lambda swap: (swap.lang, swap.task)))  # pair by pair
@@ -61,16 +54,6 @@ def recipes(config: Config) -> list[Recipe]:
     return list(found.values())
 
 
-<<<<<<< HEAD
-def even_space(
-    lang: str,
-    n_task: int,
-    n_lang: int,
-    pairs: Sequence[Pair] | None = None,
-    **ranges: tuple[int, int],
-) -> Space:
-    """All zones at an even share, of these pairs or of all; within ranges of b, u, t_b, t_u."""
-=======
 def singles(n_task: int, n_lang: int) -> list[Recipe]:
     """Every checkpoint alone, the base first."""
     names = ("base", *(f"task/{i}" for i in range(n_task)), *(f"lang/{i}" for i in range(n_lang)))
@@ -96,9 +79,14 @@ def zone(task: int, lang: int, b: int, u: int, t: int) -> LayerSwap:
     return clip(LayerSwap(task, lang, b, u, t, t, w_task=0.5, w_lang=0.5), N_LAYERS)
 
 
-def even_space(lang: str, n_task: int, n_lang: int, pairs: Sequence[Pair] | None = None) -> Space:
-    """All zones at an even share, of these pairs or of all."""
->>>>>>> h-pair
+def even_space(
+    lang: str,
+    n_task: int,
+    n_lang: int,
+    pairs: Sequence[Pair] | None = None,
+    **ranges: tuple[int, int],
+) -> Space:
+    """All zones at an even share, of these pairs or of all; within ranges of b, u, t_b, t_u."""
     return make_space(
         lang=lang,
         n_layers=N_LAYERS,

@@ -326,14 +326,24 @@ def _default_note(lines: Sequence[ReportLine], items: Mapping[str, Items], lang:
     if ours.low is None or ours.high is None or theirs.value is None:
         return []
     end = ours.low if main.direction == "maximize" else ours.high
-    if main.gain(theirs.value) < main.gain(end):
+    both = items[best.record.key], items[default.record.key]
+    if main.gain(theirs.value) < main.gain(end) or _behind(*both, lang):
         return []
-    paired = main.compare(items[best.record.key], items[default.record.key], lang)
+    paired = main.compare(*both, lang)
     gain = f" ({signed(paired.difference)} points, {p_value(paired)})" if paired else ""
     return [
         f"The default recipe comes close: its {percent(theirs.value)}% is not below the "
         f"{_called(best.roles)}'s interval{gain}."
     ]
+
+
+def _behind(ours: Items, theirs: Items, lang: str) -> bool:
+    """Whether the second has clearly less of a target after the first."""
+    for guard in targets.TARGETS[1:]:
+        paired = guard.compare(ours, theirs, lang)
+        if paired and min(guard.gain(paired.low), guard.gain(paired.high)) > 0:
+            return True
+    return False
 
 
 def _comparison_note(lines: Sequence[ReportLine]) -> list[str]:

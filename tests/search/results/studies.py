@@ -45,13 +45,14 @@ def add(
     split: Split,
     state: State = "scored",
     origin: Origin = "search",
+    confused: int | None = None,
 ) -> None:
     right = answers(accuracy, int(key(recipe, L), 16))
     items = [
         ItemResult("mgsm", f"q{i}", "p", "c", 3, "stop", {"correct": ok})
         for i, ok in enumerate(right)
     ]
-    confused = round(10 * (1 - accuracy))
+    confused = round(10 * (1 - accuracy)) if confused is None else confused
     items += [
         ItemResult("lcpr", f"p{i}", "p", "c", 3, "stop", {"outcome": outcome, "source": "okapi"})
         for i, outcome in enumerate(["LINE_ERROR"] * confused + ["PASS"] * (10 - confused))

@@ -81,6 +81,16 @@ def test_a_close_default_recipe_is_said(records: RecordsWriter, default: float, 
     assert said in "\n".join(made(records)[0].notes)
 
 
+def test_a_default_recipe_that_answers_in_english_does_not_come_close(
+    records: RecordsWriter,
+) -> None:
+    for recipe, share in SEARCH.items():
+        add(records, recipe, share, "search")
+    for recipe, share in (HELD_OUT | {DEFAULT: 0.83}).items():
+        add(records, recipe, share, "held_out", confused=10 if recipe == DEFAULT else None)
+    assert "default recipe" not in "\n".join(made(records)[0].notes)
+
+
 def test_the_default_recipe_itself_is_recommended(records: RecordsWriter) -> None:
     for recipe, share in (SEARCH | {DEFAULT: 0.95}).items():
         add(records, recipe, share, "search")
