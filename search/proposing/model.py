@@ -35,11 +35,13 @@ from search.space.pairs import pair_of
 from search.study.floors import Floor, believed, gain
 from search.study.schedule import Schedule
 
-WHOLE = 3000
-"""Up to so many recipes, all of a space are candidates; of a larger one so many are drawn."""
+WHOLE = 4000
+"""Up to so many codes, all recipes of a space are candidates."""
+DRAWN = 1000
+"""Of a larger space, so many are."""
 NEAR = 8
 """Best recipes whose neighbours are candidates as well."""
-KNOWN = 300
+KNOWN = 200
 """Trials that the model knows: of more, the best half of them and the latest."""
 FITTED = 100
 """Trials that the model's settings are fitted to."""
@@ -47,9 +49,9 @@ ANEW = 8
 """They are fitted anew when this part of the trials more, an eighth, have ended."""
 START = 6
 """Recipes of the space that must have been scored before the model is asked."""
-SHORT = 600
+SHORT = 200
 """Best candidates that what is under way is held against; it makes none of them better."""
-PENDING = 256
+PENDING = 128
 """Trials under way that count: of more, some."""
 DRAWS = 64
 """Draws by which the gain of a Pareto front is estimated."""
@@ -145,9 +147,11 @@ class ModelSampler(FlatSampler):
         self._guards = guards
         self._kernel = Kernel(self._grid)
         self._pair = [axis.kind for axis in self._grid.axes].index("pair")
-        self._whole = self._grid.all() if self._grid.size() <= 2 * WHOLE else None
-        self._codes: dict[int, tuple[int, ...]] = {}  # number of Optuna's trial -> its code
-        self._settings: dict[str, tuple[tuple[str, ...], Setting]] = {}  # score -> fitted to, found
+        self._whole = self._grid.all() if self._grid.size() <= WHOLE else None
+        self._rows: dict[int, tuple[str, tuple[int, ...]]] = {}  # Optuna's number -> key, code
+        self._ended: dict[str, Record] = {}
+        self._read = 0  # records that `_ended` knows
+        self._settings: dict[str, tuple[int, Setting]] = {}  # score -> fitted to so many, found
 
     def sample_relative(
         self,
@@ -168,16 +172,16 @@ class ModelSampler(FlatSampler):
 
     def _known(self, study: optuna.Study, own: int) -> tuple[Told, Codes]:
         """Trials whose ends may be known, and the codes of those that are under way."""
-        ended = {r.key: r for r in self._trials if r.split == "search"}
+        new = self._trials[self._read :]
+        self._ended |= {r.key: r for r in new if r.split == "search"}
+        self._read += len(new)
         told: dict[str, tuple[tuple[int, ...], Record]] = {}
         pending: dict[str, tuple[int, ...]] = {}
         for trial in study.get_trials(deepcopy=False):
-            name = trial.user_attrs.get("key")
-            if trial.number == own or name is None or not trial.params:
+            name, code = self._rows.get(trial.number) or self._row(trial)
+            record = self._ended.get(name)
+            if not name or trial.number == own:
                 continue
-            if trial.number not in self._codes:
-                self._codes[trial.number] = self._grid.code(trial.params)
-            code, record = self._codes[trial.number], ended.get(name)
             if record is None:
                 if trial.state == TrialState.RUNNING:
                     pending[name] = code
@@ -191,6 +195,14 @@ class ModelSampler(FlatSampler):
         waiting = np.array(sorted(pending.values())[-PENDING:], dtype=np.int64).reshape(shape)
         return Told(codes, [record for _, record in rows]), waiting
 
+    def _row(self, trial: FrozenTrial) -> tuple[str, tuple[int, ...]]:
+        """Key and code of a trial; no key where it has no recipe of the space, or none yet."""
+        name = trial.user_attrs.get("key")
+        if name is None or not trial.params:
+            return "", ()
+        self._rows[trial.number] = name, self._grid.code(trial.params)
+        return self._rows[trial.number]
+
     def _best_first(self, told: Told, pending: Codes, rng: np.random.Generator) -> Codes:
         """Candidates, the most promising first."""
         main = targets.TARGETS[0]
@@ -198,8 +210,7 @@ class ModelSampler(FlatSampler):
         if len(scored.records) < START:
             drawn = self._grid.drawn(rng, 200)
             return np.asarray(drawn[rng.permutation(len(drawn))])
-        known = kept(scored, main)
-        model = self._model(known, main)
+        known, model = self._model(scored, main)
         candidates = self._candidates(known.codes[np.argsort(-model.known, kind="stable")], rng)
 
         if self._schedule.sampler == "gp_pareto":
@@ -220,7 +231,7 @@ class ModelSampler(FlatSampler):
         if self._whole is not None:
             return self._whole
         near = self._grid.near(best_first[:NEAR])
-        drawn = self._grid.drawn(rng, max(WHOLE - len(near), WHOLE // 2))
+        drawn = self._grid.drawn(rng, DRAWN - min(len(near), DRAWN // 2))
         return np.unique(np.concatenate([near, drawn]), axis=0)
 
     def _allowed_gain(self, told: Told, codes: Codes, means: Floats) -> GainOf:
@@ -258,48 +269,46 @@ class ModelSampler(FlatSampler):
             known = told.only(partial(_guarded, target=target))
             if not floor.experts or all(floor.reached(r) for r in known.records):
                 continue
-            known = kept(known, target)
             least = np.array(
                 [
                     floor.least(LayerSwap(*pair_of(name), 0, 0, 0, 0).lang_source)
                     for name in self._grid.axes[self._pair].values
                 ]
             )
+            known, model = self._model(known, target)
             items = float(np.median([_items(r, target) for r in known.records]))
-            yield self._model(known, target), _scale(target, least, items)
+            yield model, _scale(target, least, items)
 
     def _front_gain(self, known: Told, rng: np.random.Generator) -> GainOf:
         """How much each recipe is expected to add to the front of the first two targets."""
         other = targets.TARGETS[1]
-        both = known.only(partial(_has, target=other))
-        model = self._model(both, other)
-        points = [[_value(r, target) for target in targets.TARGETS[:2]] for r in both.records]
+        both, model = self._model(known.only(partial(_has, target=other)), other)
+        points = np.column_stack([_scores(both.records, t)[0] for t in targets.TARGETS[:2]])
 
         def gain_of(codes: Codes, pending: Codes | None, mean: Floats, deviation: Floats) -> Floats:
             found = (mean, deviation), model.at(codes, pending)
             draws = [m + d * rng.standard_normal((DRAWS, 1)) for m, d in found]
-            return hypervolume_gain(np.array(points), np.array(draws))
+            return hypervolume_gain(points, np.array(draws))
 
         return gain_of
 
-    def _model(self, told: Told, target: Target) -> Posterior:
-        values = np.array([_value(record, target) for record in told.records])
-        items = np.array([_items(record, target) for record in told.records])
-        setting = self._setting(told, target, values, noise(items))
-        return Posterior(self._kernel, setting, told.codes, values, noise(items))
+    def _model(self, told: Told, target: Target) -> tuple[Told, Posterior]:
+        """What some trials say of all recipes, and those of them that the model knows."""
+        known, setting = kept(told, target), self._setting(told, target)
+        values, items = _scores(known.records, target)
+        return known, Posterior(self._kernel, setting, known.codes, values, noise(items))
 
-    def _setting(self, told: Told, target: Target, values: Floats, noises: Floats) -> Setting:
+    def _setting(self, told: Told, target: Target) -> Setting:
         """How far likeness reaches, by the first so many trials; looked for anew now and then."""
         n = len(told.records)
-        order = sorted(range(n), key=lambda i: (_place(told.records[i]), told.records[i].key))
-        first = order[: n - n % max(1, n // ANEW)]
-        fitted = [
-            first[i] for i in np.linspace(0, len(first) - 1, min(len(first), FITTED)).astype(int)
-        ]
-        names = tuple(told.records[i].key for i in fitted)
-        if self._settings.get(target.score, [()])[0] != names:
-            found = likeliest(self._kernel, told.codes[fitted], values[fitted], noises[fitted])
-            self._settings[target.score] = names, found
+        fitted = n - n % max(1, n // ANEW)
+        if self._settings.get(target.score, (0, None))[0] != fitted:
+            order = sorted(range(n), key=lambda i: (_place(told.records[i]), told.records[i].key))
+            spread = np.linspace(0, fitted - 1, min(fitted, FITTED)).astype(int)
+            some = told.at([order[i] for i in spread])
+            values, items = _scores(some.records, target)
+            found = likeliest(self._kernel, some.codes, values, noise(items))
+            self._settings[target.score] = fitted, found
         return self._settings[target.score][1]
 
 
@@ -330,17 +339,17 @@ def _has(record: Record, target: Target) -> bool:
     return record.value(target.score) is not None
 
 
-def _value(record: Record, target: Target) -> float:
-    """A trial's score as the model sees it; of one that is infeasible, the worst there is."""
-    value = believed(record, target)
-    if value is None:
-        value = 0.0 if target.direction == "maximize" else 1.0
-    return float(_scale(target, target.gain(value), _items(record, target)))
+def _scores(records: Sequence[Record], target: Target) -> tuple[Floats, Floats]:
+    """Scores as the model sees them, of those that are infeasible the worst there is; items."""
+    worst = 0.0 if target.direction == "maximize" else 1.0
+    shares = [worst if (found := believed(r, target)) is None else found for r in records]
+    items = np.array([_items(record, target) for record in records], dtype=np.float64)
+    return _scale(target, target.gain(1.0) * np.array(shares), items), items
 
 
-def _scale(target: Target, gains: Floats | float, items: float) -> Floats:
+def _scale(target: Target, gains: Floats, items: Floats | float) -> Floats:
     """Gains on the scale on which noise is even; where less is better, below 0."""
-    return np.asarray(target.gain(1.0) * stable(target.gain(1.0) * np.asarray(gains), items))
+    return np.asarray(target.gain(1.0) * stable(target.gain(1.0) * gains, items))
 
 
 def _items(record: Record, target: Target) -> int:
