@@ -209,7 +209,7 @@ def _chosen(lines: Sequence[ReportLine]) -> ReportLine | None:
 
 def _called(roles: Sequence[str]) -> str:
     """What notes call the recipe that has these roles."""
-    return "recommended recipe" if RECOMMENDED in roles else "best recipe on search items"
+    return "recommended recipe" if RECOMMENDED in roles else "best swap"
 
 
 def _choice_notes(

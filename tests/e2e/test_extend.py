@@ -65,7 +65,9 @@ def test_a_finished_study_has_nothing_left_to_do(first: list[dict[str, Any]], ou
     """The same command again starts no engine and changes no record."""
     assert Counter(t["origin"] for t in first)["search"] == TRIALS
     text = run(*_auto(out))
-    assert trials(out / "life") == first and "recommended" in text
+    assert trials(out / "life") == first and (
+        "recommended" in text or "no recommendation: " in text
+    )
     about = head(out / "life")
     assert about["finished"] and about["layers"] == 10
     assert set(about["family"]) == {"base", "task/0", "task/1", "lang/0", "lang/1"}
@@ -134,7 +136,7 @@ def test_a_new_study_begins_with_the_best_of_another_language(
     assert searched[2] == rest[0]
     assert all(r.state == "scored" and heir.items(r) for r in heir.trials)
     assert isinstance(place, Url)
-    assert b"recommended" in (Bucket(place, 0).get("report.md") or b"")
+    assert b" held-out items" in (Bucket(place, 0).get("report.md") or b"")
 
 
 def test_the_view_is_made_again_from_the_records(
