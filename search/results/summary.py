@@ -20,10 +20,11 @@ NONE = "none"
 
 
 def headline(records: RecordsReader, choice: Choice | None) -> Mapping[str, float]:
-    """The recommended recipe's held-out scores, in percent, for the parent run."""
-    if choice is None or choice.doubt:
-        return {}
-    record = records.ended("held_out").get(choice.record.key)
+    """The best swap's held-out scores, in percent, for the parent run.
+
+    Also where it is no recommendation, as the run's tags say: MLflow can't take a metric back.
+    """
+    record = records.ended("held_out").get(choice.record.key) if choice else None
     if record is None:
         return {}
     names = (*(target.score for target in targets.TARGETS), "in_language")

@@ -28,7 +28,9 @@ def test_the_headline_is_held_out_and_in_percent(records: RecordsWriter) -> None
     assert headline(records, choice) == {} and headline(records, None) == {}
     records.append(trial(swap(1, 1), 0.8, None, split="held_out"))
     assert headline(records, choice) == {"held_out_accuracy": 80.0}
-    assert choice is not None and headline(records, replace(choice, doubt="all alike")) == {}
+    assert choice is not None and headline(records, replace(choice, doubt="all alike")) == {
+        "held_out_accuracy": 80.0  # MLflow may have a metric that it cannot take back
+    }
     records.append(replace(trial(swap(1, 1), 0.7, 0.5, split="held_out"), number=9))
     assert headline(records, choice) == {"held_out_accuracy": 70.0, "held_out_lcpr": 50.0}
 
