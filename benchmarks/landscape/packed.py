@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,24 @@ class Landscape:
     def accuracy(self, split: Split) -> NDArray[np.float64]:
         """Share of the math problems that were solved, of shape (n,)."""
         return np.asarray(self.right(split).mean(axis=1), dtype=np.float64)
+
+    def items(self, seed: int | None) -> list[int]:
+        """Places of the items, search before held-out ones, in an order drawn by a seed if any."""
+        order = np.arange(self.right("search").shape[1] + self.right("held_out").shape[1])
+        drawn = order if seed is None else np.random.default_rng(seed).permutation(order)
+        return [int(place) for place in drawn]
+
+    def with_items(self, search: Sequence[int], held_out: Sequence[int]) -> Landscape:
+        """The math problems alone, those at these places in the order of `items(None)`."""
+        right = np.concatenate([self.right("search"), self.right("held_out")], axis=1)
+        parts = [self.tokens[f"mgsm.{split}"] for split in ("search", "held_out")]
+        tokens = np.concatenate(parts, axis=1)
+        places: dict[Split, Sequence[int]] = {"search": search, "held_out": held_out}
+        return replace(
+            self,
+            verdicts={f"mgsm.{split}.correct": right[:, own] for split, own in places.items()},
+            tokens={f"mgsm.{split}": tokens[:, own] for split, own in places.items()},
+        )
 
 
 def from_lines(lang: str, lines: Iterable[Mapping[str, Any]]) -> Landscape:

@@ -5,8 +5,10 @@
 
 Prints what would be recommended after so many trials, in held-out accuracy; what reaching a quality
 costs in trials, answers and simulated time; and how often the choice beats the default recipe, the
-best soup and the best TIES. Peers are run only where `--samplers` names them and what they need is
-installed; else their rows are those last recorded, and standard error says with what.
+best soup and the best TIES. Each seed draws the landscape's items anew into search and held-out
+ones, so that its figures do not hang on one set of items. Peers are run only where `--samplers`
+names them and what they need is installed; else their rows are those last recorded, and standard
+error says with what.
 """
 
 from __future__ import annotations
@@ -20,13 +22,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.landscape.design import N_LAYERS
 from benchmarks.search_quality import recorded
 from benchmarks.search_quality.rows import AT, Row, as_tsv, rows
 from benchmarks.search_quality.runs import (
     OURS,
     SAMPLERS,
     Course,
+    Marks,
     Task,
     field,
     interval,
@@ -35,22 +37,22 @@ from benchmarks.search_quality.runs import (
     of_kind,
     run_all,
 )
-from search.merging.recipe import LayerSwap, Ties
-from search.results.choose import is_soup
+from search.config.schema import RaceConfig
 from search.study.race import Rules
 
-LOOKS = (0.5, 0.75)
-"""Shares of the items after which a raced trial is looked at."""
 BUDGET = 40
 """Trials of the demo's search."""
+MARKED = ("best", "default")
+"""Of `Marks`, what stands above a table."""
 
 
-def quality(found: Sequence[Row]) -> Iterator[str]:
+def quality(found: Sequence[Row], courses: Sequence[Course]) -> Iterator[str]:
     """A Markdown table for each language: held-out accuracy after so many trials."""
     for lang in dict.fromkeys(row[0] for row in found):
         land = field(lang)
+        marks = [c.marks for c in courses if c.task.lang == lang] or [Marks.of(land)]
+        best, default = (100 * float(np.mean([getattr(m, n) for m in marks])) for n in MARKED)
         yield ""
-        best, default = 100 * land.best, 100 * land.default
         what = f"{lang}: {len(land.in_space)} recipes of {len(land.pairs)} pairs"
         yield f"{what}; held-out accuracy of the best {best:.1f}%, of the default {default:.1f}%"
         yield ""
@@ -60,7 +62,7 @@ def quality(found: Sequence[Row]) -> Iterator[str]:
         for sampler in dict.fromkeys(row[1] for row in own):
             cells = {r[2]: f"{r[3]:.1f} ({r[4]:.1f} to {r[5]:.1f})" for r in own if r[1] == sampler}
             last = max((r for r in own if r[1] == sampler), key=lambda row: row[2])
-            regret = f"{max(0.0, 100 * land.best - last[3]):.1f}"
+            regret = f"{max(0.0, best - last[3]):.1f}"
             yield f"| {sampler} | " + " | ".join([cells.get(t, "") for t in AT] + [regret]) + " |"
 
 
@@ -70,7 +72,8 @@ def costs(courses: Sequence[Course]) -> Iterator[str]:
     yield "| | quality | sampler | trials | answers | simulated s |"
     yield "| --- | --- | --- | ---: | ---: | ---: |"
     for lang in dict.fromkeys(course.task.lang for course in courses):
-        goals = {"within 1 point of the best": field(lang).best - 0.01}
+        best = float(np.mean([c.marks.best for c in courses if c.task.lang == lang]))
+        goals = {"within 1 point of the best": best - 0.01}
         tpe = of_kind(courses, lang, "tpe")
         if tpe:
             goals = {"TPE after 60 trials": _mean(tpe, 60), **goals}
@@ -86,22 +89,26 @@ def wins(courses: Sequence[Course]) -> Iterator[str]:
     yield f"| after {BUDGET} trials | sampler | beats the default | by | best soup | best TIES |"
     yield "| --- | --- | ---: | ---: | ---: | ---: |"
     for lang, sampler in kinds(courses):
-        land, own = field(lang), of_kind(courses, lang, sampler)
+        own = of_kind(courses, lang, sampler)
         found = np.array([c.held_out[min(BUDGET, len(c.held_out)) - 1] for c in own])
-        soup = land.best_of(lambda r: is_soup(r, N_LAYERS) and isinstance(r, LayerSwap))
-        ties = land.best_of(lambda r: isinstance(r, Ties))
-        by, low, high = (100 * v for v in interval(found - land.default))
-        shares = [_beaten(found, rival) for rival in (soup, ties)]
+        default = np.array([c.marks.default for c in own])
+        by, low, high = (100 * v for v in interval(found - default))
+        shares = [_beaten(found, rival) for rival in zip(*map(_rivals, own), strict=True)]
         yield (
-            f"| {lang} | {sampler} | {int((found > land.default).sum())} of {len(found)} | "
+            f"| {lang} | {sampler} | {int((found > default).sum())} of {len(found)} | "
             f"{by:+.1f} ({low:+.1f} to {high:+.1f}) | {shares[0]} | {shares[1]} |"
         )
 
 
-def _beaten(found: NDArray[np.float64], rival: float | None) -> str:
-    if rival is None:
+def _rivals(course: Course) -> tuple[float | None, float | None]:
+    return course.marks.soup, course.marks.ties
+
+
+def _beaten(found: NDArray[np.float64], rival: Sequence[float | None]) -> str:
+    if None in rival:
         return "not recorded"
-    return f"{np.mean(found > rival):.0%} ({100 * rival:.1f})"
+    theirs = np.array(rival, dtype=np.float64)
+    return f"{np.mean(found > theirs):.0%} ({100 * theirs.mean():.1f})"
 
 
 def _mean(courses: Sequence[Course], trials: int) -> float:
@@ -150,6 +157,12 @@ def main(argv: Sequence[str] | None = None, file: Path = recorded.FILE) -> int:
     parser.add_argument("--seeds", type=int, default=50)
     parser.add_argument("--engines", type=int, default=1, help="trials at once; peers have one")
     parser.add_argument("--clock", choices=("laptop", "gpu"), default="laptop")
+    parser.add_argument(
+        "--items",
+        choices=("drawn", "recorded"),
+        default="drawn",
+        help="search and held-out items drawn again for each seed, or as recorded",
+    )
     parser.add_argument("--tsv", action="store_true", help="the rows alone, for other programs")
     given = parser.parse_args(argv)
     langs, named = given.lang.split(","), given.samplers and given.samplers.split(",")
@@ -157,13 +170,22 @@ def main(argv: Sequence[str] | None = None, file: Path = recorded.FILE) -> int:
         parser.error(f"no sampler {', '.join(unknown)}; there are {', '.join(SAMPLERS)}")
     samplers, here = named or SAMPLERS, replayed(named)
     tasks = [
-        Task(lang, sampler, sampler, seed, AT[-1], given.engines, given.clock)
+        Task(
+            lang,
+            sampler,
+            sampler,
+            seed,
+            AT[-1],
+            given.engines,
+            given.clock,
+            drawn=given.items == "drawn",
+        )
         for seed in range(given.seeds)
         for lang in langs
         for sampler in here
     ]
     if given.race is not None:
-        rules = Rules(LOOKS, given.race)
+        rules = Rules(RaceConfig().looks, given.race)
         raced = (replace(task, name="raced", race=rules) for task in tasks)
         tasks += [task for task in raced if task.sampler == "ours"]
     courses = sorted(run_all(tasks), key=lambda c: (c.task.lang, tasks.index(c.task)))
@@ -172,7 +194,7 @@ def main(argv: Sequence[str] | None = None, file: Path = recorded.FILE) -> int:
     if given.tsv:
         print("\n".join(as_tsv(found)))
     else:
-        print("\n".join([*quality(found), *costs(courses), *wins(courses)]))
+        print("\n".join([*quality(found, courses), *costs(courses), *wins(courses)]))
     return 0
 
 

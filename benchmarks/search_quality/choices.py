@@ -16,7 +16,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -164,21 +164,6 @@ class Chosen:
     layers: float
 
 
-def with_items(recorded: Landscape, search: Sequence[int], held_out: Sequence[int]) -> Landscape:
-    """A landscape whose search and held-out items are these of all its items."""
-    both = [recorded.right("search"), recorded.right("held_out")]
-    right = np.concatenate(both, axis=1)
-    tokens = np.concatenate([recorded.tokens[f"mgsm.{s}"] for s in ("search", "held_out")], axis=1)
-    return replace(
-        recorded,
-        verdicts={
-            "mgsm.search.correct": right[:, search],
-            "mgsm.held_out.correct": right[:, held_out],
-        },
-        tokens={"mgsm.search": tokens[:, search], "mgsm.held_out": tokens[:, held_out]},
-    )
-
-
 def compare(lang: str, seed: int, drawn: bool, at: Sequence[int] = AT) -> list[Chosen]:
     """All rules on one seed's searches.
 
@@ -196,10 +181,8 @@ def compare(lang: str, seed: int, drawn: bool, at: Sequence[int] = AT) -> list[C
 def compare_on(recorded: Landscape, seed: int, drawn: bool, at: Sequence[int]) -> list[Chosen]:
     """As `compare`, on any landscape."""
     lang, n = recorded.lang, recorded.right("search").shape[1]
-    order = np.arange(n + recorded.right("held_out").shape[1])
-    if drawn:
-        order = np.random.default_rng(seed).permutation(order)
-    search, held_out, part = order[:n].tolist(), order[n:].tolist(), round(SEEN * n)
+    items = recorded.items(seed if drawn else None)
+    search, held_out, part = items[:n], items[n:], round(SEEN * n)
     found: list[Chosen] = []
 
     def add(name: str, rule: Rule, tried: Tried, budget: int, answers: int) -> None:
@@ -208,15 +191,15 @@ def compare_on(recorded: Landscape, seed: int, drawn: bool, at: Sequence[int]) -
         accuracy = float(tried.land.held_out[tried.land.row[record.key]])
         found.append(Chosen(lang, name, budget, answers, accuracy, float(tried.layers[row])))
 
-    whole = Field(with_items(recorded, search, held_out))
+    whole = Field(recorded.with_items(search, held_out))
     trials = _searched(whole, seed, max(at))
     for budget in at:
         tried = _tried(whole, trials[:budget], n)
         for name, rule in WHOLE.items():
             add(name, rule, tried, budget, budget * n)
-    seen = Field(with_items(recorded, search[:part], held_out))
+    seen = Field(recorded.with_items(search[:part], held_out))
     trials = _searched(seen, seed, _equal(max(at), n, part, 0))
-    right = with_items(recorded, search, held_out)
+    right = recorded.with_items(search, held_out)
     for budget in at:
         for name, (count, rule) in LISTS.items():
             for ending, scored in (

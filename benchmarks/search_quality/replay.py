@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +22,7 @@ from benchmarks.landscape.packed import Landscape
 from objectives import targets
 from objectives.stats import proportion
 from objectives.types import Score
-from search.merging.recipe import Recipe, from_dict, key
+from search.merging.recipe import LayerSwap, Recipe, Ties, from_dict, key
 from search.proposing.phase import Phase
 from search.records.record import Origin, Record
 from search.results import choose
@@ -107,6 +107,21 @@ class Field:
                 found.append(pair)
         return tuple(found)
 
+    def drawn(self, seed: int) -> Field:
+        """The same recipes, as many search and held-out items drawn again from all of them."""
+        items, n = self.recorded.items(seed), self.recorded.right("search").shape[1]
+        found = replace(self, recorded=self.recorded.with_items(items[:n], items[n:]))
+        for name in (
+            "row",
+            "recipes",
+            "pairs",
+            "in_space",
+            "soups",
+            "ties",
+        ):  # they depend on no item
+            vars(found)[name] = getattr(self, name)
+        return found
+
     def space(self) -> Space:
         """All zones of those pairs."""
         return self._zones(self.pairs)
@@ -126,9 +141,19 @@ class Field:
         """Highest held-out accuracy of the space."""
         return float(self.held_out[self.in_space].max())
 
-    def best_of(self, kind: Callable[[Recipe], bool]) -> float | None:
-        """Held-out accuracy of the recorded recipe of a kind that is best on search items."""
-        rows = [i for i, recipe in enumerate(self.recipes) if kind(recipe)]
+    @cached_property
+    def soups(self) -> list[int]:
+        """Places of the pairs' averages."""
+        recipes = enumerate(self.recipes)
+        return [i for i, r in recipes if isinstance(r, LayerSwap) and choose.is_soup(r, N_LAYERS)]
+
+    @cached_property
+    def ties(self) -> list[int]:
+        """Places of the recipes of TIES."""
+        return [i for i, recipe in enumerate(self.recipes) if isinstance(recipe, Ties)]
+
+    def best_of(self, rows: Sequence[int]) -> float | None:
+        """Held-out accuracy of that of some recipes which is best on search items."""
         if not rows:
             return None
         return float(self.held_out[max(rows, key=lambda i: (self.search[i], -i))])

@@ -77,6 +77,7 @@ class Task:
         engines: trials that run at once.
         clock: how long they take: a key of `CLOCKS`.
         race: when they are looked at; None: never.
+        drawn: whether search and held-out items are drawn again by the seed; else as recorded.
     """
 
     lang: str
@@ -87,6 +88,29 @@ class Task:
     engines: int
     clock: str
     race: Rules | None = None
+    drawn: bool = True
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Held-out accuracies, as shares, that a search is compared with, on its own items.
+
+    Attributes:
+        best: the highest of the space.
+        default: of the default recipe, of the pair that it suits best on search items.
+        soup: of the soup that is best on search items; None where none was recorded.
+        ties: of the best TIES recipe, likewise.
+    """
+
+    best: float
+    default: float
+    soup: float | None
+    ties: float | None
+
+    @classmethod
+    def of(cls, land: Field) -> Marks:
+        """Those of a landscape."""
+        return cls(land.best, land.default, land.best_of(land.soups), land.best_of(land.ties))
 
 
 @dataclass(frozen=True)
@@ -98,12 +122,14 @@ class Course:
         held_out: held-out accuracy of the recipe that would be recommended, as a share.
         items: answers generated until then.
         seconds: simulated.
+        marks: what it is compared with.
     """
 
     task: Task
     held_out: NDArray[np.float64]
     items: NDArray[np.int64]
     seconds: NDArray[np.float64]
+    marks: Marks
 
 
 @functools.cache
@@ -122,11 +148,12 @@ def run(task: Task) -> Course:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("smac").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
-    land = field(task.lang)
+    land = field(task.lang).drawn(task.seed) if task.drawn else field(task.lang)
     if task.sampler == "smac":
         return _of_partial(task, land, _fidelity(task, land))
     found = replay(land, sampler_of(task.sampler), _schedule(task), CLOCKS[task.clock], task.race)
-    return Course(task, _held_out(land, found), np.array(found.items), np.array(found.ends))
+    items, ends = np.array(found.items), np.array(found.ends)
+    return Course(task, _held_out(land, found), items, ends, Marks.of(land))
 
 
 def _fidelity(task: Task, land: Field) -> Run:
@@ -142,7 +169,8 @@ def _of_partial(task: Task, land: Field, found: Run) -> Course:
     per_trial = land.recorded.right("search").shape[1]
     items = per_trial * np.arange(1, task.trials + 1)
     latest = np.searchsorted(found.items, items, side="right") - 1
-    return Course(task, _held_out(land, found)[latest], items, np.array(found.ends)[latest])
+    ends = np.array(found.ends)[latest]
+    return Course(task, _held_out(land, found)[latest], items, ends, Marks.of(land))
 
 
 def _held_out(land: Field, found: Run) -> NDArray[np.float64]:

@@ -57,12 +57,12 @@ class Task:
 def run(task: Task) -> NDArray[np.float64]:
     """Held-out accuracy of what would be recommended after each trial, of shape (trials,)."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    land, first = field(task.lang), list[Mapping[str, Any]]()
+    land, first = field(task.lang).drawn(task.seed), list[Mapping[str, Any]]()
     if task.start == "range":
         land = replace(land, ranges=suggested(task.lang))
     elif task.start == "imported":
         (other,) = (lang for lang in LANGS if lang != task.lang)
-        first = points(_search(field(other), task.seed, BUDGET), land)
+        first = points(_search(field(other).drawn(task.seed), task.seed, BUDGET), land)
     found = _search(land, task.seed, TRIALS, first)
     return np.array([land.held_out[land.row[name]] for name in chosen(found.trials)])
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.search_quality import choices
-from benchmarks.search_quality.choices import BEST, Chosen, Tried, compare_on, table, with_items
+from benchmarks.search_quality.choices import BEST, Chosen, Tried, compare_on, table
 from objectives.stats import proportion
 from objectives.types import Score
 from search.merging.recipe import LayerSwap, key
@@ -72,7 +72,7 @@ def test_a_shortlist_is_compared_on_its_own_items(count: int, old: bool, row: in
 
 def test_items_are_drawn_again() -> None:
     recorded = made_up().recorded
-    found = with_items(recorded, [0, 299, 1], [60, 2])
+    found = recorded.with_items([0, 299, 1], [60, 2])
     assert (found.right("search")[:, 1] == recorded.right("held_out")[:, 239]).all()
     assert (found.right("held_out")[:, 0] == recorded.right("held_out")[:, 0]).all()
     assert found.tokens["mgsm.held_out"].shape == (len(recorded.keys), 2)

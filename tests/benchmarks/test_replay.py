@@ -111,3 +111,16 @@ def test_the_interval_is_of_the_mean() -> None:
     mean, low, high = interval(drawn)
     assert mean == pytest.approx(drawn.mean())
     assert high - mean == pytest.approx(mean - low) == pytest.approx(0.0196, rel=0.2)
+
+
+def test_items_are_drawn_anew_from_all_of_them() -> None:
+    land = field("te")
+    drawn = land.drawn(3)
+    splits: tuple[Split, ...] = ("search", "held_out")
+    for split in splits:
+        assert drawn.recorded.right(split).shape == land.recorded.right(split).shape
+    totals = [sum(f.recorded.right(s).sum(axis=1) for s in splits) for f in (land, drawn)]
+    assert (totals[0] == totals[1]).all()
+    assert (drawn.search == land.drawn(3).search).all()
+    assert (drawn.search != land.search).any() and (drawn.search != land.drawn(4).search).any()
+    assert drawn.pairs == land.pairs and drawn.best == drawn.held_out[drawn.in_space].max()
