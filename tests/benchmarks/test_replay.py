@@ -12,7 +12,8 @@ import pytest
 from benchmarks.landscape.packed import Landscape
 from benchmarks.search_quality.replay import CLOCKS, Clock, Field, replay
 from benchmarks.search_quality.rows import as_tsv, from_tsv, rows
-from benchmarks.search_quality.runs import Task, chosen, interval, run
+from benchmarks.search_quality.runs import Task, chosen, field, interval, run
+from objectives.types import Split
 from search.merging.recipe import key, to_dict
 from search.proposing.sampler import make_sampler
 from search.space.swap import make_space
