@@ -96,13 +96,15 @@ class Marks:
     """Held-out accuracies, as shares, that a search is compared with, on its own items.
 
     Attributes:
-        best: the highest of the space.
+        best: the highest of the space, which is partly luck on the held-out items.
+        whole: of the recipe of the space that is best on search items: what scoring all would find.
         default: of the default recipe, of the pair that it suits best on search items.
         soup: of the soup that is best on search items; None where none was recorded.
         ties: of the best TIES recipe, likewise.
     """
 
     best: float
+    whole: float
     default: float
     soup: float | None
     ties: float | None
@@ -110,7 +112,10 @@ class Marks:
     @classmethod
     def of(cls, land: Field) -> Marks:
         """Those of a landscape."""
-        return cls(land.best, land.default, land.best_of(land.soups), land.best_of(land.ties))
+        whole = land.best_of(land.in_space.tolist())
+        assert whole is not None
+        rivals = land.best_of(land.soups), land.best_of(land.ties)
+        return cls(land.best, whole, land.default, *rivals)
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ class RaceConfig(Strict):
     )
     """Shares of the search items after which a trial is looked at, rising."""
 
-    alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+    alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
     """A trial is stopped when its chance to be as good as the best trial so far, or to keep the
     floor of LCPR, is lower."""
 
@@ -188,7 +188,7 @@ class SearchConfig(Strict):
 
     startup_trials: Count = 10
     """Trials that must have ended before TPE models the scores, those that are scored first
-    included; until then it draws at random. `gp` does so until six recipes of the space are
+    included; until then it draws at random. `gp` does so until three recipes of the space are
     scored."""
 
     engines: Engines | None = 1

@@ -47,7 +47,7 @@ FITTED = 100
 """Trials that the model's settings are fitted to."""
 ANEW = 8
 """They are fitted anew when this part of the trials more, an eighth, have ended."""
-START = 6
+START = 3
 """Recipes of the space that must have been scored before the model is asked."""
 SHORT = 200
 """Best candidates that what is under way is held against; it makes none of them better."""

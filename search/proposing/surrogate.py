@@ -29,7 +29,7 @@ CHOICE = 0.9
 """Correlation of a recipe's scores with those after another choice."""
 OWN = 0.1
 """Part of that variance that a recipe shares with no other."""
-UNEVEN = 0.6
+UNEVEN = 0.9
 """Part of an item's variance that recipes do not share, as all are asked the same items."""
 
 

@@ -21,7 +21,7 @@ from objectives.targets import Target
 from objectives.types import ItemResult
 from search.records.record import Stopped
 
-SHRINK = 10
+SHRINK = 3
 """Items' worth of belief that a stopped trial is as good as the incumbent."""
 PRIOR = 1.0
 """Items' worth of belief in either answer, for each kind of item."""

@@ -36,7 +36,7 @@ def test_noise_is_even_on_the_stable_scale(share: float) -> None:
     drawn = np.random.default_rng(0).binomial(200, share, 20_000) / 200
     # all of an item's variance is noise here, as no other recipe is asked the same items
     assert stable(drawn, 200.0).var() == pytest.approx(1 / (4 * 200), rel=0.05)
-    assert noise(200.0) == pytest.approx(0.6 / (4 * 200))
+    assert noise(200.0) == pytest.approx(0.9 / (4 * 200))
 
 
 def test_shares_at_the_ends_are_finite_and_in_order() -> None:

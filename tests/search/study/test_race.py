@@ -65,7 +65,7 @@ def test_it_is_the_share_of_trials_that_do_catch_up() -> None:
 def test_an_estimate_lies_between_the_incumbent_and_the_raw_difference() -> None:
     incumbent = [True] * 80 + [False] * 20
     own = [True] * 40 + [False] * 10
-    assert estimate(own, incumbent) == pytest.approx(0.8 - 0.2 * 50 / 60)
+    assert estimate(own, incumbent) == pytest.approx(0.8 - 0.2 * 50 / 53)
     assert estimate(incumbent[:50], incumbent) == pytest.approx(0.8)
     assert estimate([False] * 100, [True] * 100) == pytest.approx(1 - 100 / 110)
 
