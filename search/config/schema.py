@@ -188,7 +188,7 @@ class SearchConfig(Strict):
 
     startup_trials: Count = 10
     """Trials that must have ended before TPE models the scores, those that are scored first
-    included; until then it draws at random. `gp` does so until three recipes of the space are
+    included; until then it draws at random. `gp` does so until four recipes of the space are
     scored."""
 
     engines: Engines | None = 1

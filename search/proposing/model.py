@@ -35,7 +35,7 @@ from search.space.pairs import pair_of
 from search.study.floors import Floor, believed, gain
 from search.study.schedule import Schedule
 
-WHOLE = 4000
+WHOLE = 6000
 """Up to so many codes, all recipes of a space are candidates."""
 DRAWN = 1000
 """Of a larger space, so many are."""
@@ -47,7 +47,7 @@ FITTED = 100
 """Trials that the model's settings are fitted to."""
 ANEW = 8
 """They are fitted anew when this part of the trials more, an eighth, have ended."""
-START = 3
+START = 4
 """Recipes of the space that must have been scored before the model is asked."""
 SHORT = 200
 """Best candidates that what is under way is held against; it makes none of them better."""

@@ -98,9 +98,9 @@ def test_extended_after_its_journal_was_lost(
         states=(optuna.trial.TrialState.COMPLETE,)
     )
     values = {
-        t["key"]: t["scores"]["accuracy"]["value"]
+        t["key"]: (t.get("stopped") or {"estimate": t["scores"]["accuracy"]["value"]})["estimate"]
         for t in extended
-        if t["origin"] in ("baseline", "search") and t["state"] == "scored"
+        if t["origin"] in ("baseline", "search")
     }
     assert {t.user_attrs["key"]: t.values[0] for t in told} == values
 
@@ -120,9 +120,8 @@ def test_a_new_study_begins_with_the_best_of_another_language(
     """In an object store; default points come first, two of them: one for each pair."""
     source = out / "life"
     arguments = ["--lang=sw", f"--out={s3.url}", "--study=heir", "--trials=3", *SMALL]
-    run(
-        *arguments, "search.seed=7", "search.baselines={ties: 0, slerp: 0}", "--import", str(source)
-    )
+    given = ["search.seed=7", "search.race=null", "search.baselines={ties: 0, slerp: 0}"]
+    run(*arguments, *given, "--import", str(source))
     place = locate(f"{s3.url}/heir")
     heir = RecordsReader.read(place)
     about = heir.head()
@@ -133,7 +132,7 @@ def test_a_new_study_begins_with_the_best_of_another_language(
     searched = [r.key for r in heir.trials if r.origin == "search"]
     assert len(searched) == 3 and set(searched[:2]) <= set(scored(extended))
     rest = [key for key in wanted if key not in searched[:2]]
-    assert searched[2] == rest[0]
+    assert not rest or searched[2] == rest[0]  # few are left where the source stopped many early
     assert all(r.state == "scored" and heir.items(r) for r in heir.trials)
     assert isinstance(place, Url)
     assert b" held-out items" in (Bucket(place, 0).get("report.md") or b"")

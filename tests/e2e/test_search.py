@@ -103,7 +103,7 @@ def test_table_and_records(output: str, out: Path) -> None:
     assert counts(out / "first")["search"] == TRIALS
     assert counts(out / "first")["baseline"] == BASELINES
     assert counts(out / "first")["ties"] == counts(out / "first")["slerp"] == 1
-    assert all(t["state"] == "scored" for t in found), [t["reason"] for t in found]
+    assert {t["state"] for t in found} <= {"scored", "stopped"}, [t["reason"] for t in found]
     for trial in found:
         accuracy = trial["scores"]["accuracy"]
         asked = {"search": 60, "held_out": 24}[trial["split"]]
@@ -147,7 +147,8 @@ def test_mlflow_holds_parent_and_children(output: str, out: Path) -> None:
         name = trial["label"] + (" (held-out)" if trial["split"] == "held_out" else "")
         child = children[name]
         assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
-        assert child.data.tags["key"] == trial["key"] and child.data.tags["state"] == "scored"
+        assert child.data.tags["key"] == trial["key"]
+        assert child.data.tags["state"] == trial["state"]
         expected = 100 * trial["scores"]["accuracy"]["value"]
         assert child.data.metrics["accuracy"] == pytest.approx(expected)
         assert {"materialise_s", "generate_s", "score_s"} <= set(child.data.metrics)
