@@ -7,6 +7,7 @@ directions, the sampler, the choice, the comparison, tables, figures, MLflow and
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,7 @@ from objectives.lcpr import LcprSettings
 from objectives.mgsm import MgsmSettings
 from objectives.paired import Compare, Won, accuracy_difference, is_right, lcpr_difference
 from objectives.settings import Settings
+from objectives.types import ItemResult
 
 OBJECTIVES: dict[str, type[Settings]] = {"mgsm": MgsmSettings, "lcpr": LcprSettings}
 """What a merge is scored on: name -> the settings that build it, a section of `conf/objective`."""
@@ -46,6 +48,16 @@ class Target:
     def gain(self, value: float) -> float:
         """The value, or its negative where less is better: more gain is always better."""
         return value if self.direction == "maximize" else -value
+
+    def marks(self, items: Iterable[ItemResult]) -> dict[str, bool]:
+        """Item -> whether it is good for a target that is a share of items, in their order.
+
+        Args:
+            items: per-item results of any objectives.
+        """
+        assert self.won is not None
+        good = self.direction == "maximize"
+        return {i.id: self.won(i.verdict) == good for i in items if i.objective == self.objective}
 
 
 TARGETS = (

@@ -11,11 +11,10 @@ what each rule gains over the best score on the same searches.
 from __future__ import annotations
 
 import argparse
-import os
+import itertools
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,7 +24,7 @@ import optuna
 from benchmarks.landscape.design import N_LAYERS
 from benchmarks.landscape.packed import Bits, Landscape
 from benchmarks.search_quality.replay import Field, replay
-from benchmarks.search_quality.runs import field, interval
+from benchmarks.search_quality.runs import field, interval, on_cores
 from search.config.schema import SearchConfig
 from search.merging.recipe import LayerSwap
 from search.proposing.sampler import make_sampler
@@ -178,6 +177,10 @@ def compare(lang: str, seed: int, drawn: bool, at: Sequence[int] = AT) -> list[C
     return compare_on(field(lang).recorded, seed, drawn, at)
 
 
+def _compared(task: tuple[str, int, bool]) -> list[Chosen]:
+    return compare(*task)
+
+
 def compare_on(recorded: Landscape, seed: int, drawn: bool, at: Sequence[int]) -> list[Chosen]:
     """As `compare`, on any landscape."""
     lang, n = recorded.lang, recorded.right("search").shape[1]
@@ -275,11 +278,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="search and held-out items drawn again for each seed, or as recorded",
     )
     given = parser.parse_args(argv)
-    os.environ["OMP_NUM_THREADS"] = "1"
-    tasks = [(lang, seed) for lang in given.lang.split(",") for seed in range(given.seeds)]
-    drawn = [given.items == "drawn"] * len(tasks)
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        parts = list(pool.map(compare, *zip(*tasks, strict=True), drawn))
+    tasks = itertools.product(given.lang.split(","), range(given.seeds), [given.items == "drawn"])
+    parts = on_cores(_compared, tasks)
     print("\n".join(table([chosen for part in parts for chosen in part])))
     return 0
 

@@ -9,7 +9,6 @@ the hypervolume one of accuracy.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,6 @@ from botorch.models.model import Model
 from botorch.models.transforms.outcome import Standardize
 from botorch.optim import optimize_acqf_discrete
 from gpytorch.mlls import ExactMarginalLogLikelihood
-from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.search_quality.flat import is_choice
@@ -60,15 +58,8 @@ class Hypervolume(FlatSampler):
         self._keys = [space.key_of(space.grid.point(code)) for code in self._codes]
         self._rng = np.random.default_rng(seed)
 
-    def sample_relative(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        search_space: Mapping[str, BaseDistribution],
-    ) -> dict[str, Any]:
-        """A recipe that was not proposed before; nothing for a trial whose recipe is fixed."""
-        if "fixed_params" in trial.system_attrs:
-            return {}
+    def proposed(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
+        """The recipe that adds most, of those that were not proposed before."""
         left = [i for i, name in enumerate(self._keys) if name not in self._space.seen]
         candidates = self._codes[left] if left else self._codes
         done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))

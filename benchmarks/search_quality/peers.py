@@ -5,7 +5,7 @@ Owns the adapter of a sampler that knows neither conditional spaces nor a second
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -43,15 +43,8 @@ class Other(FlatSampler):
         self._values: dict[str, float] = {}
         self._rng = np.random.default_rng(seed)
 
-    def sample_relative(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        search_space: Mapping[str, BaseDistribution],
-    ) -> dict[str, Any]:
+    def proposed(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
         """What the other sampler proposes, until it is new."""
-        if "fixed_params" in trial.system_attrs:
-            return {}
         for _ in range(TRIES):
             asked = self._study.ask(self._own)
             point = self._flat.point(asked.params)

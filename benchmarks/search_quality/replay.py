@@ -163,7 +163,9 @@ class Field:
         """Held-out accuracy of the default recipe, of the pair that it suits best on search."""
         space = self.space()
         rows = [self.row[key(space.default_recipe(pair), N_LAYERS)] for pair in space.pairs]
-        return float(self.held_out[max(rows, key=lambda i: (self.search[i], -i))])
+        found = self.best_of(rows)
+        assert found is not None  # a space has a pair
+        return found
 
     def bar(self, rules: Rules) -> SetBar:
         """Holds each trial to the best of those known, as the product does."""

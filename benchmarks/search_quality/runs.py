@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import optuna
@@ -29,6 +30,8 @@ from search.results import choose
 from search.space.swap import Space
 from search.study.race import Rules
 from search.study.schedule import Schedule
+
+A, R = TypeVar("A"), TypeVar("R")
 
 OURS = {"ours": "gp", "tpe": "tpe", "nsga2": "nsga2", "random": "random"}
 """Samplers that the product has: name in the tables -> `search.sampler`."""
@@ -183,11 +186,24 @@ def _held_out(land: Field, found: Run) -> NDArray[np.float64]:
     return np.array([land.held_out[land.row[name]] for name in chosen(found.trials)])
 
 
-def run_each(tasks: Iterable[Task], processes: int | None = None) -> Iterator[Course]:
-    """Replay many searches, one on each core; in their order, each as soon as it is there."""
+def on_cores(
+    call: Callable[[A], R], each: Iterable[A], processes: int | None = None
+) -> Iterator[R]:
+    """Call with each, one on each core of one thread; results in order, as soon as they are there.
+
+    Args:
+        call: a function of a module.
+        each: its argument, time after time.
+        processes: calls at once; None: one on each core.
+    """
     os.environ["OMP_NUM_THREADS"] = "1"
     with ProcessPoolExecutor(processes or len(os.sched_getaffinity(0))) as pool:
-        yield from pool.map(run, tasks, chunksize=1)
+        yield from pool.map(call, each, chunksize=1)
+
+
+def run_each(tasks: Iterable[Task], processes: int | None = None) -> Iterator[Course]:
+    """Replay many searches, one on each core; in their order, each as soon as it is there."""
+    return on_cores(run, tasks, processes)
 
 
 def run_all(tasks: Iterable[Task], processes: int | None = None) -> list[Course]:

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +24,7 @@ from numpy.typing import NDArray
 from benchmarks.landscape.design import N_LAYERS
 from benchmarks.search_quality.__main__ import BUDGET
 from benchmarks.search_quality.replay import Field, Run, replay
-from benchmarks.search_quality.runs import chosen, field, interval, sampler_of
+from benchmarks.search_quality.runs import chosen, field, interval, on_cores, sampler_of
 from search.checkpoints.family import Family, fit
 from search.config.compose import load
 from search.config.schema import SearchConfig
@@ -121,9 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=50)
     seeds = range(parser.parse_args(argv).seeds)
     tasks = [Task(*one) for one in itertools.product(LANGS, STARTS, seeds)]
-    os.environ["OMP_NUM_THREADS"] = "1"
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        found = dict(zip(tasks, pool.map(run, tasks), strict=True))
+    found = dict(zip(tasks, on_cores(run, tasks), strict=True))
     print("\n".join(table(found)))
     return 0
 

@@ -8,6 +8,7 @@ it had not been. Optuna keeps the trials; their scores are read from the records
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -107,6 +108,19 @@ class FlatSampler(optuna.samplers.BaseSampler):
         """Every parameter of the flat form."""
         return {axis.name: _distribution(axis) for axis in self._grid.axes}
 
+    def sample_relative(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        search_space: Mapping[str, BaseDistribution],
+    ) -> dict[str, Any]:
+        """A whole recipe; nothing for a trial whose recipe is fixed."""
+        return {} if "fixed_params" in trial.system_attrs else self.proposed(study, trial)
+
+    @abstractmethod
+    def proposed(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
+        """All parameters of a trial's recipe."""
+
     def sample_independent(
         self,
         study: optuna.Study,
@@ -153,15 +167,8 @@ class ModelSampler(FlatSampler):
         self._read = 0  # records that `_ended` knows
         self._settings: dict[str, tuple[int, Setting]] = {}  # score -> fitted to so many, found
 
-    def sample_relative(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        search_space: Mapping[str, BaseDistribution],
-    ) -> dict[str, Any]:
-        """A recipe that was not proposed before; nothing for a trial whose recipe is fixed."""
-        if "fixed_params" in trial.system_attrs:
-            return {}
+    def proposed(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
+        """The recipe from which most is expected."""
         rng = np.random.default_rng([self._seed, self.place])
         told, pending = self._known(study, trial.number)
         for code in self._best_first(told, pending, rng):
@@ -185,9 +192,9 @@ class ModelSampler(FlatSampler):
             if record is None:
                 if trial.state == TrialState.RUNNING:
                     pending[name] = code
-            elif record.place is None or self._schedule.knows(record.place, self.place):
+            elif self._schedule.knows(record.place, self.place):
                 told[name] = code, record
-            elif record.place < self.place:
+            elif _place(record) < self.place:
                 pending[name] = code
         rows = [told[name] for name in sorted(told)]
         shape = -1, len(self._grid.axes)

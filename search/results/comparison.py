@@ -36,7 +36,7 @@ from search.results.choose import (
     pareto,
     scored,
 )
-from search.results.doubt import marks, no_recommendation
+from search.results.doubt import no_recommendation
 from search.results.selection import alike, corrected
 from search.values import percent
 
@@ -250,7 +250,7 @@ def _selection_notes(records: RecordsReader, choice: Choice | None, n_layers: in
         answers, lost = _items(records, [record])
         if lost:
             return []
-        right_by_key[record.key] = marks(answers[record.key], main)
+        right_by_key[record.key] = main.marks(answers[record.key])
     names = list(right_by_key[choice.record.key])
     same = [r for r in swaps if right_by_key[r.key].keys() == set(names)]
     if len(same) < 2 or len(names) < 2:

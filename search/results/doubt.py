@@ -29,7 +29,6 @@ from typing import NamedTuple
 
 from objectives import targets
 from objectives.stats import mcnemar
-from objectives.targets import Target
 from objectives.types import ItemResult
 from search.errors import StudyError
 from search.merging.recipe import Single
@@ -110,13 +109,6 @@ def doubted(choice: Choice, records: Iterable[Record], n_layers: int, answers: A
     )
 
 
-def marks(items: Iterable[ItemResult], target: Target) -> dict[str, bool]:
-    """Item -> whether it is right, for a target that is a share of items."""
-    assert target.won is not None
-    good = target.direction == "maximize"
-    return {i.id: target.won(i.verdict) == good for i in items if i.objective == target.objective}
-
-
 def _doubt(best: Record, records: Sequence[Record], n_layers: int, answers: Answers) -> str:
     right, n = _count(best)
     has = f"the best swap, {best.label}, has {right} of {n} search items right"
@@ -165,7 +157,7 @@ def _most(best: Record, other: Record) -> Apart:
 def _paired(best: Record, other: Record, answers: Answers) -> Apart | None:
     """How two recipes lie apart on the items that both answered; None without answers."""
     try:
-        ours, theirs = (marks(answers(r), targets.TARGETS[0]) for r in (best, other))
+        ours, theirs = (targets.TARGETS[0].marks(answers(r)) for r in (best, other))
     except StudyError:
         return None
     both = [(ours[name], theirs[name]) for name in ours.keys() & theirs.keys()]

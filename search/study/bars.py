@@ -6,8 +6,7 @@ from, so that a study that is run again, or resumed, stops the same trials.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
 
 from objectives import targets
 from objectives.types import ItemResult
@@ -17,26 +16,25 @@ from search.study.floors import Floor, gain
 from search.study.race import Bar, Rules
 
 
-class Answers(Protocol):
-    """Where per-item answers are; `search.records.reader.RecordsReader`."""
-
-    def items(self, record: Record) -> list[ItemResult]:
-        """Per-item results of a trial; empty if none."""
-
-
 class Bars:
     """Sets the bar of each trial; keeps the answers of the last incumbent only."""
 
-    def __init__(self, records: Answers, rules: Rules, tolerance: float, lang: str) -> None:
+    def __init__(
+        self,
+        answers_of: Callable[[Record], Sequence[ItemResult]],
+        rules: Rules,
+        tolerance: float,
+        lang: str,
+    ) -> None:
         """Set no bar yet.
 
         Args:
-            records: of the study.
+            answers_of: per-item results of a trial; none where there are none.
             rules: when trials are looked at.
             tolerance: how far below its language expert's a recipe's LCPR may lie, as a share.
             lang: language code.
         """
-        self._records, self._rules = records, rules
+        self._answers_of, self._rules = answers_of, rules
         self._tolerance, self._lang = tolerance, lang
         self._last: tuple[str, tuple[bool, ...]] = ("", ())
 
@@ -74,10 +72,8 @@ class Bars:
     def _answers(self, record: Record) -> tuple[bool, ...]:
         """Whether a trial solved each item of the first target."""
         main = targets.TARGETS[0]
-        assert main.won is not None
         if self._last[0] != record.key:
-            items = [i for i in self._records.items(record) if i.objective == main.objective]
-            self._last = (record.key, tuple(main.won(item.verdict) for item in items))
+            self._last = record.key, tuple(main.marks(self._answers_of(record)).values())
         return self._last[1]
 
 

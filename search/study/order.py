@@ -20,6 +20,7 @@ from search.merging.recipe import Recipe, from_dict, key
 from search.records.record import Origin, Record
 from search.study.race import Bar
 from search.study.retries import settled
+from search.study.schedule import knows
 
 REPEATS = 25
 """Repeated proposals in a row after which the next one is drawn from what is left of the space."""
@@ -241,8 +242,7 @@ class Order:
 
     def _known_at(self, place: int) -> Iterator[Record]:
         """The ends that the proposal at a place was made from."""
-        latest = place - self._lag
-        return (r for r in self._known.values() if r.place is None or r.place <= latest)
+        return (r for r in self._known.values() if knows(r.place, place, self._lag))
 
     def _answer(self, proposal: Proposal) -> None:
         """Tell a repeated proposal its end, now or when that is told."""

@@ -79,8 +79,7 @@ def look(bar: Bar, items: Sequence[ItemResult], totals: Mapping[str, int]) -> St
         totals: objective -> its number of items.
     """
     main, *guards = targets.TARGETS
-    assert main.won is not None  # else no bar is set
-    own = [main.won(item.verdict) for item in items if item.objective == main.objective]
+    own = list(main.marks(items).values())
     kept = [
         _reached(guard, guard.foresee(items, totals[guard.objective], bar.lang), least)
         for guard in guards

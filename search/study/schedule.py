@@ -12,6 +12,17 @@ REPRODUCIBLE = 8
 """Up to this many engines a study is reproducible where the user says nothing."""
 
 
+def knows(place: int | None, own: int, lag: int) -> bool:
+    """Whether proposal `own` may know the end of the trial at a place.
+
+    Args:
+        place: of the trial; None: it was scored before there were places.
+        own: place of the proposal.
+        lag: as `Schedule.lag`.
+    """
+    return lag == 0 or place is None or place <= own - lag
+
+
 @dataclass(frozen=True)
 class Schedule:
     """How a study runs; `search.config.schema.SearchConfig` says what each field means."""
@@ -37,9 +48,9 @@ class Schedule:
         fields = cls.__dataclass_fields__.keys() - {"name"}
         return cls(name, **{field: getattr(config, field) for field in fields})
 
-    def knows(self, place: int, own: int) -> bool:
-        """Whether proposal `own` may know the end of the trial at a place."""
-        return self.lag == 0 or place <= own - self.lag
+    def knows(self, place: int | None, own: int) -> bool:
+        """As `knows`, with this schedule's lag."""
+        return knows(place, own, self.lag)
 
     @property
     def lag(self) -> int:

@@ -136,18 +136,17 @@ class TrialRunner:
         for share in (*(bar.rules.looks if bar else ()), 1.0):
             begun = time.perf_counter()
             answers = engine.generate(judging.asked(share))
-            if isinstance(answers, NonFinite):
-                outcome: TrialOutcome | None = TrialOutcome("infeasible", answers.reason)
-                seconds["generate"] += time.perf_counter() - begun
-                break
             ended = time.perf_counter()
-            outcome = judging.answered(answers, share, bar)
+            outcome = (
+                TrialOutcome("infeasible", answers.reason)
+                if isinstance(answers, NonFinite)
+                else judging.answered(answers, share, bar)
+            )
             seconds["generate"] += ended - begun
             seconds["score"] += time.perf_counter() - ended
             if outcome is not None:
-                break
-        assert outcome is not None
-        return replace(outcome, seconds=seconds, written=done.bytes, layers=done.layers)
+                return replace(outcome, seconds=seconds, written=done.bytes, layers=done.layers)
+        raise AssertionError("all is answered, and there is no outcome")
 
     def _ready(self) -> tuple[FittedFamily, LiveEngine]:
         family = self._experts()

@@ -91,7 +91,7 @@ def run_study(
         final,
         lag=schedule.lag,
         repeated=repeated,
-        bar=Bars(records, race, schedule.tolerance, space.lang).of if race else no_bar,
+        bar=Bars(records.items, race, schedule.tolerance, space.lang).of if race else no_bar,
     )
     course = Course(order, records, watch, heard, lang=space.lang, n_layers=space.n_layers)
     searcher = StudySearcher(course, watch)

@@ -57,6 +57,7 @@ def test_a_job_is_stopped_in_order_and_the_same_job_goes_on(
     assert found[: len(before)] == before
     assert sum(t["origin"] == "search" for t in found) == 12
     assert {t["state"] for t in found} <= {"scored", "stopped"}, [t["reason"] for t in found]
+    assert all(t["state"] == "scored" for t in found if t["origin"] in ("baseline", "final"))
     assert len({(t["key"], t["split"]) for t in found}) == len(found)
     # One engine on each worker node; for the final table Tune may have to start one anew, as it
     # stops an engine that has nothing to do while the last trial of the search is under way.

@@ -104,6 +104,7 @@ def test_table_and_records(output: str, out: Path) -> None:
     assert counts(out / "first")["baseline"] == BASELINES
     assert counts(out / "first")["ties"] == counts(out / "first")["slerp"] == 1
     assert {t["state"] for t in found} <= {"scored", "stopped"}, [t["reason"] for t in found]
+    assert all(t["state"] == "scored" for t in found if t["origin"] in ("baseline", "final"))
     for trial in found:
         accuracy = trial["scores"]["accuracy"]
         asked = {"search": 60, "held_out": 24}[trial["split"]]

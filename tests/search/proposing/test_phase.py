@@ -21,7 +21,7 @@ from search.merging.recipe import Single, key, to_dict
 from search.proposing import phase as phases
 from search.proposing.phase import Phase, in_order
 from search.proposing.storage import open_storage
-from search.records.record import Record, State
+from search.records.record import Record, State, Stopped
 from search.space.swap import BASELINE, make_space
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.search.proposing.test_optuna_study import Study, ended, recorded
@@ -40,13 +40,16 @@ def phase() -> Phase:
 def record(state: State, **shares: float) -> Record:
     scores = {name: Score(share, share, share, 10, 10) for name, share in shares.items()}
     base = Single("base")
-    return Record(0, key(base, L), "search", state, "search", "te base", base, scores)
+    stopped = Stopped(10, 20, 0.6, "best", 0.01) if state == "stopped" else None
+    name = key(base, L)
+    return Record(0, name, "search", state, "search", "te base", base, scores, stopped=stopped)
 
 
 @pytest.mark.parametrize(
     ("state", "told", "values"),
     [
         ("scored", TrialState.COMPLETE, [0.4, 0.9]),
+        ("stopped", TrialState.COMPLETE, [0.6, 0.9]),  # its estimate, not its first items' share
         ("infeasible", TrialState.FAIL, None),  # it has scores, which are not to be compared
         ("failed", TrialState.FAIL, None),
     ],

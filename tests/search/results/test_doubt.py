@@ -17,7 +17,7 @@ from search.records.record import Record, Stopped
 from search.records.writer import RecordsWriter
 from search.results import doubt
 from search.results.choose import BEST, RECOMMENDED, final_rows, recommend
-from search.results.doubt import FEWEST, Apart, doubted, marks, no_recommendation, settle
+from search.results.doubt import FEWEST, Apart, doubted, no_recommendation, settle
 from search.results.summary import headline, recommended
 from tests.search.results import studies
 from tests.search.results.test_choose import SOURCES, swap
@@ -190,7 +190,7 @@ def test_less_may_be_better(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "has 2 of 40 search items right" in doubt_of(swaps(first(38, 40), first(40, 40)))
     assert doubt_of(swaps(first(2, 40), first(38, 40))) == ""
     items = [ItemResult("mgsm", "q", "", "", 1, "stop", {"correct": True})]
-    assert marks(items, wrong) == {"q": False}
+    assert wrong.marks(items) == {"q": False}
 
 
 def test_a_score_that_is_no_share_of_items_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ class Books:
 
 
 def bar(known: list[Record], recipe: Recipe | None = None, origin: Origin = "search") -> Bar | None:
-    return Bars(Books(), RULES, 0.1, "te").of(recipe or swap(9), origin, known)
+    return Bars(Books().items, RULES, 0.1, "te").of(recipe or swap(9), origin, known)
 
 
 def test_the_best_scored_trial_of_the_same_search() -> None:
@@ -83,7 +83,7 @@ def test_a_rival_is_held_to_no_floor() -> None:
 
 def test_an_incumbents_answers_are_read_once() -> None:
     books = Books()
-    bars = Bars(books, RULES, 0.1, "te")
+    bars = Bars(books.items, RULES, 0.1, "te")
     for _ in range(3):
         assert bars.of(swap(9), "search", [record(swap(1), 6)])
     assert books.read == 1
