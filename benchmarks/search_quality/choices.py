@@ -72,8 +72,9 @@ class Tried:
         codes = np.array([space.grid.code(point) for point in points])
         values = stable(self.right.mean(axis=1), n)
         kernel, noises = Kernel(space.grid), np.full(len(values), noise(n))
-        setting = likeliest(kernel, codes, values, noises)
-        return Posterior(kernel, setting, codes, values, noises).known
+        recipes = kernel.recipes(codes)
+        setting = likeliest(kernel, recipes, values, noises)
+        return Posterior(kernel, setting, recipes, values, noises).known
 
     @cached_property
     def layers(self) -> Floats:

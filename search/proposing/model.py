@@ -29,7 +29,16 @@ from objectives import targets
 from objectives.targets import Target
 from search.merging.recipe import LayerSwap
 from search.proposing.acquisition import expected_improvement, hypervolume_gain
-from search.proposing.surrogate import Floats, Kernel, Posterior, Setting, likeliest, noise, stable
+from search.proposing.surrogate import (
+    Floats,
+    Kernel,
+    Posterior,
+    Recipes,
+    Setting,
+    likeliest,
+    noise,
+    stable,
+)
 from search.records.record import Record
 from search.space.grid import Axis, Codes, Grid
 from search.space.pairs import pair_of
@@ -57,8 +66,8 @@ PENDING = 128
 DRAWS = 64
 """Draws by which the gain of a Pareto front is estimated."""
 
-GainOf = Callable[[Codes, "Codes | None", Floats, Floats], Floats]
-"""Codes, those under way, mean and deviation of the first target -> what each recipe is worth."""
+GainOf = Callable[[Recipes, "Recipes | None", Floats, Floats], Floats]
+"""Recipes, those under way, mean and deviation of the first target -> what each is worth."""
 
 
 class FlatSpace(Protocol):
@@ -161,7 +170,8 @@ class ModelSampler(FlatSampler):
         self._guards = guards
         self._kernel = Kernel(self._grid)
         self._pair = [axis.kind for axis in self._grid.axes].index("pair")
-        self._whole = self._grid.all() if self._grid.size() <= WHOLE else None
+        small = self._grid.size() <= WHOLE
+        self._whole = self._kernel.recipes(self._grid.all()) if small else None
         self._rows: dict[int, tuple[str, tuple[int, ...]]] = {}  # Optuna's number -> key, code
         self._ended: dict[str, Record] = {}
         self._read = 0  # records that `_ended` knows
@@ -223,45 +233,49 @@ class ModelSampler(FlatSampler):
         if self._schedule.sampler == "gp_pareto":
             gain_of = self._front_gain(known, rng)
         else:
-            gain_of = self._allowed_gain(told, known.codes, model.known)
+            gain_of = self._allowed_gain(told, model.recipes, model.known)
 
-        def worth(codes: Codes, pending: Codes | None = None) -> Floats:
-            return gain_of(codes, pending, *model.at(codes, pending))
+        def falling(recipes: Recipes, pending: Recipes | None = None) -> Recipes:
+            worth = gain_of(recipes, pending, *model.at(recipes, pending))
+            return recipes.at(np.argsort(-worth, kind="stable"))
 
-        found = _falling(candidates, worth(candidates))
+        found = falling(candidates)
         if not len(pending):
-            return found
-        return np.concatenate([_falling(found[:SHORT], worth(found[:SHORT], pending)), found])
+            return found.codes
+        first = falling(found.at(slice(SHORT)), self._kernel.recipes(pending))
+        return np.concatenate([first.codes, found.codes])
 
-    def _candidates(self, best_first: Codes, rng: np.random.Generator) -> Codes:
+    def _candidates(self, best_first: Codes, rng: np.random.Generator) -> Recipes:
         """All recipes of a small space; of a large one some, and the neighbours of the best."""
         if self._whole is not None:
             return self._whole
         near = self._grid.near(best_first[:NEAR])
         drawn = self._grid.drawn(rng, DRAWN - min(len(near), DRAWN // 2))
-        return np.unique(np.concatenate([near, drawn]), axis=0)
+        return self._kernel.recipes(self._grid.once(np.concatenate([near, drawn])))
 
-    def _allowed_gain(self, told: Told, codes: Codes, means: Floats) -> GainOf:
+    def _allowed_gain(self, told: Told, known: Recipes, means: Floats) -> GainOf:
         """Expected improvement times the probability that no guard is below its floor.
 
         Args:
             told: trials whose ends are known.
-            codes: recipes that the first target's model knows.
+            known: recipes that the first target's model knows.
             means: what it thinks of them.
         """
         guards = list(self._guard_models(told))
 
-        def reached(codes: Codes) -> Floats:
-            found = np.ones(len(codes))
+        def reached(recipes: Recipes) -> Floats:
+            found = np.ones(len(recipes.codes))
             for model, least in guards:
-                mean, deviation = model.at(codes)
-                found *= ndtr((mean - least[codes[:, self._pair]]) / deviation)
+                mean, deviation = model.at(recipes)
+                found *= ndtr((mean - least[recipes.codes[:, self._pair]]) / deviation)
             return found
 
-        allowed = means[reached(codes) >= 0.5]
+        allowed = means[reached(known) >= 0.5]
 
-        def gain_of(codes: Codes, pending: Codes | None, mean: Floats, deviation: Floats) -> Floats:
-            found = reached(codes)
+        def gain_of(
+            recipes: Recipes, pending: Recipes | None, mean: Floats, deviation: Floats
+        ) -> Floats:
+            found = reached(recipes)
             if len(allowed):
                 found = found * expected_improvement(mean, deviation, float(allowed.max()))
             return found
@@ -292,8 +306,10 @@ class ModelSampler(FlatSampler):
         both, model = self._model(known.only(partial(_has, target=other)), other)
         points = np.column_stack([_scores(both.records, t)[0] for t in targets.TARGETS[:2]])
 
-        def gain_of(codes: Codes, pending: Codes | None, mean: Floats, deviation: Floats) -> Floats:
-            found = (mean, deviation), model.at(codes, pending)
+        def gain_of(
+            recipes: Recipes, pending: Recipes | None, mean: Floats, deviation: Floats
+        ) -> Floats:
+            found = (mean, deviation), model.at(recipes, pending)
             draws = [m + d * rng.standard_normal((DRAWS, 1)) for m, d in found]
             return hypervolume_gain(points, np.array(draws))
 
@@ -303,7 +319,8 @@ class ModelSampler(FlatSampler):
         """What some trials say of all recipes, and those of them that the model knows."""
         known, setting = kept(told, target), self._setting(told, target)
         values, items = _scores(known.records, target)
-        return known, Posterior(self._kernel, setting, known.codes, values, noise(items))
+        recipes = self._kernel.recipes(known.codes)
+        return known, Posterior(self._kernel, setting, recipes, values, noise(items))
 
     def _setting(self, told: Told, target: Target) -> Setting:
         """How far likeness reaches, by the first so many trials; looked for anew now and then."""
@@ -314,7 +331,8 @@ class ModelSampler(FlatSampler):
             spread = np.linspace(0, fitted - 1, min(fitted, FITTED)).astype(int)
             some = told.at([order[i] for i in spread])
             values, items = _scores(some.records, target)
-            found = likeliest(self._kernel, some.codes, values, noise(items))
+            recipes = self._kernel.recipes(some.codes)
+            found = likeliest(self._kernel, recipes, values, noise(items))
             self._settings[target.score] = fitted, found
         return self._settings[target.score][1]
 
@@ -332,10 +350,6 @@ def kept(told: Told, target: Target) -> Told:
 
 def _place(record: Record) -> int:
     return -1 if record.place is None else record.place
-
-
-def _falling(codes: Codes, worth: Floats) -> Codes:
-    return np.asarray(codes[np.argsort(-worth, kind="stable")])
 
 
 def _guarded(record: Record, target: Target) -> bool:

@@ -18,6 +18,8 @@ from scipy.linalg import solve_triangular
 from search.space.grid import Codes, Grid
 
 Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+"""Numbers of which there is one for each of some thousand candidates and each known trial."""
 
 LENGTHS = (0.3, 0.6, 1.2), (0.1, 0.2, 0.4)
 """Distances at which scores are still alike, tried for each group of a space's features."""
@@ -54,6 +56,23 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Recipes:
+    """Some recipes, as the kernel sees them.
+
+    Attributes:
+        codes: their places on the axes, of shape (n, axes).
+        features: the groups of numbers in which they may be near each other, each (n, numbers).
+    """
+
+    codes: Codes
+    features: tuple[Singles, ...]
+
+    def at(self, places: NDArray[np.int64] | slice) -> Recipes:
+        """Those at these places."""
+        return Recipes(self.codes[places], tuple(group[places] for group in self.features))
+
+
+@dataclass(frozen=True)
 class Apart:
     """How far recipes lie from others.
 
@@ -63,8 +82,8 @@ class Apart:
         pairs: place on the axis of pairs of each recipe of a, and of each of b.
     """
 
-    squares: tuple[Floats, ...]
-    others: Floats | float
+    squares: tuple[Singles, ...]
+    others: Singles | None
     pairs: tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
@@ -86,33 +105,52 @@ class Kernel:
         self._sides = grid.axes[self._pair].sides().sum(axis=0)
         self._choices = [i for i, kind in enumerate(kinds) if kind == "choice"]
 
-    def apart(self, a: Codes, b: Codes) -> Apart:
+    def recipes(self, codes: Codes) -> Recipes:
+        """Recipes by their codes, of shape (n, axes)."""
+        groups = self._grid.features(codes)
+        return Recipes(codes, tuple(group.astype(np.float32) for group in groups))
+
+    def apart(self, a: Recipes, b: Recipes) -> Apart:
         """How far each recipe of a lies from each of b."""
-        squares = map(_squares, self._grid.features(a), self._grid.features(b))
-        others: Floats | float = 1.0
+        others = None
         for i in self._choices:
-            others = others * np.where(a[:, i][:, None] == b[:, i][None, :], 1.0, CHOICE)
-        return Apart(tuple(squares), others, (a[:, self._pair], b[:, self._pair]))
+            same = a.codes[:, i][:, None] == b.codes[:, i][None, :]
+            part = np.where(same, np.float32(1), np.float32(CHOICE))
+            others = part if others is None else others * part
+        pairs = a.codes[:, self._pair], b.codes[:, self._pair]
+        return Apart(tuple(map(_squares, a.features, b.features)), others, pairs)
 
-    def covariance(self, apart: Apart, setting: Setting) -> Floats:
+    def covariance(self, apart: Apart, setting: Setting) -> Singles:
         """Covariance of what recipes share with others, of shape (a, b)."""
-        parts = zip(apart.squares, setting.lengths, strict=True)
-        distance = np.sqrt(sum(square / length**2 for square, length in parts))
+        squares = np.zeros_like(apart.squares[0])
+        for square, length in zip(apart.squares, setting.lengths, strict=True):
+            squares += square * np.float32(length**-2)
+        found = matern(squares)
         table = (1 - OWN) * setting.amplitude**2 * setting.kinship**self._sides
-        of_pairs = table[apart.pairs[0]][:, apart.pairs[1]]
-        return np.asarray(of_pairs * matern(distance) * apart.others)
+        of_pairs = table.astype(np.float32)[apart.pairs[0]]
+        found *= np.take(of_pairs, apart.pairs[1], axis=1)
+        if apart.others is not None:
+            found *= apart.others
+        return found
 
 
-def _squares(a: Floats, b: Floats) -> Floats:
+def _squares(a: Singles, b: Singles) -> Singles:
     """Squared distance of each row of a from each of b."""
-    found: Floats = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1)[None, :] - 2 * a @ b.T
-    return np.maximum(found, 0.0)
+    found: Singles = a @ b.T
+    found *= -2
+    found += (a * a).sum(axis=1)[:, None]
+    found += (b * b).sum(axis=1)[None, :]
+    return np.maximum(found, 0, out=found)
 
 
-def matern(distance: Floats) -> Floats:
-    """Matérn's correlation of smoothness 5/2 at a distance in units of its length."""
-    scaled = np.sqrt(5.0) * distance
-    return np.asarray((1 + scaled + scaled**2 / 3) * np.exp(-scaled))
+def matern(squares: Singles) -> Singles:
+    """Matérn's correlation of smoothness 5/2 at a squared distance in units of its length."""
+    scaled = np.sqrt(5 * squares)
+    found: Singles = np.exp(-scaled)
+    scaled += 1
+    scaled += squares * np.float32(5 / 3)
+    found *= scaled
+    return found
 
 
 class Posterior:
@@ -120,63 +158,63 @@ class Posterior:
 
     Attributes:
         setting: how far likeness reaches.
+        recipes: those that were scored.
         known: mean score, without noise, of the recipes that were scored.
     """
 
     def __init__(
-        self, kernel: Kernel, setting: Setting, codes: Codes, values: Floats, noises: Floats
+        self, kernel: Kernel, setting: Setting, recipes: Recipes, values: Floats, noises: Floats
     ) -> None:
         """Condition on scores.
 
         Args:
             kernel: the space's.
             setting: such as `likeliest` finds.
-            codes: recipes that were scored, of shape (n, axes); at least one, none twice.
+            recipes: those that were scored; at least one, none twice.
             values: their scores, as `stable` gives them, of shape (n,).
             noises: variance of each, of shape (n,).
         """
-        self._kernel, self._codes, self._noises = kernel, codes, noises
+        self._kernel, self.recipes, self._noises = kernel, recipes, noises
         self.setting = setting
-        shared = kernel.covariance(kernel.apart(codes, codes), setting)
+        shared = kernel.covariance(kernel.apart(recipes, recipes), setting)
         self._own = OWN * self.setting.amplitude**2
-        solved = _solved(shared, values, noises + self._own)
-        self._root, self._mean, self._rest, self._ones = solved
-        weights = solve_triangular(self._root, self._rest, lower=True, trans=1, check_finite=False)
+        root, self._mean, self._rest, self._ones = _solved(shared, values, noises + self._own)
+        self._root = root.astype(np.float32)
+        weights = solve_triangular(root, self._rest, lower=True, trans=1, check_finite=False)
         self.known = values - noises * weights
 
-    def at(self, codes: Codes, pending: Codes | None = None) -> tuple[Floats, Floats]:
+    def at(self, recipes: Recipes, pending: Recipes | None = None) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the score, without noise, of recipes not yet scored.
 
         Args:
-            codes: of shape (m, axes).
+            recipes: m of them; both arrays have the shape (m,).
             pending: recipes that are being scored: they are uncertain no more, and change no mean.
         """
-        seen = self._whitened(codes)
-        mean = self._mean + seen.T @ self._rest
-        left = self.setting.amplitude**2 - np.einsum("ij,ij->j", seen, seen)
-        of_mean = (1 - seen.T @ self._ones) ** 2 / (self._ones @ self._ones)
-        if pending is not None and len(pending):
-            left = left - self._gained(codes, pending, seen)
-        return mean, np.sqrt(np.maximum(left + of_mean, 1e-10))
+        seen = self._whitened(recipes)
+        mean = self._mean + self._rest.astype(np.float32) @ seen
+        left = self.setting.amplitude**2 - np.einsum("ij,ij->j", seen, seen).astype(np.float64)
+        of_mean = (1 - self._ones.astype(np.float32) @ seen) ** 2 / (self._ones @ self._ones)
+        if pending is not None and len(pending.codes):
+            left -= self._gained(recipes, pending, seen)
+        return mean.astype(np.float64), np.sqrt(np.maximum(left + of_mean, 1e-10))
 
-    def _whitened(self, codes: Codes) -> Floats:
-        cross = self._kernel.covariance(self._kernel.apart(self._codes, codes), self.setting)
+    def _whitened(self, recipes: Recipes) -> Singles:
+        cross = self._kernel.covariance(self._kernel.apart(self.recipes, recipes), self.setting)
         return np.asarray(solve_triangular(self._root, cross, lower=True, check_finite=False))
 
-    def _gained(self, codes: Codes, pending: Codes, seen: Floats) -> Floats:
+    def _gained(self, recipes: Recipes, pending: Recipes, seen: Singles) -> Singles:
         """How much less variance there is once the pending recipes are known."""
         known, kernel = self._whitened(pending), self._kernel
         own = kernel.covariance(kernel.apart(pending, pending), self.setting) - known.T @ known
         own[np.diag_indices_from(own)] += self._noises.mean() + self._own
-        rest = kernel.covariance(kernel.apart(pending, codes), self.setting) - known.T @ seen
-        root = np.linalg.cholesky(own)
-        gained = solve_triangular(root, rest, lower=True, check_finite=False)
+        rest = kernel.covariance(kernel.apart(pending, recipes), self.setting) - known.T @ seen
+        gained = solve_triangular(np.linalg.cholesky(own), rest, lower=True, check_finite=False)
         return np.asarray(np.einsum("ij,ij->j", gained, gained))
 
 
-def likeliest(kernel: Kernel, codes: Codes, values: Floats, noises: Floats) -> Setting:
+def likeliest(kernel: Kernel, recipes: Recipes, values: Floats, noises: Floats) -> Setting:
     """The setting under which scores are likeliest; arguments as `Posterior`'s."""
-    apart = kernel.apart(codes, codes)
+    apart = kernel.apart(recipes, recipes)
     found = []
     for setting in kernel.settings:
         own = noises + OWN * setting.amplitude**2
@@ -186,11 +224,12 @@ def likeliest(kernel: Kernel, codes: Codes, values: Floats, noises: Floats) -> S
 
 
 def _solved(
-    covariance: Floats, values: Floats, noises: Floats
+    shared: Singles, values: Floats, noises: Floats
 ) -> tuple[Floats, float, Floats, Floats]:
     """Root of the covariance, the mean by least squares, whitened residuals, whitened ones."""
+    covariance = shared.astype(np.float64)
     covariance[np.diag_indices_from(covariance)] += noises
-    root = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
+    root = np.asarray(np.linalg.cholesky(covariance))
     both = np.column_stack([values, np.ones_like(values)])
     white = solve_triangular(root, both, lower=True, check_finite=False)
     ones = white[:, 1]

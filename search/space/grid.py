@@ -71,8 +71,8 @@ class Grid:
 
     Attributes:
         axes: its parameters.
-        settle: codes -> codes of the same recipes, of which those that mean one model are equal;
-            codes that mean nothing are left out.
+        settle: codes -> codes of the same recipes, equal for those that mean one model; codes that
+            mean nothing are left out.
         features: codes -> for each group of numbers in which recipes may be near each other, an
             array of shape (recipes, numbers), scaled so that 1 is far.
     """
@@ -102,12 +102,19 @@ class Grid:
     def all(self) -> Codes:
         """Every recipe once."""
         lengths = [len(axis.values) for axis in self.axes]
-        return self.settle(np.indices(lengths).reshape(len(lengths), -1).T.astype(np.int64))
+        return self.once(np.indices(lengths).reshape(len(lengths), -1).T.astype(np.int64))
+
+    def once(self, codes: Codes) -> Codes:
+        """Each recipe of some codes once, in the order of the axes."""
+        found = self.settle(codes)
+        lengths = [len(axis.values) for axis in self.axes]
+        _, first = np.unique(np.ravel_multi_index(tuple(found.T), lengths), return_index=True)
+        return found[first]
 
     def drawn(self, rng: np.random.Generator, count: int) -> Codes:
         """Recipes drawn evenly from the codes; fewer than asked for where some are one model."""
         columns = [rng.integers(len(axis.values), size=count) for axis in self.axes]
-        return self.settle(np.column_stack(columns).astype(np.int64))
+        return self.once(np.column_stack(columns).astype(np.int64))
 
     def near(self, codes: Codes) -> Codes:
         """Recipes one or two steps away on one axis, or one on each of two of the layers' axes."""
@@ -128,4 +135,4 @@ class Grid:
         moved = (codes[:, None, :] + np.array(steps)[None, :, :]).reshape(-1, size)
         lengths = np.array([len(axis.values) for axis in self.axes])
         inside = ((moved >= 0) & (moved < lengths)).all(axis=1)
-        return self.settle(moved[inside])
+        return self.once(moved[inside])

@@ -77,7 +77,7 @@ class RivalSpace:
         """The space in its flat form; every parameter matters to every recipe."""
         pair = Axis("pair", tuple(pair_name(pair) for pair in self.pairs), 0, "pair")
         numbers = (Axis(name, tuple(v), 0, "listed") for name, v in self.axes.items())
-        return Grid((pair, *numbers), lambda codes: np.unique(codes, axis=0), self._features)
+        return Grid((pair, *numbers), lambda codes: codes, self._features)
 
     def _features(self, codes: Codes) -> tuple[NDArray[np.float64], ...]:
         """The method's numbers, each over its range: one array of shape (n, numbers)."""

@@ -197,7 +197,7 @@ class Space:
         return shares / np.sqrt(self.n_layers), ends / self.n_layers
 
     def _settled(self, codes: Codes) -> Codes:
-        """As `search.space.grid.Grid.settle`: what does not matter is unset, and each once."""
+        """As `search.space.grid.Grid.settle`: what does not matter is unset."""
         axes = self.grid.axes
         place = {axis.name: i for i, axis in enumerate(axes)}
         counts = {n: codes[:, place[n]] + self._bounds[n][0] for n in ZONES}
@@ -217,7 +217,7 @@ class Space:
             weighted[:] = True
         unset = axes[place["w_lang"]].unset
         found[~weighted, place["w_lang"]] = unset
-        return np.unique(found, axis=0)
+        return found
 
     def recipes(self) -> Iterator[LayerSwap]:
         """Every recipe of the space, repeated where several parameters mean the same one."""
