@@ -105,10 +105,27 @@ class Space:
         return recipe
 
     def default_points(self) -> list[dict[str, Any]]:
-        """The paper's default recipe, scaled to L and moved into the bounds, for every pair.
+        """The paper's default recipe, scaled to L and moved into the bounds, for some pairs.
 
-        One layer at least of each zone where the bounds allow it: Llama 3.1 8B's zones scaled to a
-        shallow model would vanish.
+        Each side of a pair is in one of them: what the others are worth follows from what they
+        have in common.
+        """
+        left = [set(enumerate(pair)) for pair in self.pairs]
+        found = []
+        while any(left):
+            chosen = max(range(len(left)), key=lambda i: (len(left[i]), -i))
+            found.append(self._default_point(self.pairs[chosen]))
+            left = [sides - left[chosen] for sides in left]  # new sides only
+        return found
+
+    def default_recipe(self, pair: Pair) -> LayerSwap:
+        """The default recipe of a pair."""
+        return self._recipe(self._default_point(pair))
+
+    def _default_point(self, pair: Pair) -> dict[str, Any]:
+        """One layer at least of each zone where the bounds allow it.
+
+        Llama 3.1 8B's zones scaled to a shallow model would vanish.
         """
         scaled = {
             name: max(1, round(value * self.n_layers / PAPER_LAYERS))
@@ -122,11 +139,7 @@ class Space:
         share = low + step * round((min(max(0.5, low), high) - low) / step)
         first = {name: choices[0] for name, choices in self._choices().items()}
         rest = {"w_lang": share, **first, "ramp": self.ramp[0]}
-        return [{"pair": pair_name(pair), **inside, **rest} for pair in self.pairs]
-
-    def default_recipe(self, pair: Pair) -> LayerSwap:
-        """The default recipe of a pair."""
-        return self._recipe(self.default_points()[self.pairs.index(pair)])
+        return {"pair": pair_name(pair), **inside, **rest}
 
     def point(self, recipe: Recipe) -> dict[str, Any] | None:
         """Parameters of a proposal with the same key as the recipe; None outside of the space.

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from objectives.types import Decoding
 from search.errors import ConfigError
 from search.merging.recipe import LayerSwap, Single, from_dict, key, soup, to_dict, validate
+from search.space.pairs import Pair, all_pairs, pair_of
 from search.space.swap import BASELINE, Space, baselines, make_space
 
 
@@ -81,7 +82,27 @@ def test_default_recipe_is_the_papers_scaled(n_layers: int, zones: tuple[int, ..
     assert (recipe.task, recipe.lang, recipe.share) == (1, 2, 0.5)
     study = optuna.create_study()
     study.enqueue_trial(within.default_points()[-1])
-    assert from_dict(json.loads(within(study.ask())["recipe"])) == recipe
+    last = from_dict(json.loads(within(study.ask())["recipe"]))
+    assert isinstance(last, LayerSwap)
+    assert last == within.default_recipe((last.task, last.lang))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "first"),
+    [
+        ([(0, 0), (0, 1), (1, 0), (1, 1)], [(0, 0), (1, 1)]),
+        (list(all_pairs(3, 3)), [(0, 0), (1, 1), (2, 2)]),
+        (list(all_pairs(3, 2)), [(0, 0), (1, 1), (2, 0)]),
+        ([(0, 0), (0, 1), (0, 2)], [(0, 0), (0, 1), (0, 2)]),
+        ([((0, 1), 0), (0, 0), (0, (0, 1))], [((0, 1), 0), (0, (0, 1))]),
+        ([(2, 1)], [(2, 1)]),
+    ],
+)
+def test_default_recipes_of_so_many_pairs_that_each_side_is_in_one(
+    pairs: list[Pair], first: list[Pair]
+) -> None:
+    within = make_space(lang="te", n_layers=10, n_task=3, n_lang=3, pairs=pairs)
+    assert [pair_of(point["pair"]) for point in within.default_points()] == first
 
 
 DECODING: dict[str, Any] = {

@@ -34,6 +34,7 @@ from search.records.record import Record
 from search.records.writer import RecordsWriter
 from search.results import comparison, figures
 from search.results.choose import final_rows, recommend
+from search.space.pairs import pair_of
 from search.space.rivals import RivalSpace
 from search.space.swap import Space, make_space, uses_weights
 from tests.examples import examples
@@ -120,9 +121,9 @@ def test_default_recipes_are_the_papers_where_it_is_in_the_space() -> None:
     recipe = other.default_recipe(((0, 1), 2))
     assert (recipe.task, recipe.non_layer, recipe.ramp) == ((0, 1), "lang", "linear")
     for within in (make_space(**EXTENDED, n_layers=64), other):
-        assert [at(within, point)[0] for point in within.default_points()] == [
-            key(within.default_recipe(pair), 64) for pair in within.pairs
-        ]
+        for point in within.default_points():
+            pair = pair_of(point["pair"])
+            assert at(within, point)[0] == key(within.default_recipe(pair), 64)
 
 
 SMALL: list[dict[str, Any]] = [
