@@ -16,10 +16,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from objectives.answers import (
-    cut_at_next_question,
     direct_answer,
     flexible_answer,
     strict_answer,
+    the_answer,
 )
 from objectives.confusion import (
     ConfusionJudge,
@@ -301,7 +301,7 @@ class MgsmObjective:
         return Request(prompt, self._sampling)
 
     def _answer(self, item: MgsmItem, completion: Completion) -> _Answer:
-        answer = cut_at_next_question(completion.text, self._lang)
+        answer = the_answer(completion.text, self._lang)
         strict = direct_answer if self._mode == "direct" else strict_answer
         empty = not answer.strip()
         label = None
