@@ -34,8 +34,17 @@ def without_thinking(text: str) -> str:
     The tag that opens may be missing, since some chat templates write it into the prompt: then all
     before `</think>` goes. Thoughts that never end were cut off, and go to the end of the text.
     """
-    rest = _CLOSED.split(_THOUGHT.sub("", text))[-1]
-    return _OPENED.split(rest)[0]
+    kept: list[str] = []
+    thinks = False
+    for piece in _TAG.split(text):
+        if not _TAG.fullmatch(piece):
+            kept += [] if thinks else [piece]
+            continue
+        closes = piece.startswith("</")
+        if closes and not thinks:
+            kept.clear()
+        thinks = not closes
+    return "".join(kept)
 
 
 def the_answer(text: str, lang: Language) -> str:
@@ -77,9 +86,7 @@ def direct_answer(text: str, lang: Language) -> Decimal | None:
     return found[0] if len(found) == 1 else None
 
 
-_OPENED = re.compile(r"<think(?:ing)?\s*>", re.IGNORECASE)
-_CLOSED = re.compile(r"</think(?:ing)?\s*>", re.IGNORECASE)
-_THOUGHT = re.compile(rf"{_OPENED.pattern}.*?{_CLOSED.pattern}", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"(</?think(?:ing)?\s*>)", re.IGNORECASE)
 
 # up to the last equals sign before the first letter, but for an x or a myriad that multiplies
 _EQUATION = re.compile(rf"(?:[^\w\n]|\d(?: ?[{UNITS}]+)?|\bx\b)*[=＝]")

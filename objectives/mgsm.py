@@ -158,7 +158,8 @@ class MgsmObjective:
     `accuracy_strict`, `accuracy_flexible`; `in_language`, where the whole answer is identified as
     the language asked in, and `right_and_in_language`; `mgsm_lpr`, `mgsm_wpr`, `mgsm_lcpr`, the
     language confusion of the reasoning, over answers that can be scored, and `mgsm_coverage`, their
-    share; `empty` and `truncated` answers.
+    share (a line without a letter, such as a sum, is in no language and left out); `empty` and
+    `truncated` answers.
 
     The strict extraction follows the mode: the language's answer phrase in native_cot, the English
     one in english_cot, a line with one number and no other in direct. A bare number is in no
@@ -245,7 +246,11 @@ class MgsmObjective:
         lid.check(self._lang.code)
         # no published number stands on MGSM's reasoning, so no tokeniser has to be installed for it
         self._judge = ConfusionJudge(
-            self._lang, split_line(self._lang, published=False), lid, EnglishWords.read(words)
+            self._lang,
+            split_line(self._lang, published=False),
+            lid,
+            EnglishWords.read(words),
+            skip_sums=True,
         )
         self._floor = coverage_floor
         self._seed = seed

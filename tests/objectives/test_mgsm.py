@@ -93,6 +93,13 @@ def test_all_scores_of_a_mixed_set() -> None:
     assert flexible.score("search", completions).scores["accuracy"].value == 0.6
 
 
+def test_a_line_of_sums_is_in_no_language() -> None:
+    objective = mgsm()
+    sums = answer(f"{TELUGU}7.\n2 * 3 = 6, 6 + 5 = 11")
+    found = objective.score("search", [sums, answer("4 + 3 = 7, 7 + 0 = 7")] + [answer("")] * 2)
+    assert (found.scores["mgsm_lpr"].value, found.scores["mgsm_lpr"].n_scored) == (1.0, 1)
+
+
 MODE_ANSWERS = {  # right by the strict way of one mode, for a target of {}
     "native_cot": "మొదట 4, తర్వాత 3. సమాధానం {}.",
     "english_cot": "First 4, then 3 more. The answer is {}.",
