@@ -26,6 +26,7 @@ from decimal import Decimal
 from objectives.languages import Language
 from objectives.letters import composed
 from objectives.numerals import UNITS, last_number, numbers
+from objectives.types import Completion
 
 
 def without_thinking(text: str) -> str:
@@ -45,6 +46,18 @@ def without_thinking(text: str) -> str:
             kept.clear()
         thinks = not closes
     return "".join(kept)
+
+
+def answered(completion: Completion, thinking_tokens: int) -> str:
+    """Return what a completion says without what it thinks.
+
+    Args:
+        completion: what an engine wrote.
+        thinking_tokens: how much it might think. If it might, a text that was cut off before
+            `</think>` is a thought, whose tag the prompt opened.
+    """
+    cut_off = thinking_tokens and completion.finish_reason == "length"
+    return without_thinking(f"<think>{completion.text}" if cut_off else completion.text)
 
 
 def the_answer(text: str, lang: Language) -> str:

@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from objectives.answers import (
+    answered,
     direct_answer,
     flexible_answer,
     strict_answer,
@@ -33,7 +34,7 @@ from objectives.confusion import (
 from objectives.datasets import MgsmItem, MgsmSource, read_mgsm
 from objectives.errors import SettingError
 from objectives.langid import LanguageIdentifier
-from objectives.languages import language
+from objectives.languages import Language, language
 from objectives.mgsm_prompts import MODES, Mode, mgsm_prompt, stop_strings, worked_examples
 from objectives.numerals import plain
 from objectives.settings import Positive, Settings, Shared
@@ -140,6 +141,7 @@ class MgsmSettings(Settings):
             template=self.template,
             max_tokens=self.max_tokens,
             stop=self.stop,
+            thinking_tokens=shared.thinking_tokens,
             search_items=self.search_items,
             held_out_items=self.held_out_items,
             seed=shared.seed,
@@ -149,6 +151,30 @@ class MgsmSettings(Settings):
             words=shared.words,
             shuffle=self.shuffle,
         )
+
+
+def greedy_sampling(
+    lang: Language,
+    max_tokens: int,
+    stop: tuple[str, ...] | None,
+    template: str | None,
+    thinking_tokens: int,
+) -> Sampling:
+    """How answers are decoded: greedily, up to the next question.
+
+    A model that thinks may well write the question's word while it does: without strings of the
+    user's it ends by itself.
+
+    Args:
+        lang: the language, for its words.
+        max_tokens: most new tokens of an answer.
+        stop: the user's own strings; None for the next question.
+        template: text around every question; None for the published words.
+        thinking_tokens: most tokens before an answer.
+    """
+    if stop is None:
+        stop = () if thinking_tokens else stop_strings(lang, template)
+    return Sampling(max_tokens=max_tokens + thinking_tokens, stop=stop)
 
 
 class MgsmObjective:
@@ -190,6 +216,7 @@ class MgsmObjective:
         dataset: str | None = None,
         mode: Mode = "native_cot",
         chat: bool = False,
+        thinking_tokens: int = 0,
     ) -> None:
         """Read the questions and split them.
 
@@ -211,6 +238,8 @@ class MgsmObjective:
             dataset: A data set of the Hugging Face hub in place of the folder, see `MgsmSource`.
             mode: what stands before an answer, see `mgsm_prompts`.
             chat: whether prompts are turns, for models with a chat template.
+            thinking_tokens: most tokens that a model may think before an answer, on top of
+                `max_tokens`.
 
         Raises:
             LanguageError: MGSM has no such language.
@@ -234,9 +263,8 @@ class MgsmObjective:
         order = seed if shuffle else None
         self._parts = split_items(items, search_items, held_out_items, order, where)
         self.split_hash = self._parts.hash
-        if stop is None:
-            stop = stop_strings(self._lang, template)
-        self._sampling = Sampling(max_tokens=max_tokens, stop=stop)
+        self._sampling = greedy_sampling(self._lang, max_tokens, stop, template, thinking_tokens)
+        self._thinking = thinking_tokens
         self._template = template
         self._mode: Mode = mode
         self._chat = chat
@@ -306,7 +334,7 @@ class MgsmObjective:
         return Request(prompt, self._sampling)
 
     def _answer(self, item: MgsmItem, completion: Completion) -> _Answer:
-        answer = the_answer(completion.text, self._lang)
+        answer = the_answer(answered(completion, self._thinking), self._lang)
         strict = direct_answer if self._mode == "direct" else strict_answer
         empty = not answer.strip()
         label = None

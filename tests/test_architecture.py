@@ -51,7 +51,7 @@ FENCES = {
         "search/export/writer.py",
         "search/inspect/expert_vectors.py",
     },
-    "transformers": {"search/checkpoints/architectures.py"},
+    "transformers": {"search/checkpoints/architectures.py", "search/run/chat.py"},
     "tokenizers": {"search/run/prompt_lengths.py"},
     "safetensors": {
         f"search/checkpoints/{name}.py" for name in ("cache", "checkpoint", "sources/lora")
