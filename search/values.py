@@ -1,4 +1,4 @@
-"""Plain nested values: made flat, the exact difference of two, a text cut to a length.
+"""Plain nested values: made flat, the exact difference of two, a text cut to a length, tidy floats.
 
 Imports nothing of this project. Knows nothing of what the values mean.
 """
@@ -37,6 +37,18 @@ def short(value: object, length: int = 300) -> str:
     """The value as text of at most this many characters."""
     text = str(value)
     return text if len(text) <= length else text[: length - 4] + " ..."
+
+
+def tidy(value: Any) -> Any:
+    """Nested values with floats as people write them: 0.1 for 0.09999999999999998.
+
+    15 digits are kept, more than float32 and a text of a number need.
+    """
+    if isinstance(value, float):
+        return float(f"{value:.15g}")
+    if isinstance(value, Mapping):
+        return {name: tidy(inner) for name, inner in value.items()}
+    return list(map(tidy, value)) if isinstance(value, list | tuple) else value
 
 
 def percent(share: float | None) -> str:

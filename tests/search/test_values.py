@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from search.values import differences, flatten, short
+from search.values import differences, flatten, short, tidy
 
 
 def test_flat_names_are_dotted_and_values_stay() -> None:
@@ -44,3 +47,25 @@ def test_a_difference_behind_any_length_is_one() -> None:
 @pytest.mark.parametrize(("length", "text"), [(10, "0123456789"), (9, "01234 ...")])
 def test_short(length: int, text: str) -> None:
     assert short("0123456789", length) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1 - 0.9, "0.1"),
+        (0.1 + 0.2, "0.3"),
+        (1 / 3, "0.333333333333333"),
+        (1.0, "1.0"),
+        (-1e-7, "-1e-07"),
+        ({"a": (1 - 0.9, None), "b": "x"}, "{'a': [0.1, None], 'b': 'x'}"),
+        (7, "7"),
+        (True, "True"),
+    ],
+)
+def test_tidy(value: object, expected: str) -> None:
+    assert str(tidy(value)) == expected
+
+
+@given(st.floats(allow_nan=False, width=32))
+def test_what_is_tidy_is_the_same_in_float32(value: float) -> None:
+    assert struct.pack("f", tidy(value)) == struct.pack("f", value)

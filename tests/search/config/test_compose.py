@@ -54,7 +54,11 @@ def test_a_mapping_takes_the_place_of_the_preset_s(
         ("family.language", {"te": ("a",), "sw": ("b",)}, {"te": ("c",)}),
         ("family.references", {"joint": "a"}, {"other": "b"}),
         ("space.decoding", {"temperature": (0.5,), "shots": (0,)}, {"top_p": (0.5,)}),
-        ("space.w_lang", {"low": 0.2, "high": 0.4, "step": 0.1}, {"low": 0.3, "high": 0.3, "step": 0.2}),
+        (
+            "space.w_lang",
+            {"low": 0.2, "high": 0.4, "step": 0.1},
+            {"low": 0.3, "high": 0.3, "step": 0.2},
+        ),
         ("objective.chat_template_kwargs", {"think": False, "words": 3}, {"words": 4}),
         ("search.race", {"looks": (0.5,), "alpha": 0.1}, {"alpha": 0.2}),
         ("search.engine", {"max_num_seqs": 3, "enforce_eager": True}, {"max_num_seqs": 4}),
