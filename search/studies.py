@@ -111,7 +111,7 @@ def _line(place: Place, changed: float) -> StudyLine:
     trials = records.trials
     tolerance = float(head.config["search"]["tolerance"])
     choice = settle(records, head.layers, tolerance) if head.layers else None
-    why_not = no_recommendation(choice)
+    why_not = no_recommendation(choice, trials)
     best = None if choice is None or why_not else choice.record
     held_out = records.ended("held_out").get(best.key) if best else None
     state = "finished" if head.finished else "stopped"

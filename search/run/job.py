@@ -196,7 +196,7 @@ def _report(prepared: Prepared, outbox: Outbox, console: Console, finished: bool
     unsent = outbox.finish(
         [records.folder / name for name in ARTIFACTS],
         metrics=headline(records, choice),
-        tags=recommended(choice),
+        tags=recommended(choice, records.trials),
         status="FINISHED" if finished else "KILLED",
     )
     _say_where(prepared, console, finished, unsent)
