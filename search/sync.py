@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 
+from objectives.errors import ObjectiveError
 from search.errors import SearchError
 from search.masking import masked
 from search.records.place import locate
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 remember(records.folder.resolve(), uri)
         finally:
             records.close()
-    except SearchError as error:
+    except (SearchError, ObjectiveError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     trials = len({(record.key, record.split) for record in records.trials})
@@ -78,7 +79,7 @@ def send(records: RecordsWriter, uri: str, *, rebuild: bool = False) -> int:
         StudyError: the study's study.yaml or mlflow.json cannot be used.
     """
     head, folder = records.head(), records.folder.resolve()
-    experiment = experiment_name(head.config["family"]["name"], head.config["lang"])
+    experiment = experiment_name(head.value("family.name", str), head.value("lang", str))
     outbox = Outbox(uri, experiment, head, {}, folder, rebuild=rebuild, remember=False)
     outbox.start()
     for record in records.trials:
@@ -86,7 +87,7 @@ def send(records: RecordsWriter, uri: str, *, rebuild: bool = False) -> int:
     choice = None
     tags: Mapping[str, str] = {}
     if head.layers:
-        choice = settle(records, head.layers, head.config["search"]["tolerance"])
+        choice = settle(records, head.layers, head.value("search.tolerance", float))
         tags = recommended(choice, records.trials)
     return outbox.finish(
         [folder / name for name in ARTIFACTS],

@@ -72,6 +72,7 @@ FENCES = {
             f"search/config/{name}.py"
             for name in ("compose", "fields", "schema", "secrets", "space")
         ),
+        *(f"search/records/{name}.py" for name in ("head", "items", "record")),
         *(f"objectives/{name}.py" for name in ("settings", "mgsm", "lcpr")),
     },
     "matplotlib": {"search/results/figures.py", "search/inspect/heat_map.py"},

@@ -80,8 +80,8 @@ def from_dict(data: Mapping[str, Any]) -> Recipe:
     Raises:
         RecipeError: if the kind is not known or a field is missing or unknown.
     """
-    kind = data.get("kind")
-    if kind not in METHODS:
+    kind = data.get("kind") if isinstance(data, Mapping) else None
+    if not isinstance(kind, str) or kind not in METHODS:
         raise RecipeError(f"kind = {kind!r} is not one of {', '.join(METHODS)}")
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
     del fields["kind"]

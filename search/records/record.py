@@ -5,10 +5,13 @@ Owns what is kept of a trial and its JSON. Where the lines are kept is `search.r
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Literal, get_args
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any, Literal, get_args, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from objectives.types import Score, Split
 from search.errors import RecipeError, StudyError
@@ -138,8 +141,8 @@ class Record:
         """The inverse of `to_json`.
 
         Raises:
-            ValueError, TypeError, KeyError, AttributeError, RecipeError: the line is not a record
-                of this schema.
+            ValueError, TypeError, KeyError, AttributeError, RecursionError, RecipeError: the line
+                is not a record of this schema.
         """
         data = json.loads(line)
         schema = data.pop("schema", None) if isinstance(data, dict) else None
@@ -147,11 +150,45 @@ class Record:
             newer = isinstance(schema, int) and schema > SCHEMA
             why = "a newer version wrote it; update this one" if newer else f"this reads {SCHEMA}"
             raise ValueError(f"its schema is {schema}, {why}")
-        data["recipe"] = from_dict(data["recipe"])
+        recipe = from_dict(data.pop("recipe"))
         data["scores"] = {name: Score(**score) for name, score in data["scores"].items()}
         if data.get("stopped") is not None:
             data["stopped"] = Stopped(**data["stopped"])
-        return cls(**data)
+        _check(type(recipe), vars(recipe))
+        found = cls(**data, recipe=recipe)
+        _check(cls, data)
+        return found
+
+
+def _check(kind: Any, values: Mapping[str, Any]) -> None:
+    """Refuse values of another type than a dataclass says, NaN and infinity; all of them at once.
+
+    Raises:
+        ValueError: naming each.
+    """
+    try:
+        _shape(kind)(**values)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors()]
+        raise ValueError("; ".join(faults)) from None
+
+
+@functools.cache
+def _shape(kind: Any) -> Callable[..., BaseModel]:
+    """What checks the fields of a dataclass; a record's recipe has fields of its own."""
+    hints = get_type_hints(kind)
+    config = ConfigDict(
+        extra="forbid", strict=True, allow_inf_nan=False, revalidate_instances="always"
+    )
+    needed: dict[str, Any] = {
+        f.name: (hints[f.name], ... if f.default is f.default_factory is MISSING else None)
+        for f in fields(kind)
+        if f.name != "recipe"
+    }
+    return create_model(kind.__name__, __config__=config, **needed)
+
+
+_NO_RECORD = (ValueError, TypeError, KeyError, AttributeError, RecursionError, RecipeError)
 
 
 def parse(lines: Iterable[bytes], where: str) -> list[Record]:
@@ -169,7 +206,7 @@ def parse(lines: Iterable[bytes], where: str) -> list[Record]:
         try:
             if line:
                 found.append(Record.from_json(line.decode()))
-        except (ValueError, TypeError, KeyError, AttributeError, RecipeError) as error:
+        except _NO_RECORD as error:
             raise StudyError(
                 f"{where}/trials.jsonl, line {number} is not a record: {error}"
             ) from None
