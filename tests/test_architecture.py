@@ -72,7 +72,8 @@ FENCES = {
             f"search/config/{name}.py"
             for name in ("compose", "fields", "schema", "secrets", "space")
         ),
-        *(f"search/records/{name}.py" for name in ("head", "items", "record")),
+        *(f"search/records/{name}.py" for name in ("head", "items")),
+        "search/values.py",
         *(f"objectives/{name}.py" for name in ("settings", "mgsm", "lcpr")),
     },
     "matplotlib": {"search/results/figures.py", "search/inspect/heat_map.py"},

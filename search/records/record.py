@@ -5,18 +5,16 @@ Owns what is kept of a trial and its JSON. Where the lines are kept is `search.r
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any, Literal, get_args, get_type_hints
-
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Literal, get_args
 
 from objectives.types import Score, Split
 from search.errors import RecipeError, StudyError
 from search.merging.recipe import Recipe, from_dict, to_dict
 from search.records.place import is_name
+from search.values import check_types
 
 SCHEMA = 1
 State = Literal["scored", "stopped", "infeasible", "failed"]
@@ -154,38 +152,9 @@ class Record:
         data["scores"] = {name: Score(**score) for name, score in data["scores"].items()}
         if data.get("stopped") is not None:
             data["stopped"] = Stopped(**data["stopped"])
-        _check(type(recipe), vars(recipe))
         found = cls(**data, recipe=recipe)
-        _check(cls, data)
+        check_types(cls, data | {"recipe": recipe})
         return found
-
-
-def _check(kind: Any, values: Mapping[str, Any]) -> None:
-    """Refuse values of another type than a dataclass says, NaN and infinity; all of them at once.
-
-    Raises:
-        ValueError: naming each.
-    """
-    try:
-        _shape(kind)(**values)
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors()]
-        raise ValueError("; ".join(faults)) from None
-
-
-@functools.cache
-def _shape(kind: Any) -> Callable[..., BaseModel]:
-    """What checks the fields of a dataclass; a record's recipe has fields of its own."""
-    hints = get_type_hints(kind)
-    config = ConfigDict(
-        extra="forbid", strict=True, allow_inf_nan=False, revalidate_instances="always"
-    )
-    needed: dict[str, Any] = {
-        f.name: (hints[f.name], ... if f.default is f.default_factory is MISSING else None)
-        for f in fields(kind)
-        if f.name != "recipe"
-    }
-    return create_model(kind.__name__, __config__=config, **needed)
 
 
 _NO_RECORD = (ValueError, TypeError, KeyError, AttributeError, RecursionError, RecipeError)
