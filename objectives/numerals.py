@@ -39,7 +39,7 @@ UNITS = "".join((*_SMALL, *_LARGE))
 _MEASURE = "字节|比特|位元|[瓦焦帕赫伏欧]"
 _UNITS = (
     rf"(?:[千仟](?!{_MEASURE}|[克卡安牛]|米(?!ドル)|兆(?:{_MEASURE}))"
-    r"|[百佰](?!分[点點比之率])"
+    r"|[百佰](?!分[点點比之率]|帕)"
     r"|[十拾](?![字月一二三四五六七八九]))?"
     rf"(?:[万萬]?[亿億]|[万萬]|兆(?!{_MEASURE}))?"
 )
@@ -66,7 +66,7 @@ class _Term(NamedTuple):
             values=list(_read(body, decimal_mark)),
             small=sum(_SMALL.get(unit, 0) for unit in units),
             large=sum(_LARGE.get(unit, 0) for unit in units),
-            digits=len(body) if body.isdigit() else 0,
+            digits=sum(map(str.isdigit, body)),
             end=match.end("units") if units else match.end("body"),
         )
 

@@ -76,6 +76,7 @@ from objectives.numerals import as_number, last_number, numbers, plain
         ("1,200万", "12000000"),
         ("1万2000", "12000"),
         ("1 万 2000 元", "12000"),
+        ("1 万 2,000 元", "12000"),
         ("12万3,456円", "123456"),
         ("1萬5仟", "15000"),
         ("2.5万", "25000"),
@@ -99,6 +100,7 @@ from objectives.numerals import as_number, last_number, numbers, plain
         ("3千瓦", "3"),
         ("5千米ドル", "5000"),  # in US dollars
         ("2百分点", "2"),
+        ("1013百帕", "1013"),
         ("8兆字节", "8"),
         ("10月5日", "5"),
     ],
