@@ -3,8 +3,8 @@
 Owns where to look in a completion; how to read the number found there is `objectives.numerals`'
 business. Knows no prompt and no score.
 
-Two ways, reported side by side. Both see the completion up to where the model goes on to invent the
-next question.
+Two ways, reported side by side. Both see the completion after what the model thought, up to where
+it goes on to invent the next question.
 
 - strict: the number after the last occurrence of the language's answer phrase, on the first line
   from there that has one; an equation is followed to its end ("The answer is 5 + 6 = 11").
@@ -21,15 +21,48 @@ from __future__ import annotations
 
 import functools
 import re
-import unicodedata
 from decimal import Decimal
 
 from objectives.languages import Language
-from objectives.numerals import last_number, numbers
+from objectives.letters import composed
+from objectives.numerals import UNITS, last_number, numbers
+from objectives.types import Completion
 
 
-def cut_at_next_question(text: str, lang: Language) -> str:
-    """Return the completion up to where the model goes on to invent the next question."""
+def without_thinking(text: str) -> str:
+    """Return a completion without what stands between `<think>` and `</think>`.
+
+    The tag that opens may be missing, since some chat templates write it into the prompt: then all
+    before `</think>` goes. Thoughts that never end were cut off, and go to the end of the text.
+    """
+    kept: list[str] = []
+    thinks = False
+    for piece in _TAG.split(text):
+        if not _TAG.fullmatch(piece):
+            kept += [] if thinks else [piece]
+            continue
+        closes = piece.startswith("</")
+        if closes and not thinks:
+            kept.clear()
+        thinks = not closes
+    return "".join(kept)
+
+
+def answered(completion: Completion, thinking_tokens: int) -> str:
+    """Return what a completion says without what it thinks.
+
+    Args:
+        completion: what an engine wrote.
+        thinking_tokens: how much it might think. If it might, a text that was cut off before
+            `</think>` is a thought, whose tag the prompt opened.
+    """
+    cut_off = thinking_tokens and completion.finish_reason == "length"
+    return without_thinking(f"<think>{completion.text}" if cut_off else completion.text)
+
+
+def the_answer(text: str, lang: Language) -> str:
+    """Return the part of a completion that answers: after thinking, before the next question."""
+    text = without_thinking(text)
     start = len(text) - len(text.lstrip())
     match = _next_question(lang.mgsm_words.question).search(text, start + 1)
     return text[: match.start()] if match else text
@@ -66,19 +99,21 @@ def direct_answer(text: str, lang: Language) -> Decimal | None:
     return found[0] if len(found) == 1 else None
 
 
-# up to the last equals sign before the first letter, but for an x that multiplies
-_EQUATION = re.compile(r"(?:[^\w\n]|\d|\bx\b)*[=＝]")
+_TAG = re.compile(r"(</?think(?:ing)?\s*>)", re.IGNORECASE)
+
+# up to the last equals sign before the first letter, but for an x or a myriad that multiplies
+_EQUATION = re.compile(rf"(?:[^\w\n]|\d(?: ?[{UNITS}]+)?|\bx\b)*[=＝]")
 
 
 def _prepare(text: str, lang: Language) -> str:
-    text = unicodedata.normalize("NFC", cut_at_next_question(text, lang))
+    text = composed(the_answer(text, lang))
     # the Telugu heading "step-by-step answer:" ends in the answer phrase itself
-    return text.replace(unicodedata.normalize("NFC", lang.mgsm_words.answer), "\n")
+    return text.replace(composed(lang.mgsm_words.answer), "\n")
 
 
 @functools.cache
 def _any_phrase(phrases: tuple[str, ...]) -> re.Pattern[str]:
-    written = (unicodedata.normalize("NFC", phrase).split() for phrase in phrases)
+    written = (composed(phrase).split() for phrase in phrases)
     return re.compile(
         "|".join(r"\s+".join(re.escape(word) for word in words) for words in written),
         re.IGNORECASE,

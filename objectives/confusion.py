@@ -30,6 +30,7 @@ from pathlib import Path
 from objectives.errors import DataError, SettingError
 from objectives.langid import LanguageIdentifier
 from objectives.languages import Language
+from objectives.letters import has_letter
 from objectives.rates import Outcome, count_outcomes, pass_rates
 from objectives.stats import lcpr_interval, proportion, wilson
 from objectives.tokens import SplitLine
@@ -61,7 +62,7 @@ class EnglishWords:
         if path is None:
             return cls()
         try:
-            lines = path.read_text(encoding="utf-8").split("\n")
+            lines = path.read_text(encoding="utf-8-sig").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise DataError.at(path, f"cannot be read ({error})", "Name a word list") from error
         known = frozenset(w for line in lines if (w := line.strip()).islower() and len(w) > 3)
@@ -120,16 +121,22 @@ class ConfusionJudge:
         split_line: how a line is cut into tokens, see `tokens.split_line`.
         lid: identifies a line's language.
         words: which tokens are English.
+        skip_sums: whether a line without a letter is left out: "2 3 6" is in no language. The
+            benchmark's script judges such lines as well.
     """
 
     lang: Language
     split_line: SplitLine
     lid: LanguageIdentifier
     words: EnglishWords
+    skip_sums: bool = False
 
     def judge(self, response: str) -> Judgement:
         """Judge one response."""
-        lines = [(line, self.split_line(line)) for line in normalise(response).split("\n")]
+        written = normalise(response).split("\n")
+        if self.skip_sums:
+            written = list(filter(has_letter, written))
+        lines = [(line, self.split_line(line)) for line in written]
         lines = [(line, tokens) for line, tokens in lines if len(tokens) >= MIN_TOKENS]
         if not lines:
             return Judgement(Outcome.UNSCORED, 0, 0, None)

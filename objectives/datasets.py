@@ -23,6 +23,7 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -31,6 +32,7 @@ from typing import Any, Literal
 
 from objectives.errors import DataError, DependencyError
 from objectives.languages import LANGUAGES, Language
+from objectives.letters import composed, whole
 from objectives.numerals import as_number
 from objectives.rows import csv_rows, decode
 
@@ -136,12 +138,15 @@ def read_mgsm(source: MgsmSource, lang: Language) -> tuple[list[MgsmItem], str]:
 def read_exemplars(source: MgsmSource, lang: Language, shots: int) -> list[Exemplar]:
     """Read the first `shots` worked examples of one language, in their published order.
 
+    The published ones begin with the language's words for "Question:" and "Step-by-Step Answer:";
+    mirrors of the data set may leave them out or have the English ones.
+
     Raises:
         DataError: the data is missing or malformed, or has fewer examples.
         DependencyError: the hub is asked and `datasets` is not installed.
         LanguageError: MGSM has no such language.
     """
-    words = lang.mgsm_words
+    _ = lang.mgsm_words
     if shots == 0:
         return []
     if source.data_dir is not None:
@@ -151,18 +156,44 @@ def read_exemplars(source: MgsmSource, lang: Language, shots: int) -> list[Exemp
     if len(rows) < shots:
         problem = f"{len(rows)} exemplars of {lang.code!r}, shots {shots} are asked for"
         raise DataError.at(where, problem, "Lower shots or add exemplars")
-    for number, row in enumerate(rows[:shots], 1):
-        for text, word in zip(row, (words.question, words.answer), strict=True):
-            if not (isinstance(text, str) and text.startswith(word)):
-                problem = f"exemplar {number} of {lang.code!r} does not begin with {word!r}"
-                raise DataError.at(where, problem, "Put the language's words before both texts")
-    return [
-        Exemplar(
-            question.removeprefix(words.question),
-            answer.removeprefix(words.answer).removeprefix(" "),
-        )
-        for question, answer in rows[:shots]
-    ]
+    return [_exemplar(n, row, lang, where) for n, row in enumerate(rows[:shots], 1)]
+
+
+def _exemplar(number: int, row: tuple[Any, Any], lang: Language, where: str) -> Exemplar:
+    """Take the words off that stand before question and answer; the prompt puts its own there.
+
+    Raises:
+        DataError: one of the two is no text, or has nothing but the words.
+    """
+    words, english = lang.mgsm_words, LANGUAGES["en"].mgsm_words
+    asked, answered = (text if isinstance(text, str) else "" for text in row)
+    found = Exemplar(
+        _without(asked, words.question, (words.asked, english.question)),
+        _without(
+            answered, words.answer, (words.heading, words.direct, english.answer, english.direct)
+        ),
+    )
+    for text, given in zip((found.question, found.answer), row, strict=True):
+        if not text.strip() or text != whole(text):
+            problem = f"exemplar {number} of {lang.code!r} has the text {given!r}"
+            raise DataError.at(where, problem, "Each exemplar is a question and its answer")
+    return found
+
+
+def _without(text: str, published: str, others: Iterable[str | None]) -> str:
+    """Take the word off that stands before a text, if any does: a mirror may have another or none.
+
+    Args:
+        text: a question or an answer.
+        published: the word of the published exemplars, with its colon and space.
+        others: words that a mirror may have instead; with any colon and space.
+    """
+    if text.startswith(published):
+        return text.removeprefix(published).removeprefix(" ")
+    stems = {composed(word).rstrip(" :：") for word in (published, *others) if word}
+    pattern = rf"\s*(?:{'|'.join(map(re.escape, stems))})\s?[:：]\s*"
+    found = re.match(pattern, composed(text), re.IGNORECASE)
+    return composed(text)[found.end() :] if found else text
 
 
 def _tsv_rows(path: Path) -> Iterator[tuple[str, str]]:
@@ -194,7 +225,7 @@ def _exemplar_rows(data_dir: Path, lang: Language) -> tuple[str, list[tuple[Any,
     except (json.JSONDecodeError, SyntaxError) as error:
         problem = f"not {'Python' if is_python else 'JSON'} ({error.msg})"
         raise DataError.at(path, problem, _EXEMPLARS, error.lineno) from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, RecursionError, MemoryError) as error:
         problem = f"no exemplars of {lang.code!r} in the expected shape ({error!r})"
         raise DataError.at(path, problem, _EXEMPLARS) from error
 

@@ -6,7 +6,8 @@
     |-- SettingError      a value given to an objective is out of range
     `-- DependencyError   a package needed for this language or data is not installed
 
-All of them are raised while an objective is built, before any generation. Each carries one finished
+All of them are raised while an objective is built, before any generation, but for a DataError of
+answers on record. Each carries one finished
 sentence as its only argument, so that it survives pickling between processes.
 """
 

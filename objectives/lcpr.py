@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from objectives.answers import answered
 from objectives.confusion import (
     ConfusionJudge,
     EnglishWords,
@@ -88,7 +89,8 @@ class LcprSettings(Settings):
 
     def build(self, shared: Shared) -> LcprObjective:
         """The objective, with its data read."""
-        sampling = (self.max_tokens, self.temperature, self.top_p, self.stop, self.beam_width)
+        tokens = self.max_tokens + shared.thinking_tokens
+        sampling = (tokens, self.temperature, self.top_p, self.stop, self.beam_width)
         return LcprObjective(
             self.data_dir,
             shared.lang,
@@ -105,6 +107,7 @@ class LcprSettings(Settings):
             shots=self.shots,
             examples=self.examples,
             trace=shared.trace,
+            thinking_tokens=shared.thinking_tokens,
         )
 
     def decoding(self) -> Decoding:
@@ -146,6 +149,7 @@ class LcprObjective:
         shots: int = 0,
         examples: Path | None = None,
         trace: bool = False,
+        thinking_tokens: int = 0,
     ) -> None:
         """Read the prompts and split them.
 
@@ -169,6 +173,8 @@ class LcprObjective:
             shots: examples before each prompt, 0 to `fewshot.MAX_SHOTS`; the paper has 0, 1 and 5.
             examples: file of examples, see `fewshot`; needed for shots.
             trace: whether requests ask for `Completion.steps`.
+            thinking_tokens: how many of the sampling's tokens a model may think before it responds;
+                0 judges responses whole, as published.
 
         Raises:
             LanguageError: the language is not in the table.
@@ -199,6 +205,7 @@ class LcprObjective:
         self._write = chat_prompt if chat else text_prompt
         self._shots = shots
         self._trace = trace
+        self._thinking = thinking_tokens
         self._seed = seed
         self._sampling = check_sampling(sampling)
         self._floor = coverage_floor
@@ -238,7 +245,8 @@ class LcprObjective:
         """
         items = self._parts.of(split)[:first]
         examples = self._shown(decoding)
-        judged = [self._judge.judge(completion.text) for completion in completions]
+        said = [self._said(completion) for completion in completions]
+        judged = [self._judge.judge(text) for text in said]
         results = tuple(
             ItemResult(
                 objective=self.name,
@@ -250,16 +258,21 @@ class LcprObjective:
                 verdict={
                     **judgement.verdict(self._lang.wpr_applies),
                     "source": item.stratum,
-                    "empty": not completion.text.strip(),
+                    "empty": not text.strip(),
                 },
                 steps=completion.steps,
             )
-            for item, completion, judgement in zip(items, completions, judged, strict=True)
+            for item, completion, text, judgement in zip(
+                items, completions, said, judged, strict=True
+            )
         )
         outcomes = [judgement.outcome for judgement in judged]
         strata = [item.stratum for item in items]
         scores = confusion_scores(outcomes, strata, self._lang, self._seed)
         return Evaluation(scores, results, too_little(outcomes, strata, self._floor))
+
+    def _said(self, completion: Completion) -> str:
+        return answered(completion, self._thinking) if self._thinking else completion.text
 
     def _shown(self, decoding: Decoding | None) -> tuple[Example, ...]:
         asked = None if decoding is None else decoding.shots

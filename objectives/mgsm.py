@@ -16,10 +16,11 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from objectives.answers import (
-    cut_at_next_question,
+    answered,
     direct_answer,
     flexible_answer,
     strict_answer,
+    the_answer,
 )
 from objectives.confusion import (
     ConfusionJudge,
@@ -33,7 +34,7 @@ from objectives.confusion import (
 from objectives.datasets import MgsmItem, MgsmSource, read_mgsm
 from objectives.errors import SettingError
 from objectives.langid import LanguageIdentifier
-from objectives.languages import language
+from objectives.languages import Language, language
 from objectives.mgsm_prompts import MODES, Mode, mgsm_prompt, stop_strings, worked_examples
 from objectives.numerals import plain
 from objectives.settings import Positive, Settings, Shared
@@ -140,6 +141,7 @@ class MgsmSettings(Settings):
             template=self.template,
             max_tokens=self.max_tokens,
             stop=self.stop,
+            thinking_tokens=shared.thinking_tokens,
             search_items=self.search_items,
             held_out_items=self.held_out_items,
             seed=shared.seed,
@@ -151,6 +153,30 @@ class MgsmSettings(Settings):
         )
 
 
+def greedy_sampling(
+    lang: Language,
+    max_tokens: int,
+    stop: tuple[str, ...] | None,
+    template: str | None,
+    thinking_tokens: int,
+) -> Sampling:
+    """How answers are decoded: greedily, up to the next question.
+
+    A model that thinks may well write the question's word while it does: without strings of the
+    user's it ends by itself.
+
+    Args:
+        lang: the language, for its words.
+        max_tokens: most new tokens of an answer.
+        stop: the user's own strings; None for the next question.
+        template: text around every question; None for the published words.
+        thinking_tokens: most tokens before an answer.
+    """
+    if stop is None:
+        stop = () if thinking_tokens else stop_strings(lang, template)
+    return Sampling(max_tokens=max_tokens + thinking_tokens, stop=stop)
+
+
 class MgsmObjective:
     """MGSM in one language, decoded greedily, as published.
 
@@ -158,7 +184,8 @@ class MgsmObjective:
     `accuracy_strict`, `accuracy_flexible`; `in_language`, where the whole answer is identified as
     the language asked in, and `right_and_in_language`; `mgsm_lpr`, `mgsm_wpr`, `mgsm_lcpr`, the
     language confusion of the reasoning, over answers that can be scored, and `mgsm_coverage`, their
-    share; `empty` and `truncated` answers.
+    share (a line without a letter, such as a sum, is in no language and left out); `empty` and
+    `truncated` answers.
 
     The strict extraction follows the mode: the language's answer phrase in native_cot, the English
     one in english_cot, a line with one number and no other in direct. A bare number is in no
@@ -189,6 +216,7 @@ class MgsmObjective:
         dataset: str | None = None,
         mode: Mode = "native_cot",
         chat: bool = False,
+        thinking_tokens: int = 0,
     ) -> None:
         """Read the questions and split them.
 
@@ -210,6 +238,8 @@ class MgsmObjective:
             dataset: A data set of the Hugging Face hub in place of the folder, see `MgsmSource`.
             mode: what stands before an answer, see `mgsm_prompts`.
             chat: whether prompts are turns, for models with a chat template.
+            thinking_tokens: most tokens that a model may think before an answer, on top of
+                `max_tokens`.
 
         Raises:
             LanguageError: MGSM has no such language.
@@ -233,9 +263,8 @@ class MgsmObjective:
         order = seed if shuffle else None
         self._parts = split_items(items, search_items, held_out_items, order, where)
         self.split_hash = self._parts.hash
-        if stop is None:
-            stop = stop_strings(self._lang, template)
-        self._sampling = Sampling(max_tokens=max_tokens, stop=stop)
+        self._sampling = greedy_sampling(self._lang, max_tokens, stop, template, thinking_tokens)
+        self._thinking = thinking_tokens
         self._template = template
         self._mode: Mode = mode
         self._chat = chat
@@ -245,7 +274,11 @@ class MgsmObjective:
         lid.check(self._lang.code)
         # no published number stands on MGSM's reasoning, so no tokeniser has to be installed for it
         self._judge = ConfusionJudge(
-            self._lang, split_line(self._lang, published=False), lid, EnglishWords.read(words)
+            self._lang,
+            split_line(self._lang, published=False),
+            lid,
+            EnglishWords.read(words),
+            skip_sums=True,
         )
         self._floor = coverage_floor
         self._seed = seed
@@ -301,7 +334,7 @@ class MgsmObjective:
         return Request(prompt, self._sampling)
 
     def _answer(self, item: MgsmItem, completion: Completion) -> _Answer:
-        answer = cut_at_next_question(completion.text, self._lang)
+        answer = the_answer(answered(completion, self._thinking), self._lang)
         strict = direct_answer if self._mode == "direct" else strict_answer
         empty = not answer.strip()
         label = None

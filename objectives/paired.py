@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from objectives.errors import DataError
 from objectives.languages import LANGUAGES
 from objectives.rates import Outcome
 from objectives.stats import PairedDifference, paired_accuracy, paired_lcpr
 from objectives.types import ItemResult, Verdict
 
+_MEND = "its file of items/ is not as it was written"
 Compare = Callable[[Iterable[ItemResult], Iterable[ItemResult], str], PairedDifference | None]
 """Results of a, results of b, language code -> the score of a minus that of b; None where they have
 no item in common."""
@@ -22,7 +24,30 @@ Won = Callable[[Verdict], bool]
 
 def is_right(verdict: Verdict) -> bool:
     """Whether a math problem was solved, by the configured extraction."""
-    return bool(verdict["correct"])
+    return bool(said(verdict, "correct"))
+
+
+def outcome_of(verdict: Verdict) -> Outcome:
+    """How a response ended.
+
+    Raises:
+        DataError: the verdict does not say.
+    """
+    name = str(said(verdict, "outcome"))
+    if name not in Outcome.__members__:
+        raise DataError(f"a verdict on record has the outcome {name!r}: {_MEND}")
+    return Outcome[name]
+
+
+def said(verdict: Verdict, name: str) -> bool | int | float | str | None:
+    """A field of a verdict.
+
+    Raises:
+        DataError: the verdict has none of this name.
+    """
+    if name not in verdict:
+        raise DataError(f"a verdict on record has no {name}: {_MEND}")
+    return verdict[name]
 
 
 def accuracy_difference(
@@ -55,8 +80,8 @@ def lcpr_difference(
     both = _paired(a, b, "lcpr")
     if not both:
         return None
-    ended = [[Outcome[str(v["outcome"])] for v in side] for side in zip(*both, strict=True)]
-    sources = [str(verdict["source"]) for verdict, _ in both]
+    ended = [list(map(outcome_of, side)) for side in zip(*both, strict=True)]
+    sources = [str(said(verdict, "source")) for verdict, _ in both]
     return paired_lcpr(ended[0], ended[1], sources, LANGUAGES[lang].wpr_applies)
 
 

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from objectives.errors import DataError
+from objectives.letters import whole
 
 STDIN = Path("-")
 _SHOWN_STDIN = Path("<stdin>")
+_LONGEST_FIELD = 2**31 - 1  # characters; the csv module's own limit is 131,072 for the process
 
 
 def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -33,6 +35,7 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
     """
     text, place = _read(path)
     remedy = f"The columns are {', '.join(columns)}"
+    csv.field_size_limit(_LONGEST_FIELD)
     reader = csv.DictReader(io.StringIO(text), strict=True)
     start = 1
     try:
@@ -67,15 +70,15 @@ def json_rows(path: Path, fields: Sequence[str]) -> Iterator[tuple[int, dict[str
     for line, written in enumerate(text.rstrip("\n").split("\n"), 1):
         try:
             row = json.loads(written)
-        except json.JSONDecodeError as error:
-            problem = f"not JSON ({error.msg})" if written.strip() else "an empty line"
+        except (ValueError, RecursionError) as error:  # a number too long, brackets too deep
+            problem = f"not JSON ({error})" if written.strip() else "an empty line"
             raise DataError.at(place, problem, remedy, line) from error
         if not isinstance(row, dict):
             raise DataError.at(place, f"not an object: {written[:40]}", remedy, line)
         missing = [name for name in fields if name not in row]
         if missing:
             raise DataError.at(place, f"no field {', '.join(missing)}", remedy, line)
-        yield line, row
+        yield line, {k: whole(v) if isinstance(v, str) else v for k, v in row.items()}
 
 
 def shown(path: Path) -> Path:
@@ -84,7 +87,7 @@ def shown(path: Path) -> Path:
 
 
 def decode(data: bytes, place: Path) -> str:
-    """Decode UTF-8, with or without a byte order mark.
+    """Decode UTF-8, with or without a byte order mark; of half a surrogate pair U+FFFD is left.
 
     Args:
         data: what the file holds.
@@ -94,7 +97,7 @@ def decode(data: bytes, place: Path) -> str:
         DataError: it is not UTF-8; with the number of the line.
     """
     try:
-        return data.decode("utf-8-sig")
+        return whole(data.decode("utf-8", "surrogatepass").removeprefix("\ufeff"))
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise DataError.at(place, f"not UTF-8 ({error.reason})", "Re-encode it", line) from error

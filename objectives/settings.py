@@ -46,6 +46,7 @@ class Shared:
         coverage_floor: lowest share of answers that must be scored, in [0, 1].
         chat: whether prompts are turns, for models with a chat template.
         trace: whether to record how sure the model was of each token.
+        thinking_tokens: tokens that a model may think before each answer, on top of the answer's.
     """
 
     lang: str
@@ -55,6 +56,7 @@ class Shared:
     coverage_floor: float
     chat: bool
     trace: bool
+    thinking_tokens: int = 0
 
 
 class Settings(Strict):

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from objectives import targets
+from objectives.errors import ObjectiveError
 from search.errors import SearchError
 from search.records import listing
 from search.records.place import Place, locate
@@ -100,7 +101,7 @@ def look(place: Place) -> StudyLine:
     """One study; whatever is wrong with its files is its `fault`."""
     try:
         return _line(place, _time(place))
-    except (SearchError, OSError, KeyError, TypeError, ValueError) as error:
+    except (SearchError, ObjectiveError, OSError) as error:
         what = str(error) or type(error).__name__
         return StudyLine(str(place), changed=_time(place), fault=what.partition("\n")[0])
 
@@ -109,19 +110,19 @@ def _line(place: Place, changed: float) -> StudyLine:
     records = RecordsReader.read(place)
     head = records.head()
     trials = records.trials
-    tolerance = float(head.config["search"]["tolerance"])
+    tolerance = head.value("search.tolerance", float)
     choice = settle(records, head.layers, tolerance) if head.layers else None
-    why_not = no_recommendation(choice)
+    why_not = no_recommendation(choice, trials)
     best = None if choice is None or why_not else choice.record
     held_out = records.ended("held_out").get(best.key) if best else None
     state = "finished" if head.finished else "stopped"
     return StudyLine(
         study=str(place),
-        family=str(head.config["family"]["name"]),
-        lang=str(head.config["lang"]),
+        family=head.value("family.name", str),
+        lang=head.value("lang", str),
         state="running" if listing.is_held(place) else state,
         trials=sum((r.origin, r.split) == ("search", "search") for r in trials),
-        budget=int(head.config["search"]["trials"]),
+        budget=head.value("search.trials", int),
         best=best.label if best else "",
         no_recommendation=why_not,
         search=values(best),

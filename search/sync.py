@@ -10,13 +10,14 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 
+from objectives.errors import ObjectiveError
 from search.errors import SearchError
 from search.masking import masked
 from search.records.place import locate
 from search.records.writer import RecordsWriter
 from search.results.doubt import settle
 from search.results.summary import ARTIFACTS, headline, recommended
-from search.tracking.outbox import Outbox, address
+from search.tracking.outbox import Outbox, address, remember
 from search.tracking.runs import experiment_name
 
 
@@ -46,16 +47,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             uri = address(records.folder, args.tracking_uri)
             lacking = send(records, uri, rebuild=args.rebuild)
+            if not lacking:
+                remember(records.folder.resolve(), uri)
         finally:
             records.close()
-    except SearchError as error:
+    except (SearchError, ObjectiveError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    sent = f"{len(records.trials)} trials of {args.study}"
+    trials = len({(record.key, record.split) for record in records.trials})
     if lacking:
-        print(f"{masked(uri)} still lacks {lacking} runs of the {sent}", file=sys.stderr)
+        runs = f"{lacking} of the {trials + 1} runs of {args.study}"
+        each = f"one for each of its {trials} trials, and its own"
+        print(f"{masked(uri)} still lacks {runs} ({each})", file=sys.stderr)
         return 1
-    print(f"{masked(uri)} holds the {sent}")
+    print(f"{masked(uri)} holds the {trials} trials of {args.study}")
     return 0
 
 
@@ -68,22 +73,22 @@ def send(records: RecordsWriter, uri: str, *, rebuild: bool = False) -> int:
         rebuild: delete what MLflow has of the study first.
 
     Returns:
-        Number of runs that MLflow lacks after it.
+        Number of runs that MLflow lacks after it, the study's own among them.
 
     Raises:
         StudyError: the study's study.yaml or mlflow.json cannot be used.
     """
     head, folder = records.head(), records.folder.resolve()
-    experiment = experiment_name(head.config["family"]["name"], head.config["lang"])
-    outbox = Outbox(uri, experiment, head, {}, folder, rebuild=rebuild)
+    experiment = experiment_name(head.value("family.name", str), head.value("lang", str))
+    outbox = Outbox(uri, experiment, head, {}, folder, rebuild=rebuild, remember=False)
     outbox.start()
     for record in records.trials:
         outbox.put(record)
     choice = None
     tags: Mapping[str, str] = {}
     if head.layers:
-        choice = settle(records, head.layers, head.config["search"]["tolerance"])
-        tags = recommended(choice)
+        choice = settle(records, head.layers, head.value("search.tolerance", float))
+        tags = recommended(choice, records.trials)
     return outbox.finish(
         [folder / name for name in ARTIFACTS],
         metrics=headline(records, choice),

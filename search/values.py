@@ -1,12 +1,16 @@
-"""Plain nested values: made flat, the exact difference of two, a text cut to a length.
+"""Plain nested values: made flat, the exact difference of two, texts and floats as shown, types.
 
 Imports nothing of this project. Knows nothing of what the values mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, fields
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 ABSENT = "nothing"
 """How a value that one of two mappings lacks is shown."""
@@ -39,6 +43,54 @@ def short(value: object, length: int = 300) -> str:
     return text if len(text) <= length else text[: length - 4] + " ..."
 
 
+def tidy(value: Any) -> Any:
+    """Nested values with floats as people write them: 0.1 for 0.09999999999999998.
+
+    15 digits are kept, more than float32 and a text of a number need.
+    """
+    if isinstance(value, float):
+        return float(f"{value:.15g}")
+    if isinstance(value, Mapping):
+        return {name: tidy(inner) for name, inner in value.items()}
+    return list(map(tidy, value)) if isinstance(value, list | tuple) else value
+
+
 def percent(share: float | None) -> str:
     """A share as a number of percent with one decimal; a dash where there is none."""
     return "–" if share is None else f"{100 * share:.1f}"
+
+
+def check_types(kind: type, values: Mapping[str, Any]) -> None:
+    """Refuse values of other types than a dataclass says, NaN and infinity; all of them at once.
+
+    Args:
+        kind: the dataclass. A field whose type is a protocol may hold anything.
+        values: field -> value; dataclasses within are looked into as well.
+
+    Raises:
+        ValueError: naming each field and what it should be.
+    """
+    try:
+        _shape(kind)(**values)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors()]
+        raise ValueError("; ".join(faults)) from None
+
+
+@functools.cache
+def _shape(kind: Any) -> Callable[..., BaseModel]:
+    config = ConfigDict(
+        extra="forbid", strict=True, allow_inf_nan=False, revalidate_instances="always"
+    )
+    hints = {
+        name: Any if _is_protocol(hint) else hint for name, hint in get_type_hints(kind).items()
+    }
+    needed: dict[str, Any] = {
+        f.name: (hints[f.name], ... if f.default is f.default_factory is MISSING else None)
+        for f in fields(kind)
+    }
+    return create_model(kind.__name__, __config__=config, **needed)
+
+
+def _is_protocol(hint: Any) -> bool:
+    return bool(getattr(hint, "_is_protocol", False))

@@ -8,6 +8,7 @@ from search.config.schema import EngineConfig
 from search.engine.contract import EngineOptions
 
 
-def engine_options(seed: int = 0, **named: Any) -> EngineOptions:
+def engine_options(seed: int = 0, chat_template_kwargs: Any = None, **named: Any) -> EngineOptions:
     """What is named is checked as a user's would be."""
-    return EngineOptions(**EngineConfig(**named).model_dump(), seed=seed)
+    own = EngineConfig(**named).model_dump()
+    return EngineOptions(**own, seed=seed, chat_template_kwargs=chat_template_kwargs or {})

@@ -51,7 +51,7 @@ FENCES = {
         "search/export/writer.py",
         "search/inspect/expert_vectors.py",
     },
-    "transformers": {"search/checkpoints/architectures.py"},
+    "transformers": {"search/checkpoints/architectures.py", "search/run/chat.py"},
     "tokenizers": {"search/run/prompt_lengths.py"},
     "safetensors": {
         f"search/checkpoints/{name}.py" for name in ("cache", "checkpoint", "sources/lora")
@@ -72,6 +72,8 @@ FENCES = {
             f"search/config/{name}.py"
             for name in ("compose", "fields", "schema", "secrets", "space")
         ),
+        *(f"search/records/{name}.py" for name in ("head", "items")),
+        "search/values.py",
         *(f"objectives/{name}.py" for name in ("settings", "mgsm", "lcpr")),
     },
     "matplotlib": {"search/results/figures.py", "search/inspect/heat_map.py"},

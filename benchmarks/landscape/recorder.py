@@ -117,7 +117,11 @@ def work(recording: Recording, engine: int, engines: int) -> None:
     ]
     sources = Family(**config.family.model_dump()).sources(lang)
     family = fit({name: Path(place) for name, place in sources.items()}, check_finite=False)
-    live = Engine(family, EngineOptions(**config.search.engine.model_dump(), seed=0))
+    kwargs = config.objective.chat_template_kwargs
+    options = EngineOptions(
+        **config.search.engine.model_dump(), seed=0, chat_template_kwargs=kwargs
+    )
+    live = Engine(family, options)
     asked = [
         (judge, split, judge.requests(split)) for judge in judges for split in recording.splits()
     ]

@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
-from yaml import YAMLError
+from yaml import YAMLError, safe_load
 
 import search
 from search.config.schema import Config
@@ -35,7 +35,8 @@ def load(overrides: Sequence[str] = (), flags: Mapping[str, Any] | None = None) 
     """Compose the groups, apply overrides, validate.
 
     Args:
-        overrides: `group=name`, `group=file.yaml` or `key.of.a.value=VALUE`.
+        overrides: `group=name`, `group=file.yaml` or `key.of.a.value=VALUE`, one after the other. A
+            mapping takes the place of the one before it: `search.baselines={}` is none.
         flags: dotted key -> value from command line flags; None values are left out.
 
     Raises:
@@ -53,7 +54,8 @@ def load(overrides: Sequence[str] = (), flags: Mapping[str, Any] | None = None) 
             values.append(override)
     merged = OmegaConf.create({group: _group(group, str(choices[group])) for group in GROUPS})
     try:
-        merged.merge_with_dotlist(values)
+        for override in values:
+            _apply(merged, override)
         for key, flag in (flags or {}).items():
             if flag is not None:
                 OmegaConf.update(merged, key, flag)
@@ -61,6 +63,14 @@ def load(overrides: Sequence[str] = (), flags: Mapping[str, Any] | None = None) 
     except (OmegaConfBaseException, YAMLError) as error:
         raise ConfigError(f"an override cannot be applied: {error}") from None
     return parse(data)
+
+
+def _apply(merged: DictConfig, override: str) -> None:
+    """Set one key; by itself OmegaConf would add a mapping to the one that is there."""
+    key, _, value = override.partition("=")
+    if isinstance(safe_load(value), dict):
+        OmegaConf.update(merged, key, {}, merge=False)
+    merged.merge_with_dotlist([override])
 
 
 def parse(data: Any) -> Config:

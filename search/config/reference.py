@@ -104,7 +104,8 @@ def _allowed(field: Mapping[str, Any]) -> str:
     if kind == "object":
         names = field.get("propertyNames", {}).get("enum")
         key = f"of {', '.join(names)}" if names else "a name"
-        return f"{{{key}: {_allowed(field['additionalProperties'])}}}"
+        of = field["additionalProperties"]
+        return f"{{{key}: {'any value' if of is True else _allowed(of)}}}"
     if kind in ("integer", "number"):
         return _range(field)
     if "pattern" in field:

@@ -66,6 +66,14 @@ class ObjectiveShared(Strict):
     """Write prompts by the model's own chat template (`--chat`), for models that are tuned to
     instructions."""
 
+    chat_template_kwargs: dict[str, Any] = {}
+    """Values for the chat template, such as `{enable_thinking: false}`, of any name it knows."""
+
+    thinking_tokens: Count = 0
+    """Most tokens that a model may think, between `<think>` and `</think>`, before each answer; on
+    top of the answer's `max_tokens`. What it thought is never scored. 0: it does not think; where
+    it does all the same, MGSM leaves it out and LCPR judges it, as published."""
+
     confusion_points: bool = False
     """Record how sure the model was of each token that it wrote for LCPR, for
     `python -m search.confusion`."""
@@ -81,6 +89,15 @@ class ObjectiveShared(Strict):
     lid: Path | None = None
     """fastText model that tells languages (`--lid`). None: `lid.176.ftz`, which comes with a
     package."""
+
+    @model_validator(mode="after")
+    def _traced_answers(self) -> ObjectiveShared:
+        if self.confusion_points and self.thinking_tokens:
+            raise ValueError(
+                f"confusion_points is true and thinking_tokens {self.thinking_tokens}: points are "
+                "of whole responses, set one of the two to its default"
+            )
+        return self
 
     def settings(self) -> dict[str, Settings]:
         """Name -> settings of each objective, in the order of `targets.OBJECTIVES`."""

@@ -6,9 +6,9 @@ vLLM.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from objectives.types import Completion, Request
 from search.merging.plan import Plan
@@ -19,7 +19,8 @@ class EngineOptions:
     """How an engine is built.
 
     `search.config.schema.EngineConfig` says what each field means and has the defaults; `seed` is
-    the engine's own, beside which every sampled request has one.
+    the engine's own, beside which every sampled request has one; `chat_template_kwargs` are
+    `search.config.schema.ObjectiveShared`'s.
     """
 
     dtype: str
@@ -34,6 +35,7 @@ class EngineOptions:
     direct_writes: bool
     expert_gpu_gib: float
     expert_pinned_gib: float
+    chat_template_kwargs: Mapping[str, Any]
 
     def environment(self) -> dict[str, str]:
         """Variables that must be set before vLLM is imported in the engine's process."""

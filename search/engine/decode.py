@@ -7,11 +7,9 @@ vLLM's outputs, but neither imports nor calls it.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,24 +22,17 @@ CONTEXT = 5
 """Tokens of the prompt that the first token is decoded with; vLLM takes as many."""
 
 
-def has_chat_template(folder: Path) -> bool:
-    """Whether a tokenizer's folder brings a chat template; reads small files only."""
-    if (folder / "chat_template.jinja").is_file() or (folder / "chat_template.json").is_file():
-        return True
-    try:
-        data = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(data, dict) and bool(data.get("chat_template"))
+def chat_text(messages: Sequence[Message], tokenizer: Any, settings: Mapping[str, Any]) -> str:
+    """A conversation that the assistant is to continue, as the model's own template writes it.
 
-
-def chat_ids(messages: Sequence[Message], tokenizer: Any) -> list[int]:
-    """Token ids of a conversation that the assistant is to continue, by the model's own template.
-
-    The template writes the token that begins a sequence, so the tokenizer must not add a second.
+    Args:
+        messages: the turns.
+        tokenizer: the model's.
+        settings: values for the template, such as `enable_thinking`.
 
     Raises:
-        ValueError: the tokenizer has no template, or its template refuses the conversation.
+        ValueError: the tokenizer has no template, or its template refuses the conversation or
+            leaves a turn out.
     """
     if not getattr(tokenizer, "chat_template", None):
         raise ValueError(
@@ -50,9 +41,29 @@ def chat_ids(messages: Sequence[Message], tokenizer: Any) -> list[int]:
         )
     turns = [asdict(message) for message in messages]
     try:
-        text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        text = tokenizer.apply_chat_template(
+            turns, add_generation_prompt=True, tokenize=False, **settings
+        )
     except Exception as error:  # whatever a template raises
         raise ValueError(f"the model's chat template refuses the turns: {error}") from error
+    for number, message in enumerate(messages, 1):
+        if message.content.strip() not in text:
+            raise ValueError(
+                f"the model's chat template leaves out turn {number} of {len(messages)}, the "
+                f"{message.role}'s: it writes {text[:80]!r}"
+            )
+    return str(text)
+
+
+def chat_ids(messages: Sequence[Message], tokenizer: Any, settings: Mapping[str, Any]) -> list[int]:
+    """Token ids of `chat_text`.
+
+    The template writes the token that begins a sequence, so the tokenizer must not add a second.
+
+    Raises:
+        ValueError: as `chat_text`.
+    """
+    text = chat_text(messages, tokenizer, settings)
     return list(tokenizer.encode(text, add_special_tokens=False))
 
 

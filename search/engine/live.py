@@ -106,6 +106,7 @@ class Engine:
                 f"vLLM did not start on {family.paths['base']}: {error}"
             ) from error
         self._tokenizer: Any = self.llm.get_tokenizer()
+        self._chat = options.chat_template_kwargs
         self._vocabulary: int = self.llm.model_config.get_vocab_size()
         self._trace_top = min(self._vocabulary, options.trace_top)
         if self._vocabulary <= WHOLE_VOCABULARY:
@@ -197,7 +198,7 @@ class Engine:
             if isinstance(request.prompt, str):
                 self._tokens[request.prompt] = self._tokenizer.encode(request.prompt)
             else:
-                self._tokens[request.prompt] = chat_ids(request.prompt, self._tokenizer)
+                self._tokens[request.prompt] = chat_ids(request.prompt, self._tokenizer, self._chat)
         limit, answer = self.llm.model_config.max_model_len, request.sampling.max_tokens
         room = limit - answer if answer < limit else limit - 1
         return self._tokens[request.prompt][-room:]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from objectives.errors import ObjectiveError
 from search.errors import ConfigError, EngineError, RecipeError, SearchError, StudyError
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
         return _main(arguments)
-    except SearchError as error:
+    except (SearchError, ObjectiveError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1 if isinstance(error, EngineError) else 2
     except KeyboardInterrupt:

@@ -10,7 +10,7 @@ mergekit computes in the checkpoint's dtype unless told `dtype: float32`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import yaml
@@ -20,8 +20,13 @@ from search.merging.methods.method import Mergekit
 from search.merging.methods.registry import arithmetic_of
 from search.merging.plan import Mix, Plan, layer_of, plan
 from search.merging.recipe import Recipe, label
+from search.values import tidy
 
 _DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
+_ADAPTERS = (
+    "# LoRA adapters: {}. mergekit wants them merged, which it does by itself with\n"
+    "# --lora-merge-cache DIR, rounded otherwise than here\n"
+)
 _COPY = Mergekit(parameters=lambda mix: {})
 
 
@@ -31,16 +36,23 @@ def has_mergekit_form(merged: Plan) -> bool:
 
 
 def mergekit_yaml(
-    recipe: Recipe, models: Mapping[str, str], names: Iterable[str], n_layers: int, dtype: str
+    recipe: Recipe,
+    models: Mapping[str, str],
+    names: Iterable[str],
+    n_layers: int,
+    dtype: str,
+    adapters: Collection[str] = (),
 ) -> str:
     """The configuration that `mergekit-yaml` takes.
 
     Args:
         recipe: what to merge.
-        models: source name -> folder or hub id (`org/name@revision`), for `base` and each expert.
+        models: source name -> absolute folder or hub id (`org/name@revision`), for `base` and each
+            expert; of an adapter its own.
         names: the checkpoint's tensor names.
         n_layers: the model's number of layers L.
         dtype: of the checkpoint, by safetensors' name (`BF16`, `F16`, `F32`).
+        adapters: source names of those that are LoRA adapters of the base.
 
     Raises:
         RecipeError: the recipe is not valid for L, or mergekit has no such method.
@@ -57,24 +69,49 @@ def mergekit_yaml(
             f"{label(recipe, '#', n_layers).removeprefix('# ')}: mergekit has no method "
             f"{lead.method!r}; recipe.json describes the merge"
         )
+    known = {
+        source: _reference(models["base"], models[source])
+        if source in adapters
+        else _reference(models[source])
+        for source in {*sources, "base"}
+    }
     runs = itertools.groupby(range(n_layers), key=lambda layer: layers[layer])
     slices = []
     for mix, run in runs:
         numbers = list(run)
         ends = outside if 0 in numbers or n_layers - 1 in numbers else {}
         span = numbers[0], numbers[-1] + 1
-        of = {source: models[source] for source in sources}
+        of = {source: known[source] for source in sources}
         slices.append(_slice(form, lead.method, mix, ends, span, of))
     config: dict[str, Any] = {
         "merge_method": "passthrough" if copied else lead.method,
-        "base_model": models[sources[0] if form.between else "base"],
+        "base_model": known[sources[0] if form.between else "base"],
         "slices": slices,
     }
     if parameters := form.parameters(lead):
         config["parameters"] = parameters
     config |= {"dtype": "float32", "out_dtype": _DTYPES[dtype]}
     head = label(recipe, "#", n_layers) + "\n" + form.note
-    return head + yaml.safe_dump(config, sort_keys=False, default_flow_style=None)
+    if mine := [source for source in sources if source in adapters]:
+        head += _ADAPTERS.format(", ".join(mine))
+    return head + yaml.safe_dump(tidy(config), sort_keys=False, default_flow_style=None)
+
+
+def _reference(model: str, adapter: str = "") -> Any:
+    """A model as mergekit takes it: text, or a mapping where it would read + and @ as its own."""
+    path, revision = _split(model)
+    if not adapter and "+" not in model and (revision or "@" not in model):
+        return model
+    found = {"model": {"path": path, "revision": revision}}
+    if adapter:
+        found["lora"] = dict(zip(("path", "revision"), _split(adapter), strict=True))
+    return {kind: {k: v for k, v in place.items() if v} for kind, place in found.items()}
+
+
+def _split(model: str) -> tuple[str, str]:
+    """Hub id and revision; a folder has none, whatever its name holds."""
+    path, _, revision = (model, "", "") if model.startswith("/") else model.partition("@")
+    return path, revision
 
 
 def _order(source: str) -> tuple[int, int]:
@@ -95,7 +132,7 @@ def _slice(
     mix: Mix,
     outside: Mapping[str, Mix],
     span: tuple[int, int],
-    models: Mapping[str, str],
+    models: Mapping[str, Any],
 ) -> dict[str, Any]:
     """One run of layers that are made alike, from all sources."""
     found: list[dict[str, Any]] = []

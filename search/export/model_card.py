@@ -7,6 +7,7 @@ studies' folders, weights or engines.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,10 @@ from search.merging.methods.registry import arithmetic_of
 from search.merging.plan import Mix, Plan, layer_of
 from search.merging.recipe import Recipe, label, to_dict
 from search.records.record import Record
+from search.values import tidy
 
 NOT_STATED = "not stated"
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+").fullmatch
 _BESIDES = {"in_language": "answers in the language", "lpr": "LPR", "wpr": "WPR"}
 """Scores that the card shows beside the targets -> what it calls them."""
 
@@ -34,7 +37,7 @@ class Ingredient:
 
     Attributes:
         source: its name in the family, such as `task/0`.
-        model: its id on the Hugging Face hub, or the name of its folder.
+        model: its id on the Hugging Face hub, or its URL, or the name of its folder.
         revision: which weights these are, as far as known; empty for a plain folder.
         licence: as its own card states it.
         files: file with weights -> SHA-256 of its bytes; empty where no weights are taken from it.
@@ -115,11 +118,11 @@ def licence_of(folder: Path) -> str:
 
 
 def _front(merge: Merge) -> str:
-    models = list(dict.fromkeys(part.model for part in merge.parts))
+    models = list(dict.fromkeys(part.model for part in merge.parts if _HUB_ID(part.model)))
     licences = {part.licence for part in merge.parts}
     front: dict[str, Any] = {
-        "base_model": models,
-        "base_model_relation": "merge",
+        # the hub takes each for an id: a folder's name would be somebody else's model
+        **({"base_model": models, "base_model_relation": "merge"} if models else {}),
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
         "language": [merge.lang],
@@ -131,7 +134,7 @@ def _front(merge: Merge) -> str:
 
 
 def _recipe(merge: Merge) -> str:
-    numbers = {k: v for k, v in to_dict(merge.recipe).items() if k != "decoding"}
+    numbers = {k: v for k, v in tidy(to_dict(merge.recipe)).items() if k != "decoding"}
     rows = [[str(name), str(value)] for name, value in numbers.items()]
     text = _table(["", "value"], rows)
     text += "\n\n" + _table(["layers", "made of"], _layers(merge))

@@ -53,11 +53,11 @@ def parts_of(
     parts = []
     for source, checkpoint in family.sources.items():
         files = _files(checkpoint) if source in used(merged) else []
-        hub = revision_of(checkpoint.path).partition("@")[0]
+        place = _model(family, source)
         parts.append(
             Ingredient(
                 source,
-                hub or checkpoint.path.resolve().name,
+                Path(place).name if place.startswith("/") else place.partition("@")[0],
                 checkpoint.revision,
                 licence_of(checkpoint.path),
                 {file.name: _known(file) or _digest(file, advance) for file in files},
@@ -89,12 +89,15 @@ def notes(merge: Merge, family: Family, fitted: FittedFamily) -> dict[str, str]:
         "study": merge.study,
         "checkpoints": [asdict(part) for part in merge.parts],
     }
-    models = {n: _model(c.path) for n, c in fitted.sources.items()}
+    models = {name: _model(fitted, name) for name in fitted.sources}
+    adapters = [name for name, checkpoint in fitted.sources.items() if _is_adapter(checkpoint)]
     dtype = next(iter(fitted.base.tensors.values())).dtype
     places = _family_yaml(family, merge.lang, fitted.sources)
     mergekit = {}
     if has_mergekit_form(merge.plan):
-        mergekit["mergekit.yaml"] = mergekit_yaml(recipe, models, fitted.names, n_layers, dtype)
+        mergekit["mergekit.yaml"] = mergekit_yaml(
+            recipe, models, fitted.names, n_layers, dtype, adapters
+        )
     return {
         "README.md": model_card(merge),
         "recipe.json": json.dumps(said, indent=2, ensure_ascii=False) + "\n",
@@ -103,10 +106,21 @@ def notes(merge: Merge, family: Family, fitted: FittedFamily) -> dict[str, str]:
     }
 
 
-def _model(folder: Path) -> str:
-    """What mergekit calls a model: an id of the hub, or a folder."""
-    revision = revision_of(folder)
-    return revision if revision and not is_url(revision) else str(folder.resolve())
+def _model(family: FittedFamily, source: str) -> str:
+    """Where a model comes from: `org/name@commit`, a URL, or an absolute folder.
+
+    Never the place in our cache where a merged adapter or converted weights are kept, which may be
+    deleted; but of a whole model at a URL its copy there, since only we read URLs.
+    """
+    checkpoint, place = family.sources[source], family.locations[source]
+    if is_url(place):
+        return place if _is_adapter(checkpoint) else str(checkpoint.path.resolve())
+    return place if is_remote(place) else revision_of(Path(place)) or str(Path(place).resolve())
+
+
+def _is_adapter(checkpoint: Checkpoint) -> bool:
+    derived = checkpoint.derived
+    return checkpoint.revision.startswith("LoRA ") if derived is None else derived.kind == "LoRA"
 
 
 def _family_yaml(family: Family, lang: str, opened: Mapping[str, Checkpoint]) -> dict[str, Any]:

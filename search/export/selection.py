@@ -182,8 +182,8 @@ _READERS: dict[str, tuple[Callable[[str], Any], str]] = {
 
 def _from_file(file: Path) -> Recipe:
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        data = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise RecipeError(f"recipe file {file} cannot be read: {error}") from None
     recipe = data.get("recipe", data) if isinstance(data, dict) else None
     if not isinstance(recipe, dict):

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from objectives.languages import language
-from objectives.mgsm_prompts import stop_strings
+from objectives.mgsm import greedy_sampling
 from objectives.types import ItemResult, Message, Prompt, Request, Sampling
 from search.config.schema import Config
 from search.engine.contract import EngineOptions, NonFinite
@@ -39,14 +39,18 @@ class Question:
 
 def engine_options(config: Config) -> EngineOptions:
     """How a study's engines were built."""
-    return EngineOptions(**config.search.engine.model_dump(), seed=config.search.seed)
+    return EngineOptions(
+        **config.search.engine.model_dump(),
+        seed=config.search.seed,
+        chat_template_kwargs=config.objective.chat_template_kwargs,
+    )
 
 
 def mgsm_sampling(config: Config) -> Sampling:
     """How a study's MGSM items were decoded."""
-    mgsm = config.objective.mgsm
-    stop = stop_strings(language(config.lang), mgsm.template) if mgsm.stop is None else mgsm.stop
-    return Sampling(max_tokens=mgsm.max_tokens, stop=stop)
+    mgsm, thinking = config.objective.mgsm, config.objective.thinking_tokens
+    lang = language(config.lang)
+    return greedy_sampling(lang, mgsm.max_tokens, mgsm.stop, mgsm.template, thinking)
 
 
 def questions(items: Sequence[ItemResult], count: int) -> list[Question]:

@@ -25,6 +25,7 @@ from search.merging.methods.soup import Soup, soup
 from search.merging.methods.swap import LayerSwap, NonLayer, Ramp, clip
 from search.merging.methods.task_arithmetic import TaskArithmetic
 from search.merging.methods.ties import Ties
+from search.values import check_types
 
 __all__ = [
     "DareLinear",
@@ -78,10 +79,10 @@ def from_dict(data: Mapping[str, Any]) -> Recipe:
     """The inverse of `to_dict`, also after its tuples have become JSON's lists.
 
     Raises:
-        RecipeError: if the kind is not known or a field is missing or unknown.
+        RecipeError: if the kind is not known or a field is missing, unknown or of another type.
     """
-    kind = data.get("kind")
-    if kind not in METHODS:
+    kind = data.get("kind") if isinstance(data, Mapping) else None
+    if not isinstance(kind, str) or kind not in METHODS:
         raise RecipeError(f"kind = {kind!r} is not one of {', '.join(METHODS)}")
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
     del fields["kind"]
@@ -89,7 +90,8 @@ def from_dict(data: Mapping[str, Any]) -> Recipe:
         if fields.get("decoding") is not None:
             fields["decoding"] = Decoding(**fields["decoding"])
         found: Recipe = METHODS[kind].recipe(**fields)
-    except TypeError as error:
+        check_types(METHODS[kind].recipe, fields)
+    except (TypeError, ValueError) as error:
         raise RecipeError(f"not a {kind} recipe: {error}") from None
     return found
 

@@ -26,7 +26,7 @@ def open_journal(file: Path) -> JournalStorage:
         _cut(file)
     try:
         return Journal(JournalFileBackend(str(file)))
-    except (ValueError, KeyError, AssertionError):  # made again from the records
+    except Exception:  # whatever Optuna makes of its lines: it is made again from the records
         os.replace(file, file.with_name(f"{file.name}.broken"))
         return Journal(JournalFileBackend(str(file)))
 

@@ -99,6 +99,6 @@ def sync_folder(folder: Path) -> None:
 def _is_json(line: bytes) -> bool:
     try:
         json.loads(line.decode())
-    except ValueError:
+    except (ValueError, RecursionError):
         return not line.strip(b"\n")  # an empty line is nobody's
     return True

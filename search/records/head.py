@@ -5,15 +5,19 @@ Owns its fields and its YAML. Where the file is kept is `search.records.store`'s
 
 from __future__ import annotations
 
+import functools
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
+from pydantic import TypeAdapter
 
 from search.errors import StudyError
-from search.values import differences
+from search.values import differences, flatten
+
+Value = TypeVar("Value")
 
 STUDY_SCHEMA = 2
 """Of study.yaml; the first had no hashes of family and data."""
@@ -49,6 +53,24 @@ class StudyHead:
     extensions: Sequence[Mapping[str, Any]] = field(default_factory=list)
     finished: str = ""
 
+    def value(self, name: str, kind: Callable[[Any], Value]) -> Value:
+        """One value of the configuration.
+
+        Args:
+            name: dotted, such as `family.name`.
+            kind: what makes it what it should be: str, int, float.
+
+        Raises:
+            StudyError: it is missing, or something else.
+        """
+        found = flatten(self.config).get(name)
+        try:
+            if isinstance(found, str | int | float):
+                return kind(found)
+        except (ValueError, OverflowError):
+            pass
+        raise StudyError(f"study {self.name}: its configuration has {name} = {found!r}")
+
     def to_yaml(self) -> bytes:
         """The text of study.yaml."""
         return yaml.safe_dump(asdict(self), sort_keys=False, allow_unicode=True).encode()
@@ -68,8 +90,12 @@ class StudyHead:
             values = yaml.safe_load(data)
             schema = values.get("schema")
             if schema == STUDY_SCHEMA:
-                return cls(**values)
-        except (yaml.YAMLError, UnicodeError, TypeError, AttributeError) as error:
+                cls(**values)  # no field too many
+                return _heads().validate_python(values)
+        except (
+            *(yaml.YAMLError, UnicodeError, TypeError, AttributeError),
+            *(ValueError, RecursionError),
+        ) as error:
             raise StudyError(f"{where} cannot be used: {error}") from None
         if isinstance(schema, int) and schema > STUDY_SCHEMA:
             raise StudyError(
@@ -81,6 +107,11 @@ class StudyHead:
             "without the hashes that tell whether models and data are still the same. Begin a new "
             "study"
         )
+
+
+@functools.cache
+def _heads() -> TypeAdapter[StudyHead]:
+    return TypeAdapter(StudyHead)
 
 
 def taken(there: StudyHead, here: StudyHead, place: str) -> str:

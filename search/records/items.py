@@ -5,13 +5,18 @@ Owns their packing. Where the bytes are kept is `search.records.store`'s.
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, fields
 from typing import Any
 
-from objectives.types import ItemResult, Message, Step
+from pydantic import TypeAdapter
+
+from objectives.types import ItemResult
+
+_NAMES = {field.name for field in fields(ItemResult)}
 
 
 def pack_items(results: Iterable[ItemResult]) -> bytes:
@@ -29,9 +34,10 @@ def unpack_items(data: bytes) -> list[ItemResult]:
 
     Raises:
         OSError, EOFError, zlib.error: the bytes are not gzipped, or cut off.
-        ValueError, KeyError, TypeError: a line is not an item.
+        ValueError, RecursionError: a line is not an item.
     """
-    return [_unpack(json.loads(line)) for line in gzip.decompress(data).splitlines()]
+    rows = [_unpack(json.loads(line)) for line in gzip.decompress(data).splitlines()]
+    return _items().validate_python(rows)
 
 
 def _pack(result: ItemResult) -> dict[str, Any]:
@@ -47,9 +53,17 @@ def _pack(result: ItemResult) -> dict[str, Any]:
     return row
 
 
-def _unpack(row: dict[str, Any]) -> ItemResult:
-    """The inverse of `_pack`."""
-    if not isinstance(row["prompt"], str):
-        row["prompt"] = tuple(Message(**message) for message in row["prompt"])
-    columns = row.pop("steps", {})
-    return ItemResult(**row, steps=tuple(map(Step, *columns.values())) if columns else ())
+def _unpack(row: Any) -> Any:
+    """The inverse of `_pack`, as plain values."""
+    if isinstance(row, dict) and (more := row.keys() - _NAMES):
+        raise ValueError(f"an item has no field {', '.join(sorted(more))}")
+    steps = row.get("steps") if isinstance(row, dict) else None
+    if not isinstance(steps, dict) or not all(isinstance(one, list) for one in steps.values()):
+        return row
+    made = [dict(zip(steps, one, strict=True)) for one in zip(*steps.values(), strict=True)]
+    return row | {"steps": made}
+
+
+@functools.cache
+def _items() -> TypeAdapter[list[ItemResult]]:
+    return TypeAdapter(list[ItemResult])

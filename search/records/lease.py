@@ -135,7 +135,7 @@ def _newest(bucket: Bucket) -> tuple[int, dict[str, Any]]:
         return 0, {}
     try:
         state = json.loads(bucket.get(f"lease/{names[-1]}") or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         state = {}
     return int(names[-1].removesuffix(".json")), state if isinstance(state, dict) else {}
 

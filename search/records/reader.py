@@ -88,7 +88,7 @@ class RecordsReader:
             return []
         try:
             return unpack_items(self._store.items(record.items))
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error) as error:
+        except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
             raise StudyError(f"{self.place}/{record.items} cannot be read: {error}") from None
 
 

@@ -14,6 +14,7 @@ from objectives.types import Score, Split
 from search.errors import RecipeError, StudyError
 from search.merging.recipe import Recipe, from_dict, to_dict
 from search.records.place import is_name
+from search.values import check_types
 
 SCHEMA = 1
 State = Literal["scored", "stopped", "infeasible", "failed"]
@@ -138,8 +139,8 @@ class Record:
         """The inverse of `to_json`.
 
         Raises:
-            ValueError, TypeError, KeyError, AttributeError, RecipeError: the line is not a record
-                of this schema.
+            ValueError, TypeError, KeyError, AttributeError, RecursionError, RecipeError: the line
+                is not a record of this schema.
         """
         data = json.loads(line)
         schema = data.pop("schema", None) if isinstance(data, dict) else None
@@ -147,11 +148,16 @@ class Record:
             newer = isinstance(schema, int) and schema > SCHEMA
             why = "a newer version wrote it; update this one" if newer else f"this reads {SCHEMA}"
             raise ValueError(f"its schema is {schema}, {why}")
-        data["recipe"] = from_dict(data["recipe"])
+        recipe = from_dict(data.pop("recipe"))
         data["scores"] = {name: Score(**score) for name, score in data["scores"].items()}
         if data.get("stopped") is not None:
             data["stopped"] = Stopped(**data["stopped"])
-        return cls(**data)
+        found = cls(**data, recipe=recipe)
+        check_types(cls, data | {"recipe": recipe})
+        return found
+
+
+_NO_RECORD = (ValueError, TypeError, KeyError, AttributeError, RecursionError, RecipeError)
 
 
 def parse(lines: Iterable[bytes], where: str) -> list[Record]:
@@ -169,7 +175,7 @@ def parse(lines: Iterable[bytes], where: str) -> list[Record]:
         try:
             if line:
                 found.append(Record.from_json(line.decode()))
-        except (ValueError, TypeError, KeyError, AttributeError, RecipeError) as error:
+        except _NO_RECORD as error:
             raise StudyError(
                 f"{where}/trials.jsonl, line {number} is not a record: {error}"
             ) from None

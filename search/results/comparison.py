@@ -152,7 +152,7 @@ def build(
         *lost,
     ]
     front = tuple(pareto(records.trials))
-    title, why_not = f"{family} / {lang}: {where}", no_recommendation(choice)
+    title, why_not = f"{family} / {lang}: {where}", no_recommendation(choice, records.trials)
     return Report(title, lang, split, lines, tuple(notes), front, why_not)
 
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -43,6 +44,7 @@ Answers = Callable[[Record], Sequence[ItemResult]]
 FEWEST = next(right for right in itertools.count(1) if 0.5 ** (right - 1) < LEVEL)
 """Items right from which on a recipe can be told from one that has none right."""
 NO_SWAP = "no layer swap has been scored"
+_ENDS = {"failed": "failed", "infeasible": "was infeasible"}
 
 
 class Apart(NamedTuple):
@@ -87,9 +89,23 @@ def settle(records: RecordsReader, n_layers: int, tolerance: float) -> Choice | 
     return choice and doubted(choice, records.trials, n_layers, records.items)
 
 
-def no_recommendation(choice: Choice | None) -> str:
-    """Why nothing is recommended, and what would decide; empty where something is."""
-    return NO_SWAP if choice is None else choice.doubt
+def no_recommendation(choice: Choice | None, records: Iterable[Record] = ()) -> str:
+    """Why nothing is recommended, and what would decide; empty where something is.
+
+    Args:
+        choice: the best swap, with its doubt; None if none was scored.
+        records: trials of the study: where none has a score, that is why.
+    """
+    if choice is not None:
+        return choice.doubt
+    ended = list({(r.key, r.split): r for r in records}.values())
+    if not ended or any(record.state in ("scored", "stopped") for record in ended):
+        return NO_SWAP
+    states = Counter(record.state for record in ended)
+    (reason, times), *_ = Counter(record.reason for record in ended).most_common(1)
+    what = " or ".join(_ENDS[state] for state in sorted(states))
+    often = f"{times} of them" if times < len(ended) else "all of them"
+    return f"every trial {what} ({len(ended)} of {len(ended)}), {often}: {reason}"
 
 
 def doubted(choice: Choice, records: Iterable[Record], n_layers: int, answers: Answers) -> Choice:

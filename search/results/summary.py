@@ -5,7 +5,7 @@ Owns which files and scores those are. Pure but for reading records.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from objectives import targets
 from search.records.reader import RecordsReader
@@ -32,10 +32,10 @@ def headline(records: RecordsReader, choice: Choice | None) -> Mapping[str, floa
     return {f"held_out_{n}": 100 * value for n, value in found.items() if value is not None}
 
 
-def recommended(choice: Choice | None) -> Mapping[str, str]:
+def recommended(choice: Choice | None, records: Iterable[Record] = ()) -> Mapping[str, str]:
     """The recommended recipe and why, or why there is none, as tags of the parent run."""
     if choice is None or choice.doubt:
-        return {"recommended": NONE, "reason": no_recommendation(choice)}
+        return {"recommended": NONE, "reason": no_recommendation(choice, records)}
     return {"recommended": choice.record.label, "reason": choice.reason}
 
 

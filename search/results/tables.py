@@ -56,15 +56,20 @@ def table(report: Report, width: int = WIDTH) -> Table:
 
 
 def show(report: Report, console: Console) -> None:
-    """Print the report; without a terminal, as plain text of a fixed width."""
+    """Print the report; without a terminal, as plain text of a fixed width.
+
+    A table or a front without a row is left out.
+    """
     if not console.is_terminal:
         console = Console(file=console.file, force_terminal=False, width=WIDTH)
     if report.no_recommendation:
         console.print(Text(f"no recommendation: {report.no_recommendation}", style="bold"))
-    console.print(table(report, console.width))
+    if report.lines:
+        console.print(table(report, console.width))
     for note in report.notes:
         console.print(Text(f"- {note}"))
-    console.print(f"{_front_title()}:")
+    if report.front:
+        console.print(f"{_front_title()}:")
     for record in report.front:
         console.print(Text(f"  {_front(record)}"))
 
@@ -92,9 +97,11 @@ def markdown(report: Report) -> str:
     text = [f"# {report.title}", ""]
     if report.no_recommendation:
         text += [f"**No recommendation**: {report.no_recommendation}", ""]
-    text += [*("| " + " | ".join(row) + " |" for row in cells), ""]
+    if report.lines:
+        text += [*("| " + " | ".join(row) + " |" for row in cells), ""]
     text += [*(f"- {note}" for note in report.notes), ""]
-    text += [f"## {_front_title()}", ""]
+    if report.front:
+        text += [f"## {_front_title()}", ""]
     text += [f"- {_front(record).strip()}" for record in report.front]
     return "\n".join(text) + "\n"
 

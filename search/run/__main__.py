@@ -105,7 +105,7 @@ def _main(arguments: argparse.Namespace) -> int:
             from search.run.job import run
 
             outcome = run(prepared, console)
-    except SearchError as error:
+    except (SearchError, ObjectiveError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     finally:

@@ -37,7 +37,7 @@ def best(source: Place, space: Space) -> dict[str, Any]:
     head = records.head()
     recipes: dict[str, dict[str, Any]] = {}
     left_out = []
-    for record in ranked(records.trials, head.layers, float(head.config["search"]["tolerance"])):
+    for record in ranked(records.trials, head.layers, head.value("search.tolerance", float)):
         assert isinstance(record.recipe, LayerSwap)
         fitted = fitted_to(record.recipe, head.layers, space)
         if fitted is None:

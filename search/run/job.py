@@ -70,7 +70,11 @@ def run(prepared: Prepared, console: Console) -> Outcome:
             Schedule.of(prepared.name, config.search),
             job=Job(
                 prepared.family.locations,
-                EngineOptions(**config.search.engine.model_dump(), seed=config.search.seed),
+                EngineOptions(
+                    **config.search.engine.model_dump(),
+                    seed=config.search.seed,
+                    chat_template_kwargs=config.objective.chat_template_kwargs,
+                ),
                 tuple(prepared.objectives.values()),
                 allow_bin=config.family.allow_bin,
                 driver_folder=os.getcwd(),
@@ -192,7 +196,7 @@ def _report(prepared: Prepared, outbox: Outbox, console: Console, finished: bool
     unsent = outbox.finish(
         [records.folder / name for name in ARTIFACTS],
         metrics=headline(records, choice),
-        tags=recommended(choice),
+        tags=recommended(choice, records.trials),
         status="FINISHED" if finished else "KILLED",
     )
     _say_where(prepared, console, finished, unsent)

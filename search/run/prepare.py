@@ -14,14 +14,14 @@ from pathlib import Path
 
 from objectives.langid import LanguageIdentifier
 from objectives.settings import Shared
-from objectives.types import Decoding, Objective
+from objectives.types import Decoding, Message, Objective
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Family, FittedFamily, examine
 from search.config.schema import Config, ObjectiveConfig
-from search.engine.decode import has_chat_template
 from search.errors import ConfigError
 from search.proposing.storage import open_storage
 from search.records.writer import RecordsWriter
+from search.run.chat import check_chat
 from search.run.fingerprint import Fingerprints, take
 from search.run.prompt_lengths import check_context, context_length
 from search.space.swap import Space, make_space
@@ -62,11 +62,10 @@ def prepare(config: Config, name: str, records: RecordsWriter, uri: str) -> Prep
     examined = examine(sources, allow_bin=family.allow_bin)
     examined.raise_faults()
     base = examined.opened["base"].path
-    if config.objective.chat and not has_chat_template(base):
-        raise ConfigError(
-            f"objective.chat: the tokenizer in {base} has no chat template; leave "
-            "--chat out, or put the instruction-tuned model's chat_template.jinja there"
-        )
+    warnings: list[str] = []
+    if config.objective.chat:
+        asked, kwargs = _conversations(config, objectives), config.objective.chat_template_kwargs
+        warnings += check_chat(asked, base, kwargs, config.objective.thinking_tokens)
     cluster = config.search.address or os.environ.get("RAY_ADDRESS")
     fitted = examined.fit(check_finite=config.search.check_finite, fetch=not cluster)
     wanted = config.space
@@ -96,10 +95,24 @@ def prepare(config: Config, name: str, records: RecordsWriter, uri: str) -> Prep
                 objectives[objective].requests("search", replace(Decoding(), **{name: value}))
     _check_heads(fitted.base, config.search.engine.tensor_parallel_size)
     limit = context_length(fitted.base.config, config.search.engine.max_model_len)
-    warnings = check_context(list(objectives.values()), fitted.base.path, limit)
+    warnings += check_context(list(objectives.values()), fitted.base.path, limit)
     files = {**_files(config.objective), "lid": config.objective.lid}
     prints = take(fitted, list(objectives.values()), files)
     return Prepared(config, name, records, uri, fitted, objectives, space, warnings, prints)
+
+
+def _conversations(
+    config: Config, objectives: Mapping[str, Objective]
+) -> list[tuple[Message, ...]]:
+    """One prompt of each objective, and of each number of shots that is searched."""
+    found = []
+    for name, settings in config.objective.settings().items():
+        decodings: list[Decoding | None] = [None]
+        if settings.decoding() is not None:
+            decodings += [Decoding(shots=shots) for shots in config.space.decoding.shots or ()]
+        prompts = (objectives[name].requests("search", asked)[0].prompt for asked in decodings)
+        found += [prompt for prompt in prompts if not isinstance(prompt, str)]
+    return found
 
 
 def _check_heads(base: Checkpoint, tensor_parallel_size: int) -> None:
@@ -133,6 +146,7 @@ def build_objectives(config: ObjectiveConfig, lang: str) -> dict[str, Objective]
         config.coverage_floor,
         config.chat,
         config.confusion_points,
+        config.thinking_tokens,
     )
     return {name: settings.build(shared) for name, settings in config.settings().items()}
 

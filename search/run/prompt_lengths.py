@@ -53,7 +53,7 @@ def check_context(objectives: Sequence[Objective], folder: Path, limit: int | No
     longest = {name: max(r.sampling.max_tokens for r in own) for name, own in requests.items()}
     full = [
         f"objective.{name}.max_tokens = {tokens} leaves no room for a prompt in the model's "
-        f"context of {limit} tokens: lower it"
+        f"context of {limit} tokens: lower it, or objective.thinking_tokens, which it includes"
         for name, tokens in longest.items()
         if tokens >= limit
     ]

@@ -32,8 +32,8 @@ from search.tracking.view import (
     RunStatus,
     StudyView,
     answers,
+    cause_of,
 )
-from search.values import short
 
 QUIET_SECONDS = 60.0
 """How long `finish` waits without any news: a first sqlite store takes 8 s on two idle cores."""
@@ -61,6 +61,7 @@ class Outbox:
         folder: Path,
         *,
         rebuild: bool = False,
+        remember: bool = True,
     ) -> None:
         """Prepare; nothing is sent before `start`.
 
@@ -72,13 +73,14 @@ class Outbox:
             tags: versions, host, commit, ...; added to those that earlier drivers gave.
             folder: the study's folder. mlflow.json there keeps the tags and the address.
             rebuild: delete the study's runs first.
+            remember: keep the address, as where the study is sent from now on.
 
         Raises:
             StudyError: mlflow.json cannot be read or written.
         """
         self._uri = uri
         folder = folder.resolve()
-        known_tags = _tags(folder, uri, tags)
+        known_tags = _keep(folder, uri if remember else None, tags)
         self._study = ParentRun(
             uri, experiment, head.name, head.id, head.config, known_tags, folder
         )
@@ -129,7 +131,8 @@ class Outbox:
             status: FINISHED, or KILLED for a search that was interrupted.
 
         Returns:
-            Number of runs that MLflow lacks; `search.sync` sends them later.
+            Number of runs that MLflow lacks, the parent run among them; `search.sync` sends them
+            later.
         """
         self._end = End(tuple(artifacts), metrics or {}, tags or {}, status)
         self._wake.set()
@@ -142,7 +145,8 @@ class Outbox:
                 break
         self._given_up = True
         self._wake.set()
-        return len(self._outbox) + len(self._refused) + (self._end is not None)
+        waiting = {(r.key, r.split) for r in (*self._outbox, *self._refused)}
+        return len(waiting) + (self._end is not None)
 
     def _work(self) -> None:
         self._answers = answers(self._uri, 0.8 * ANSWER_SECONDS)
@@ -195,7 +199,7 @@ class Outbox:
 
     def _warn(self, error: Exception) -> None:
         if not self._failing:
-            cause = short(masked(str(error)).partition("\n")[0], 150)
+            cause = cause_of(error, self._uri)
             what = f"{masked(self._uri)} takes no runs ({type(error).__name__}: {cause})"
             _log.warning("MLflow at %s; they are kept and sent when it does", what)
         self._failing = True
@@ -218,19 +222,36 @@ def address(folder: Path, given: str | None = None) -> str:
 def _known(folder: Path) -> dict[str, Any]:
     file = folder / FILE
     try:
-        known = json.loads(file.read_text("utf-8")) if file.exists() else {}
-        if not (isinstance(known, dict) and isinstance(known.get("tags", {}), dict)):
+        known = json.loads(file.read_text("utf-8-sig")) if file.exists() else {}
+        tags = known.get("tags", {}) if isinstance(known, dict) else None
+        if not (isinstance(tags, dict) and all(isinstance(tag, str) for tag in tags.values())):
             raise ValueError("it does not hold a study's tags")
-    except (OSError, ValueError) as error:
+        if not isinstance(known.get("uri", ""), str):
+            raise ValueError(f"its address is {known['uri']!r}")
+    except (OSError, ValueError, RecursionError) as error:
         raise StudyError(f"{file} cannot be used: {error}; remove it to send without") from None
     return known
 
 
-def _tags(folder: Path, uri: str, tags: Mapping[str, str]) -> dict[str, str]:
-    """The study's tags in mlflow.json, brought up to date; an address with a password stays out."""
+def remember(folder: Path, uri: str) -> None:
+    """Have a study sent to this address from now on.
+
+    Raises:
+        StudyError: mlflow.json cannot be read or written.
+    """
+    _keep(folder, uri, {})
+
+
+def _keep(folder: Path, uri: str | None, tags: Mapping[str, str]) -> dict[str, str]:
+    """The study's tags in mlflow.json, brought up to date; an address with a password stays out.
+
+    Without an address the one that is known stays.
+    """
     known = _known(folder)
     new: dict[str, Any] = {"tags": {**known.get("tags", {}), **tags}}
-    if uri != default_uri(folder.parent) and masked(uri) == uri:
+    if uri is None:
+        new |= {"uri": known["uri"]} if "uri" in known else {}
+    elif uri != default_uri(folder.parent) and masked(uri) == uri:
         new["uri"] = uri
     if known != new:
         try:

@@ -38,6 +38,8 @@ from search.values import short
 ANSWER_SECONDS = 10.0
 """How long `start` waits for a server, and `finish` for one that has stopped taking runs."""
 
+CAUSE_LENGTH = 1000
+"""Longest cause that is shown; MLflow's longest advice has some 350 characters."""
 _PARAMS_PER_CALL = 100  # mlflow.utils.validation.MAX_PARAMS_TAGS_PER_BATCH
 ENVIRONMENT = {
     # One try of 8 s: MLflow's own 7 tries block for 245 s, and a blind second POST makes twins.
@@ -70,6 +72,17 @@ def answers(uri: str, seconds: float) -> bool:
         return isinstance(error.reason, ssl.SSLError)
     except (OSError, HTTPException, ValueError):
         return False
+
+
+def cause_of(error: Exception, uri: str) -> str:
+    """Why MLflow refuses, in a line: the first of its own, whole, as what to do stands at its end.
+
+    Args:
+        error: whatever it raised.
+        uri: MLflow's, which takes its place in the command that brings a database up to date.
+    """
+    line = str(error).strip().partition("\n")[0].replace("<database_uri>", uri)
+    return short(masked(line), CAUSE_LENGTH)
 
 
 @dataclass(frozen=True)
@@ -307,8 +320,8 @@ def read_study(uri: str, run_id: str) -> list[SentRun]:
             raise StudyError(f"run {run_id} at {uri} is no run of a study of ours")
         others = list(_runs_of(client, asked.info.experiment_id, study))
     except MlflowException as error:
-        cause = short(masked(str(error)).partition("\n")[0], 150)
-        raise StudyError(f"run {run_id} cannot be read from {uri}: {cause}") from None
+        cause = cause_of(error, uri)
+        raise StudyError(f"run {run_id} cannot be read from {masked(uri)}: {cause}") from None
     runs = [asked, *(run for run in others if run.info.run_id != run_id)]
     return [
         SentRun(r.info.run_id, r.info.run_name, r.data.tags, r.data.params, r.data.metrics)

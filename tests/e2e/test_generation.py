@@ -26,8 +26,9 @@ from tests.families import overflow
 TOLERANCE = 1e-3
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}{{ m.role[0] }}: {{ m.content }} {% endfor %}"
-    "{% if add_generation_prompt %}A:{% endif %}"
+    "{% if add_generation_prompt %}{{ closing or 'A:' }}{% endif %}"
 )
+SETTINGS = {"closing": "Reply in Telugu. A:"}
 TEXT = "Q: Gita has 23 lamps. Gita ate 6 lamps. Reply in Telugu. A:"
 CHAT = (("user", "Usha has 8 fruits. Usha gave 6 fruits."), ("assistant", "2"), ("user", "And 3?"))
 TOKENS = 24
@@ -44,12 +45,13 @@ from search.merging.plan import plan
 from search.merging.recipe import Single
 from tests.engine_options import engine_options
 
-folder, nan, text, chat, tokens = json.loads(sys.argv[1])
+folder, nan, text, chat, tokens, settings = json.loads(sys.argv[1])
 family = fit({"base": Path(folder), "lang/0": Path(nan)}, check_finite=False)
 engine = Engine(
     family,
     engine_options(
-        dtype="float32", max_model_len=128, max_num_seqs=16, enforce_eager=True, trace_top=20
+        dtype="float32", max_model_len=128, max_num_seqs=16, enforce_eager=True, trace_top=20,
+        chat_template_kwargs=settings,
     ),
 )
 seen = []
@@ -121,8 +123,9 @@ def folder(demo_family: Family, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def found(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the engine answered, from a process of its own."""
     nan = overflow(folder, tmp_path_factory.mktemp("nan") / "overflow")
+    job = json.dumps([str(folder), str(nan), TEXT, CHAT, TOKENS, SETTINGS])
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps([str(folder), str(nan), TEXT, CHAT, TOKENS])],
+        [sys.executable, "-c", SCRIPT, job],
         capture_output=True,
         text=True,
         timeout=300,
@@ -149,7 +152,10 @@ def test_chat_is_written_by_the_models_template(folder: Path, found: dict[str, A
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     turns = [{"role": role, "content": content} for role, content in CHAT]
-    text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    text = tokenizer.apply_chat_template(
+        turns, add_generation_prompt=True, tokenize=False, **SETTINGS
+    )
+    assert text.endswith(SETTINGS["closing"])
     wanted = tokenizer.encode(text, add_special_tokens=False)
     assert wanted.count(tokenizer.bos_token_id) == 1
     plain = tokenizer.encode(TEXT)

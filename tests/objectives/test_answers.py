@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from objectives.answers import (
-    cut_at_next_question,
     direct_answer,
     flexible_answer,
     strict_answer,
+    the_answer,
 )
 from objectives.datasets import MgsmSource, read_exemplars
 from objectives.languages import MGSM_CODES, language
@@ -55,6 +55,25 @@ from tests.objectives.conftest import SHARED, needs_shared
         ("es", " La respuesta es $8.", 8, 8),
         ("zh", "答案是 ７２，一共 3 天。", 72, 3),
         ("bn", " উত্তর হল ₹১২,৩৪,৫৬৭।", 1234567, 1234567),
+        ("en", r" The answer is $1\,000 - 200 = 800$.", 800, 800),
+        ("ja", "5万+7万=12万。答えは5万+7万=12万円です。", 120000, 120000),
+        ("zh", "所以答案是 1 万 2000 元，即每人 3 千元。", 12000, 3000),
+        ("zh", "答案是 5千克。", 5, 5),
+        ("th", " ค\u0e4d\u0e32ตอบคือ ๑๑ ใน 3 วัน", 11, 3),  # sara am in two parts
+        ("th", " ค\u0e33ตอบคือ 1,200", 1200, 1200),
+        ("en", "<think>Is it 7? The answer is 7.</think>\n\nThe answer is 6.", 6, 6),
+        (
+            "en",
+            "It is 7. The answer is 7.\n</think> The answer is 6.",
+            6,
+            6,
+        ),  # opened in the prompt
+        ("en", "<think>\n\n</think>\n\nThe answer is 6.", 6, 6),
+        ("en", "<think>The answer is 7.", None, None),  # cut off while it thought
+        ("en", "<think>a 1</think>So 6. <think>or 7</think>The answer is 6.", 6, 6),
+        ("en", "The answer is 6. <think>or 7?</think>", 6, 6),
+        ("en", "<think>Question: 1? The answer is 1.</think> The answer is 6. Question: 2?", 6, 6),
+        ("te", "<THINK >7</THINK> సమాధానం 6.", 6, 6),
     ],
 )
 def test_extraction(code: str, text: str, strict: int | None, flexible: int | None) -> None:
@@ -73,16 +92,16 @@ def test_every_phrase_of_every_language(code: str) -> None:
 @pytest.mark.parametrize("code", MGSM_CODES)
 def test_text_ends_at_the_next_question(code: str) -> None:
     lang = language(code)
-    assert cut_at_next_question(f"a 1.\n\n{lang.mgsm_words.question}b 2", lang) == "a 1.\n\n"
-    assert cut_at_next_question("a 1.", lang) == "a 1."
+    assert the_answer(f"a 1.\n\n{lang.mgsm_words.question}b 2", lang) == "a 1.\n\n"
+    assert the_answer("a 1.", lang) == "a 1."
 
 
 @pytest.mark.parametrize("code", MGSM_CODES)
 def test_text_ends_at_the_next_question_in_the_harness_s_spelling(code: str) -> None:
     lang = language(code)
     asked = lang.mgsm_words.asked or lang.mgsm_words.question
-    assert cut_at_next_question(f"a 1. {asked}b 2", lang) == "a 1. "
-    assert cut_at_next_question(f" {asked}b 2", lang) == f" {asked}b 2"  # the first words are kept
+    assert the_answer(f"a 1. {asked}b 2", lang) == "a 1. "
+    assert the_answer(f" {asked}b 2", lang) == f" {asked}b 2"  # the first words are kept
 
 
 @pytest.mark.parametrize(

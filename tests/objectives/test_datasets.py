@@ -1,16 +1,20 @@
 """The files and data sets of MGSM and what is wrong with them; LCB's are in test_lcpr."""
 
+import contextlib
 import importlib.util
 import json
 import pickle
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
 
 from objectives.datasets import Exemplar, MgsmSource, read_exemplars, read_mgsm
 from objectives.errors import DataError, DependencyError, LanguageError
 from objectives.languages import MGSM_CODES, language
+from tests.any_json import with_one_changed, written
 from tests.objectives.conftest import DATA, SHARED, mgsm, needs_shared
 
 needs_datasets = pytest.mark.skipif(
@@ -134,19 +138,51 @@ def test_bad_exemplars(tmp_path: Path, name: str, content: str, message: str) ->
         read_exemplars(MgsmSource(tmp_path), language("te"), 2)
 
 
+def shown(folder: Path, code: str, question: object, answer: object) -> Exemplar:
+    given = {"exemplars": {code: {"1": {"q": question, "a": answer}}}}
+    (folder / "exemplars.json").write_text(json.dumps(given), encoding="utf-8")
+    return read_exemplars(MgsmSource(folder), language(code), 1)[0]
+
+
+@pytest.mark.parametrize("code", MGSM_CODES)
+def test_mirrors_may_leave_the_words_out_or_write_them_otherwise(tmp_path: Path, code: str) -> None:
+    words, english = language(code).mgsm_words, language("en").mgsm_words
+    bare = Exemplar("1 + 1?", "1 + 1 = 2.")
+    asked = ("", words.question, words.asked or "", english.question, words.question.upper())
+    answered = ("", words.answer, f"{words.heading or words.answer} ", english.answer, "Answer: ")
+    for question, answer in zip(asked, answered, strict=True):
+        assert shown(tmp_path, code, question + bare.question, answer + bare.answer) == bare
+
+
+def test_a_word_in_the_middle_of_an_exemplar_stays(tmp_path: Path) -> None:
+    found = shown(tmp_path, "en", "He asks: Question: 1?", "Questions are 2. The answer is 2.")
+    assert found == Exemplar("He asks: Question: 1?", "Questions are 2. The answer is 2.")
+
+
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    ("question", "answer", "message"),
     [
-        ({"q": "Question: 1?", "a": "x"}, "exemplar 1 of 'te' does not begin with 'ప్రశ్న: '"),
-        ({"q": "ప్రశ్న: 1?", "a": "1."}, "does not begin with 'దశలవారీగా సమాధానం:'. Put the language's"),
-        ({"q": "ప్రశ్న: 1?", "a": 1}, "does not begin with"),
+        ("1?", 1, "exemplar 1 of 'te' has the text 1. Each exemplar is a question and its answer"),
+        ("1?", None, "has the text None"),
+        (["1?"], "1.", r"has the text \['1\?'\]"),
+        ("Question: ", "1.", "has the text 'Question: '"),
+        ("1?", "\ud83d 1.", r"has the text '\\ud83d 1\.'"),
     ],
 )
-def test_exemplars_without_the_language_s_words(tmp_path: Path, wrong: dict, message: str) -> None:
-    given = {"exemplars": {"te": {"1": wrong}}}
-    (tmp_path / "exemplars.json").write_text(json.dumps(given), encoding="utf-8")
+def test_exemplars_that_are_refused(
+    tmp_path: Path, question: object, answer: object, message: str
+) -> None:
     with pytest.raises(DataError, match=message):
-        read_exemplars(MgsmSource(tmp_path), language("te"), 1)
+        shown(tmp_path, "te", question, answer)
+
+
+@given(with_one_changed({"exemplars": {"te": {"1": {"q": "1?", "a": "1."}}}}))
+def test_exemplars_of_any_shape(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    (folder / "exemplars.json").write_bytes(written(data))
+    with contextlib.suppress(DataError):
+        (found,) = read_exemplars(MgsmSource(folder), language("te"), 1)
+        f"{found.question}{found.answer}".encode()
 
 
 @pytest.mark.parametrize("shots", [0, 2])

@@ -56,6 +56,23 @@ def test_sources_keep_their_share(search_items: int) -> None:
         assert sources.count("crosslingual/kitchen") == 2 * sources.count("crosslingual/garden")
 
 
+@pytest.mark.parametrize(
+    ("budget", "written", "outcome"),
+    [
+        (0, f"<think>{ENGLISH}</think>\n{TELUGU}", "LINE_ERROR"),  # whole, as published
+        (50, f"<think>{ENGLISH}</think>\n{TELUGU}", "PASS"),
+        (50, TELUGU, "PASS"),
+        (50, f"<think>{TELUGU}</think>\n{ENGLISH}", "LINE_ERROR"),
+        (50, f"<think>{ENGLISH}", "UNSCORED"),
+    ],
+)
+def test_what_a_model_thinks_is_no_response(budget: int, written: str, outcome: str) -> None:
+    objective = lcpr(thinking_tokens=budget)
+    found = objective.score("search", [Completion(written, 9, "stop")] * 3)
+    assert {item.verdict["outcome"] for item in found.items} == {outcome}
+    assert {item.completion for item in found.items} == {written}
+
+
 def test_sampled_requests_have_a_seed_of_their_own() -> None:
     seeds = [r.seed for r in lcpr().requests("held_out")]
     assert len(set(seeds)) == 6 and None not in seeds

@@ -93,6 +93,46 @@ def test_all_scores_of_a_mixed_set() -> None:
     assert flexible.score("search", completions).scores["accuracy"].value == 0.6
 
 
+def test_a_line_of_sums_is_in_no_language() -> None:
+    objective = mgsm()
+    sums = answer(f"{TELUGU}7.\n2 * 3 = 6, 6 + 5 = 11")
+    found = objective.score("search", [sums, answer("4 + 3 = 7, 7 + 0 = 7")] + [answer("")] * 2)
+    assert (found.scores["mgsm_lpr"].value, found.scores["mgsm_lpr"].n_scored) == (1.0, 1)
+
+
+THOUGHT = "4 + 3? The answer is 9. సమాధానం 9.\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "reason", "budget", "right"),
+    [
+        ("<think>" + THOUGHT + "</think>" + TELUGU + "{}.", "stop", 0, True),
+        ("<think>" + THOUGHT + "</think>" + TELUGU + "{}.", "length", 50, True),
+        (THOUGHT + "</think>" + TELUGU + "{}.", "stop", 50, True),  # the prompt opens the tag
+        (TELUGU + "{}.", "stop", 50, True),  # it did not think
+        (TELUGU + "{}.", "length", 50, False),  # cut off while it thought
+        (TELUGU + "{}.", "length", 0, True),
+        ("<think>" + TELUGU + "{}.", "length", 50, False),
+    ],
+)
+def test_what_a_model_thinks_is_no_answer(
+    written: str, reason: str, budget: int, right: bool
+) -> None:
+    objective = mgsm(thinking_tokens=budget, search_items=1, held_out_items=1)
+    (target,) = targets(objective)
+    found = objective.score("search", [answer(written.format(target), reason)])
+    assert found.scores["accuracy"].value == right
+    assert found.items[0].completion == written.format(target)
+    assert found.items[0].verdict["in_language"] is right
+
+
+def test_a_budget_to_think_is_on_top_of_the_answer_s() -> None:
+    (request, *_) = mgsm(thinking_tokens=1000).requests("search")
+    assert (request.sampling.max_tokens, request.sampling.stop) == (1064, ())
+    (request, *_) = mgsm(thinking_tokens=1000, stop=("#",)).requests("search")
+    assert request.sampling.stop == ("#",)
+
+
 MODE_ANSWERS = {  # right by the strict way of one mode, for a target of {}
     "native_cot": "మొదట 4, తర్వాత 3. సమాధానం {}.",
     "english_cot": "First 4, then 3 more. The answer is {}.",

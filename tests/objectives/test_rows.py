@@ -46,6 +46,9 @@ def test_csv_that_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
         (b'{"a": 1}\n\n{"a": 2}\n', r"line 2: an empty line"),
         (b'{"a": 1}\n{"b": 2}\n', r"line 2: no field a"),
         (b"{", r"line 1: not JSON"),
+        (b'{"a": ' + b"9" * 5000 + b"}", r"line 1: not JSON \(Exceeds the limit"),
+        (b'{"a": 1}\n' + b"[" * 100_000, r"line 2: not JSON"),
+        (b'{"a": 1}\n\xef\xbb\xbf{"a": 1}', r"line 2: not JSON"),  # two files in one
     ],
 )
 def test_json_that_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
@@ -56,6 +59,21 @@ def test_json_that_is_refused(tmp_path: Path, data: bytes, message: str) -> None
 def test_json_with_a_byte_order_mark(tmp_path: Path) -> None:
     file = write(tmp_path, b'\xef\xbb\xbf{"a": 1, "z": 2}\n')
     assert list(json_rows(file, ("a",))) == [(1, {"a": 1, "z": 2})]
+
+
+def test_a_field_of_any_length(tmp_path: Path) -> None:
+    long = "x" * 200_000
+    assert list(csv_rows(write(tmp_path, f"a\n{long}\n".encode()), ("a",))) == [(2, {"a": long})]
+
+
+@pytest.mark.parametrize("data", [b"a\nx\xed\xa0\xbd.\n", b"a\nx\xed\xb8\x80.\n"])
+def test_half_a_surrogate_pair_in_csv(tmp_path: Path, data: bytes) -> None:
+    assert list(csv_rows(write(tmp_path, data), ("a",))) == [(2, {"a": "x\ufffd."})]
+
+
+def test_half_a_surrogate_pair_in_json(tmp_path: Path) -> None:
+    file = write(tmp_path, rb'{"a": "x\ud83d.", "b": "\ud83d\ude00", "c": ["\ud83d"]}')
+    assert [row["a"] + row["b"] for _, row in json_rows(file, ("a",))] == ["x\ufffd.😀"]
 
 
 def test_a_missing_file_and_standard_input(tmp_path: Path) -> None:

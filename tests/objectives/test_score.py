@@ -1,3 +1,4 @@
+import contextlib
 import csv
 import io
 import json
@@ -5,13 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from objectives import score
 from objectives.completions import read_lcb_completions
 from objectives.langid import LanguageIdentifier
 from objectives.rows import csv_rows
+from tests.any_json import with_one_changed, written
 from tests.objectives.conftest import SHARED, needs_shared
 from tests.objectives.fasttext_file import write_model
 
@@ -237,3 +242,44 @@ def test_help_loads_nothing_heavy(command: list[str]) -> None:
     assert run.stdout.splitlines()[-1] == "[]", run.stderr
     if command == ["lcb"]:
         assert "equal to LPR where WPR is not defined" in run.stdout
+
+
+ROW = {"language": "te", "question": "1 + 1?", "target": "2", "completion": " సమాధానం 2."}
+
+
+@given(with_one_changed(ROW), st.binary(max_size=3))
+def test_mgsm_rows_of_any_shape(
+    tmp_path_factory: pytest.TempPathFactory, row: Any, mark: bytes
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "any.jsonl"
+    file.write_bytes(mark + written(row) + b"\n" + written(ROW))
+    _scored_or_refused("mgsm", str(file), "--show-errors")
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 5), st.text(st.characters(exclude_categories=())))
+def test_lcb_cells_of_any_text(
+    tmp_path_factory: pytest.TempPathFactory, cell: int, text: str
+) -> None:
+    row = ["0", "m", TELUGU, "crosslingual", "own", "te"]
+    row[cell] = text
+    file = tmp_path_factory.getbasetemp() / "any.csv"
+    with file.open("w", encoding="utf-8", errors="surrogatepass", newline="") as opened:
+        csv.writer(opened).writerows([COLUMNS.split(","), row])
+    _scored_or_refused("lcb", str(file))
+
+
+def test_a_long_answer_is_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    long = f"{TELUGU} " * 4000
+    assert len(long) > 131_072
+    assert score.main(["lcb", _write(tmp_path / "a.csv", f"0,b,{long},crosslingual,own,te\n")]) == 0
+    assert "100.00%\t100.00%\t1\n" in capsys.readouterr().out
+
+
+def _scored_or_refused(*arguments: str) -> None:
+    """Nothing is raised; what is refused is one line that begins with the word error."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(io.StringIO()) as table, contextlib.redirect_stderr(said):
+        status = score.main(arguments)
+    table.getvalue().encode()
+    assert status == 0 or (status == 2 and said.getvalue().splitlines()[-1].startswith("error: "))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from objectives.langid import LanguageIdentifier
+from objectives.lcpr import LcprSettings
+from objectives.mgsm import MgsmSettings
 from objectives.settings import (
     Beams,
     Count,
@@ -24,6 +27,7 @@ from objectives.settings import (
 )
 from objectives.targets import OBJECTIVES
 from objectives.types import Decoding
+from tests.objectives.conftest import DATA
 
 
 @pytest.mark.parametrize(
@@ -94,3 +98,16 @@ def test_what_the_settings_say_of_themselves(
         {"data_dir": "data"} | (written if name == "lcpr" else {})
     )
     assert found.decoding() == decoding and found.files() == files
+
+
+def test_every_objective_gives_room_to_think() -> None:
+    lcpr = LcprSettings(data_dir=DATA / "lcb", max_tokens=9, search_items=3, held_out_items=3)
+    mgsm = MgsmSettings(
+        data_dir=DATA / "mgsm", max_tokens=9, shots=2, search_items=3, held_out_items=3
+    )
+    for settings in (lcpr, mgsm):
+        for budget in (0, 50):
+            (request, *_) = settings.build(replace(SHARED, thinking_tokens=budget)).requests(
+                "search"
+            )
+            assert request.sampling.max_tokens == 9 + budget

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
+from objectives.errors import ObjectiveError
+from objectives.types import ItemResult, Message, Step
 from search import studies
+from search.errors import SearchError, StudyError
+from search.merging.recipe import to_dict
 from search.records.head import StudyHead
+from search.records.items import pack_items
+from search.records.reader import RecordsReader
 from search.records.writer import RecordsWriter
+from search.results.doubt import settle
+from search.tracking.runs import metrics_of, params_of
+from tests.any_json import with_one_changed, written
 from tests.search.tracking.sent import L, poor_base, trial
 
 CONFIG = {
@@ -113,3 +128,62 @@ def test_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "nowhere cannot be read: No such file" in capsys.readouterr().err
     assert studies.main([str(tmp_path)]) == 0
     assert "holds no study" in capsys.readouterr().out
+
+
+RECORDS = [poor_base(0), trial(1), trial(2, "failed"), trial(3, split="held_out", b=1)]
+ITEM = ItemResult("mgsm", "q", (Message("user", "1?"),), "1", 1, "stop", {"correct": True})
+PACKED = json.loads(gzip.decompress(pack_items([replace(ITEM, steps=(Step("1", 0.5, 1),))])))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("any") / "s"
+    records = make(folder, 0)
+    for record in RECORDS:
+        records.append(record, pack_items([ITEM]))
+    records.close()
+    return folder
+
+
+@given(with_one_changed([json.loads(record.to_json()) for record in RECORDS]), st.booleans())
+def test_trials_of_any_shape(study: Path, rows: Any, mark: bool) -> None:
+    """One of them is not what it was: the study is read as it is now, or its fault is a line."""
+    lines = rows if isinstance(rows, list) else [rows]
+    file = study / "trials.jsonl"
+    before = file.read_bytes()
+    file.write_bytes(b"\xef\xbb\xbf" * mark + b"".join(written(row) + b"\n" for row in lines))
+    _looked_at(study)
+    file.write_bytes(before)
+
+
+@given(with_one_changed(yaml.safe_load(StudyHead("s", CONFIG, {"ray": "1"}, layers=L).to_yaml())))
+def test_heads_of_any_shape(study: Path, head: Any) -> None:
+    file = study / "study.yaml"
+    before = file.read_bytes()
+    file.write_bytes(yaml.safe_dump(head).encode())
+    _looked_at(study)
+    file.write_bytes(before)
+
+
+@given(with_one_changed(PACKED))
+def test_answers_of_any_shape(study: Path, row: Any) -> None:
+    records = RecordsReader.read(study)
+    (study / records.trials[1].items).write_bytes(gzip.compress(written(row)))
+    _looked_at(study)
+    with contextlib.suppress(StudyError):
+        (item,) = records.items(records.trials[1])
+        assert item.steps == () or [step.text for step in item.steps]
+
+
+def _looked_at(study: Path) -> None:
+    """As `search.studies` and `search.export` do."""
+    line = studies.look(study)
+    assert line.fault or line.lang
+    try:
+        records = RecordsReader.read(study)
+        choice = settle(records, L, 0.02)
+        for record in records.trials:
+            to_dict(record.recipe), metrics_of(record), params_of(record)
+        assert choice is None or choice.record in records.trials
+    except (SearchError, ObjectiveError) as error:
+        assert str(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from search import sync
 from search.records.record import Record
 from search.records.writer import RecordsWriter
 from search.tracking import outbox
+from search.tracking.outbox import address, remember
 from search.tracking.runs import default_uri, metrics_of
 from tests.search.tracking.sent import HEAD, L, client, poor_base, runs, trial
 
@@ -125,12 +127,52 @@ def test_no_secret_of_an_address_is_written_anywhere(
     command = [str(tmp_path / "runs" / "s"), "--tracking-uri", HOSTILE.format(port=port)]
     assert sync.main(command) == 1
     out, err = capfd.readouterr()
-    assert "still lacks 2 runs" in err
+    assert "still lacks 2 of the 2 runs of" in err and "its 1 trials, and its own)" in err
     written = [f.read_bytes() for f in (tmp_path / "runs").rglob("*") if f.is_file()]
     assert len(written) >= 4
     for secret in ("hunter2", "hunter3", "hunter4"):
         assert secret not in caplog.text + out + err
         assert not any(secret.encode() in data for data in written)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address that refuses is given up at once, and none is in the environment."""
+    monkeypatch.setattr(outbox, "ANSWER_SECONDS", 0.5)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("before", ["", "http://mlflow:5000"])
+def test_an_address_that_fails_is_not_the_study_s(
+    tmp_path: Path, before: str, port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = RecordsWriter.create(tmp_path / "s", replace(HEAD, id="s"))
+    for number in (0, 1, 1):  # the second was tried again
+        records.append(replace(trial(number), state="failed", scores={}, reason="r"))
+    records.close()
+    if before:
+        remember(tmp_path / "s", before)
+    assert sync.main([str(tmp_path / "s"), "--tracking-uri", f"http://127.0.0.1:{port}"]) == 1
+    assert "still lacks 3 of the 3 runs of" in capsys.readouterr().err
+    assert address(tmp_path / "s") == (before or default_uri(tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick")
+def test_an_old_store_is_answered_with_the_whole_remedy(
+    tmp_path: Path, mlflow_store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copy(mlflow_store, tmp_path / "old.db")
+    with sqlite3.connect(tmp_path / "old.db") as store:
+        store.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
+    RecordsWriter.create(tmp_path / "s", replace(HEAD, id="s")).close()
+    uri = f"sqlite:///{tmp_path / 'old.db'}"
+    assert sync.main([str(tmp_path / "s"), "--tracking-uri", uri]) == 1
+    assert f"then run 'mlflow db upgrade {uri}' to migrate your database" in caplog.text
+    assert address(tmp_path / "s") == default_uri(tmp_path)
+    assert sync.main([str(tmp_path / "s"), "--tracking-uri", f"sqlite:///{mlflow_store}"]) == 0
+    assert address(tmp_path / "s") == f"sqlite:///{mlflow_store}"
 
 
 def test_a_study_whose_identity_is_broken(

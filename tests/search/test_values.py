@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+import struct
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from search.values import differences, flatten, short
+from search.values import check_types, differences, flatten, short, tidy
 
 
 def test_flat_names_are_dotted_and_values_stay() -> None:
@@ -44,3 +49,69 @@ def test_a_difference_behind_any_length_is_one() -> None:
 @pytest.mark.parametrize(("length", "text"), [(10, "0123456789"), (9, "01234 ...")])
 def test_short(length: int, text: str) -> None:
     assert short("0123456789", length) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1 - 0.9, "0.1"),
+        (0.1 + 0.2, "0.3"),
+        (1 / 3, "0.333333333333333"),
+        (1.0, "1.0"),
+        (-1e-7, "-1e-07"),
+        ({"a": (1 - 0.9, None), "b": "x"}, "{'a': [0.1, None], 'b': 'x'}"),
+        (7, "7"),
+        (True, "True"),
+    ],
+)
+def test_tidy(value: object, expected: str) -> None:
+    assert str(tidy(value)) == expected
+
+
+@given(st.floats(allow_nan=False, width=32))
+def test_what_is_tidy_is_the_same_in_float32(value: float) -> None:
+    assert struct.pack("f", tidy(value)) == struct.pack("f", value)
+
+
+class Named(Protocol):
+    """Any object."""
+
+
+@dataclass(frozen=True)
+class Inner:
+    share: float
+
+
+@dataclass(frozen=True)
+class Outer:
+    count: int
+    kind: Literal["a", "b"]
+    inner: Inner | None = None
+    names: tuple[str, ...] = ()
+    made: Named = field(default_factory=object)
+
+
+GOOD: dict[str, Any] = {"count": 1, "kind": "a", "inner": Inner(1), "names": ("x",)}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({}, ""),
+        ({"inner": None, "made": 3}, ""),
+        ({"count": "1"}, "count: Input should be a valid integer"),
+        ({"count": True}, "count: "),
+        ({"count": 1.0}, "count: "),
+        ({"count": None, "kind": "c"}, "count: .*; kind: Input should be 'a' or 'b'"),
+        ({"inner": Inner(math.nan)}, "inner.*: Input should be a finite number"),
+        ({"inner": Inner(None)}, "inner.*: Input should be a valid number"),
+        ({"names": ("x", 3)}, "names.1: Input should be a valid string"),
+        ({"colour": 1}, "colour: Extra inputs are not permitted"),
+    ],
+)
+def test_types_of_a_dataclass(changed: dict[str, Any], message: str) -> None:
+    if not message:
+        check_types(Outer, GOOD | changed)
+    else:
+        with pytest.raises(ValueError, match=message):
+            check_types(Outer, GOOD | changed)

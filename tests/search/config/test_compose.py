@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,58 @@ def test_overrides_and_flags() -> None:
     config = load(["search.trials=7", "space.b=[1,2]", "search=gpu"], LANG | {"search.seed": 3})
     assert (config.search.trials, config.space.b, config.search.seed) == (7, (1, 2), 3)
     assert config.search.gpus_per_engine == 1
+
+
+PRESET = {"soup": 5, "task_arithmetic": 5, "ties": 5, "slerp": 5}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "baselines"),
+    [
+        ([], PRESET),
+        (["search.baselines={}"], {}),
+        (["search.baselines={soup: 1}"], {"soup": 1}),
+        (["search.baselines.soup=1"], PRESET | {"soup": 1}),
+        (["search.baselines={}", "search.baselines.soup=1"], {"soup": 1}),
+        (["search.baselines.soup=1", "search.baselines={ties: 2}"], {"ties": 2}),
+    ],
+)
+def test_a_mapping_takes_the_place_of_the_preset_s(
+    overrides: list[str], baselines: dict[str, int]
+) -> None:
+    assert load(overrides, LANG).search.baselines == baselines
+
+
+@pytest.mark.parametrize(
+    ("key", "first", "more"),
+    [
+        ("family.language", {"te": ("a",), "sw": ("b",)}, {"te": ("c",)}),
+        ("family.references", {"joint": "a"}, {"other": "b"}),
+        ("space.decoding", {"temperature": (0.5,), "shots": (0,)}, {"top_p": (0.5,)}),
+        (
+            "space.w_lang",
+            {"low": 0.2, "high": 0.4, "step": 0.1},
+            {"low": 0.3, "high": 0.3, "step": 0.2},
+        ),
+        ("objective.chat_template_kwargs", {"think": False, "words": 3}, {"words": 4}),
+        ("search.race", {"looks": (0.5,), "alpha": 0.1}, {"alpha": 0.2}),
+        ("search.engine", {"max_num_seqs": 3, "enforce_eager": True}, {"max_num_seqs": 4}),
+    ],
+)
+def test_every_mapping_is_replaced_and_a_single_key_is_not(
+    key: str, first: dict[str, object], more: dict[str, object]
+) -> None:
+    def found(*overrides: str) -> dict[str, object]:
+        value: object = load(overrides, LANG)
+        for part in key.split("."):
+            value = getattr(value, part)
+        return value if isinstance(value, dict) else value.model_dump(exclude_unset=True)  # type: ignore[attr-defined]
+
+    given, then = (f"{key}={json.dumps(values)}" for values in (first, more))
+    assert found(given) == first
+    assert found(given, then) == more
+    ((name, value),) = list(more.items())[:1]
+    assert found(given, f"{key}.{name}={json.dumps(value)}") == first | {name: value}
 
 
 def test_demo_paths_do_not_depend_on_the_working_folder(

@@ -41,6 +41,7 @@ def test_every_key_of_a_configuration_has_a_row() -> None:
         ("search.engine", "as below", "the keys below"),
         ("search.race", "as below", "None, or the keys below"),
         ("search.race.looks", "`[0.5, 0.75]`", "one or more of: number > 0 and < 1"),
+        ("objective.chat_template_kwargs", "`{}`", "{a name: any value}"),
         ("search.seed", "`0`", "whole number"),
         (
             "search.baselines",

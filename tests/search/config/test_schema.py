@@ -9,7 +9,7 @@ from objectives import targets
 from objectives.mgsm import MgsmSettings
 from objectives.settings import Settings, Strict
 from search.config import schema, space
-from search.config.schema import EngineConfig, RaceConfig, SearchConfig
+from search.config.schema import EngineConfig, ObjectiveShared, RaceConfig, SearchConfig
 from search.study.schedule import Schedule
 
 MODELS = {
@@ -32,6 +32,12 @@ def test_every_field_has_a_docstring(name: str) -> None:
         assert info.description and info.description.rstrip().endswith("."), (name, field)
         if type(None) in getattr(info.annotation, "__args__", ()):
             assert "None" in info.description, (name, field)
+
+
+def test_points_are_of_whole_responses() -> None:
+    with pytest.raises(ValidationError, match="points are of whole responses"):
+        ObjectiveShared(confusion_points=True, thinking_tokens=9)
+    assert ObjectiveShared(thinking_tokens=9).thinking_tokens == 9
 
 
 def test_every_model_says_what_it_is_for() -> None:

@@ -13,9 +13,10 @@ from tests.engine_options import engine_options
 
 def test_the_configuration_has_every_option_and_the_only_defaults() -> None:
     names = {field.name for field in fields(EngineOptions)}
-    assert names == set(EngineConfig.model_fields) | {"seed"}
-    assert asdict(engine_options(seed=3)) == EngineConfig().model_dump() | {"seed": 3}
-    with pytest.raises(TypeError, match="missing 12 required"):
+    assert names == set(EngineConfig.model_fields) | {"seed", "chat_template_kwargs"}
+    more = {"seed": 3, "chat_template_kwargs": {"think": False}}
+    assert asdict(engine_options(**more)) == EngineConfig().model_dump() | more
+    with pytest.raises(TypeError, match="missing 13 required"):
         EngineOptions()  # type: ignore[call-arg]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,8 +15,8 @@ from tokenizers.processors import TemplateProcessing
 from objectives.types import Message, Request, Sampling
 from search.engine.decode import (
     chat_ids,
+    chat_text,
     completion,
-    has_chat_template,
     read,
     sureness,
     token_texts,
@@ -49,35 +48,9 @@ def ids(tokenizer: Any, text: str) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize(
-    ("files", "expected"),
-    [
-        ({}, False),
-        ({"tokenizer_config.json": "{}"}, False),
-        ({"tokenizer_config.json": '{"chat_template": null}'}, False),
-        ({"tokenizer_config.json": "nonsense"}, False),
-        ({"tokenizer_config.json": '{"chat_template": "{{ messages }}"}'}, True),
-        ({"tokenizer_config.json": "{}", "chat_template.jinja": "{{ messages }}"}, True),
-    ],
-)
-def test_has_chat_template(files: dict[str, str], expected: bool, tmp_path: Path) -> None:
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
-    assert has_chat_template(tmp_path) is expected
-
-
-def test_saved_template_is_found(tokenizer: Any, tmp_path: Path) -> None:
-    """Where transformers puts it."""
-    tokenizer.chat_template = None
-    tokenizer.save_pretrained(tmp_path / "without")
-    tokenizer.chat_template = TEMPLATE
-    tokenizer.save_pretrained(tmp_path / "with")
-    assert has_chat_template(tmp_path / "with") and not has_chat_template(tmp_path / "without")
-
-
 def test_chat_begins_once(tokenizer: Any) -> None:
     tokenizer.chat_template = TEMPLATE
-    found = chat_ids(TURNS, tokenizer)
+    found = chat_ids(TURNS, tokenizer, {})
     assert tokenizer.encode("x")[0] == 0  # this tokenizer begins every text by itself
     assert found[0] == 0 and found.count(0) == 1
     assert tokenizer.decode(found[1:]) == "<system>Be brief.<user>ఎన్ని?<assistant>"
@@ -85,12 +58,28 @@ def test_chat_begins_once(tokenizer: Any) -> None:
 
 @pytest.mark.parametrize(
     ("template", "message"),
-    [(None, "has no chat template; ask for prompts without turns"), (NO_SYSTEM, "no system role")],
+    [
+        (None, "has no chat template; ask for prompts without turns"),
+        ("", "has no chat template"),
+        (NO_SYSTEM, "no system role"),
+        ("{{ messages[0].content", "refuses the turns"),  # no template of Jinja's
+        ("{# nothing #}", "leaves out turn 1 of 2, the system's: it writes ''"),
+        ("{{ messages[0].content }}", "leaves out turn 2 of 2, the user's: it writes 'Be brief.'"),
+        ("{% for part in messages[1].content %}{{ part.text }}{% endfor %}", "leaves out turn 1"),
+    ],
 )
 def test_chat_that_cannot_be_written(tokenizer: Any, template: str | None, message: str) -> None:
     tokenizer.chat_template = template
     with pytest.raises(ValueError, match=message):
-        chat_ids(TURNS, tokenizer)
+        chat_ids(TURNS, tokenizer, {})
+
+
+def test_the_template_gets_its_settings(tokenizer: Any) -> None:
+    tokenizer.chat_template = TEMPLATE + "{% if not think %}<think></think>{% endif %}"
+    assert chat_text(TURNS, tokenizer, {"think": False}).endswith("<assistant><think></think>")
+    assert chat_text(TURNS, tokenizer, {"think": True}).endswith("<assistant>")
+    with pytest.raises(ValueError, match="multiple values for keyword argument 'tokenize'"):
+        chat_text(TURNS, tokenizer, {"tokenize": True})
 
 
 @pytest.mark.parametrize(

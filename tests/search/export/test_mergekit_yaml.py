@@ -8,6 +8,7 @@ is part of the tensor's name counts. benchmarks/mergekit_parity.py runs mergekit
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.search.any_recipes import SOURCES, L, recipes
 from tests.search.merging.test_plan import names
 
 MODELS = {source: f"org/{source.replace('/', '-')}" for source in ("base", *SOURCES)}
+BOTH = LayerSwap(0, 1, 1, 1, 1, 0, 0.4, 0.6)
 MODELS["reference/joint"] = "org/joint"
 
 
@@ -87,6 +89,44 @@ def test_every_slice_lists_the_same_models_and_all_layers(recipe: Recipe) -> Non
     spans = [{tuple(x["layer_range"]) for x in s["sources"]} for s in config["slices"]]
     layers = [layer for ((first, end),) in spans for layer in range(first, end)]
     assert layers == list(range(L))
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ("/models/te-0", "/models/te-0"),
+        ("org/te@4567", "org/te@4567"),
+        ("/models/te+math", {"model": {"path": "/models/te+math"}}),
+        ("/home/me@work/te", {"model": {"path": "/home/me@work/te"}}),
+        ("/a@b@c/te+math@1", {"model": {"path": "/a@b@c/te+math@1"}}),
+        ("org/te@a+b", {"model": {"path": "org/te", "revision": "a+b"}}),
+    ],
+)
+def test_places_that_mergekit_would_take_apart(place: str, expected: object) -> None:
+    """By its rules (0.1.5, common.py): MODEL+LORA, PATH@REVISION, unless it is a mapping."""
+    text = mergekit_yaml(BOTH, MODELS | {"lang/1": place}, names(L), L, "BF16")
+    for part in yaml.safe_load(text)["slices"]:
+        assert part["sources"][1]["model"] == expected
+    text = mergekit_yaml(Single("base"), {"base": place}, names(L), L, "BF16")
+    assert yaml.safe_load(text)["base_model"] == expected
+    assert "&id" not in text and "*id" not in text
+
+
+@pytest.mark.parametrize("revision", ["", "@0123"])
+def test_adapters_are_named_with_their_base(revision: str) -> None:
+    models = MODELS | {"base": f"org/base{revision}", "lang/1": "/adapters/te@1"}
+    text = mergekit_yaml(BOTH, models, names(L), L, "BF16", ["lang/1", "task/1"])
+    base = {"path": "org/base"} | ({"revision": "0123"} if revision else {})
+    for part in yaml.safe_load(text)["slices"]:
+        mentioned = [source["model"] for source in part["sources"]]
+        assert mentioned == ["org/task-0", {"model": base, "lora": {"path": "/adapters/te@1"}}]
+    assert "# LoRA adapters: lang/1. mergekit wants them merged" in text
+    assert "LoRA" not in mergekit_yaml(BOTH, models, names(L), L, "BF16", ["task/1"])
+
+
+def test_weights_as_people_write_them() -> None:
+    text = mergekit_yaml(replace(BOTH, w_task=1 - 0.9, w_lang=0.9), MODELS, names(L), L, "BF16")
+    assert "weight: 0.1}" in text and "999" not in text
 
 
 def test_methods_carry_their_numbers() -> None:

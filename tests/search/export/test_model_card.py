@@ -63,7 +63,7 @@ def front(card: str) -> dict[str, Any]:
 
 def test_front_matter() -> None:
     assert front(model_card(merge())) == {
-        "base_model": ["org/base", "math", "org/te"],
+        "base_model": ["org/base", "org/te"],
         "base_model_relation": "merge",
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
@@ -71,6 +71,20 @@ def test_front_matter() -> None:
         "tags": ["merge", "layer-swap"],
         "license": "mit",
     }
+
+
+def test_a_folder_is_nobody_s_model_of_the_hub() -> None:
+    places = ("base", "s3://b/m", "te")
+    local = [replace(part, model=at) for part, at in zip(PARTS, places, strict=True)]
+    card = model_card(merge(parts=local))
+    assert front(card).keys().isdisjoint({"base_model", "base_model_relation"})
+    assert "| base | `base` |" in card and "| task/0 | `s3://b/m` |" in card
+
+
+def test_weights_as_people_write_them() -> None:
+    card = model_card(merge(replace(SWAP, w_task=1 - 0.9, w_lang=0.9)))
+    assert "| w_task | 0.1 |" in card
+    assert "| weights | [0.1, 0.3] |" in model_card(merge(Soup(PAIR, (1 - 0.9, 0.1 + 0.2))))
 
 
 @pytest.mark.parametrize("other", ["not stated", "llama3.1"])

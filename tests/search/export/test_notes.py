@@ -18,7 +18,8 @@ from search.export import __main__ as export
 from search.export.model_card import Merge
 from search.export.notes import bytes_to_hash, notes, parts_of, used
 from search.merging.plan import plan
-from search.merging.recipe import Recipe, Single, Ties, from_dict, key
+from search.merging.recipe import LayerSwap, Recipe, Single, Ties, from_dict, key
+from tests.search.checkpoints.adapters import pair, write_adapter
 from tests.search.export.studies import BEST, WORDS, L
 
 
@@ -130,6 +131,30 @@ def test_the_family_can_be_loaded_again(
     }
     again = Family(**data)
     assert list(again.sources("te")) == [*tiny_llama.sources("te"), "reference/joint"]
+
+
+def test_an_adapter_is_named_and_not_what_was_made_of_it(
+    tiny_llama: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its merge lies in our cache, which may be deleted."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    q_proj = "model.layers.0.self_attn.q_proj"
+    shape = fit({"base": tiny_llama.base}).base.tensors[f"{q_proj}.weight"].shape
+    adapter = write_adapter(tmp_path / "te+lora@2", pair(q_proj, *shape))
+    family = replace(tiny_llama, language={"te": (adapter,)})
+    found = fit(family.sources("te"), check_finite=False)
+    files = notes(merged(found, LayerSwap(0, 0, 1, 1, 1, 0, 1 - 0.9, 0.9)), family, found)
+    assert str(tmp_path / "cache") in found.paths["lang/0"]
+    assert not [name for name, text in files.items() if str(tmp_path / "cache") in text]
+    told = yaml.safe_load(files["mergekit.yaml"])["slices"][0]["sources"]
+    base = {"path": found.paths["base"]}
+    assert told[1]["model"] == {"model": base, "lora": {"path": str(adapter)}}
+    assert "lang/0. mergekit wants them merged" in files["mergekit.yaml"]
+    (part,) = [
+        p for p in json.loads(files["recipe.json"])["checkpoints"] if p["source"] == "lang/0"
+    ]
+    assert part["model"] == "te+lora@2" and "base_model" not in files["README.md"]
+    assert "| w_task | 0.1 |" in files["README.md"]
 
 
 def test_what_the_export_did_not_open_keeps_its_place(

@@ -91,6 +91,9 @@ def test_a_recipe_in_a_file(tmp_path: Path, wrapped: bool) -> None:
         (b"\xff\xfe", "recipe file .*r.json cannot be read"),
         (b"[]", "r.json holds no recipe: name the recipe.json of an export"),
         (b'{"recipe": 3}', "r.json holds no recipe"),
+        (b'{"kind": ["swap"]}', "r.json: kind = .* is not one of"),
+        (b'{"kind": "single", "source": 3}', "r.json: not a single recipe: source: Input should"),
+        (b"[" * 100_000, "recipe file .*r.json cannot be read"),
         (b"{}", "r.json: kind = None is not one of"),
     ],
 )

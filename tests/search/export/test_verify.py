@@ -84,8 +84,14 @@ def config(*overrides: str) -> Config:
 
 
 def test_the_engine_is_built_as_the_trials_was() -> None:
-    found = engine_options(config("search.seed=7", "search.engine.max_num_seqs=3"))
+    found = engine_options(
+        config(
+            *("search.seed=7", "search.engine.max_num_seqs=3"),
+            "objective.chat_template_kwargs.enable_thinking=false",
+        )
+    )
     assert (found.seed, found.max_num_seqs) == (7, 3)
+    assert found.chat_template_kwargs == {"enable_thinking": False}
 
 
 @pytest.mark.parametrize(

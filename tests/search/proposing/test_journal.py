@@ -8,10 +8,12 @@ from typing import Any
 
 import optuna
 import pytest
+from hypothesis import given
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial
 
 from search.proposing.journal import WAITING, open_journal
+from tests.any_json import with_one_changed, written
 
 
 def study(file: Path) -> optuna.Study:
@@ -40,6 +42,40 @@ def test_one_that_cannot_be_read_is_put_aside(tmp_path: Path) -> None:
     file.write_bytes(nonsense)
     assert study(file).trials == []
     assert (tmp_path / "optuna.journal.broken").read_bytes() == nonsense
+
+
+LINES = [
+    {"op_code": 0, "worker_id": "w", "study_name": "s", "directions": [1]},
+    {"op_code": 4, "worker_id": "w", "study_id": 0, "datetime_start": "2026-01-01T00:00:00.000000"},
+    {
+        **{"op_code": 5, "worker_id": "w", "trial_id": 0, "param_name": "x"},
+        "param_value_internal": 1.0,
+        "distribution": '{"name": "IntDistribution", "attributes": {"log": false, "step": 1, '
+        '"low": 0, "high": 9}}',
+    },
+    {"op_code": 8, "worker_id": "w", "trial_id": 0, "user_attr": {"key": "a"}},
+    {
+        **{"op_code": 6, "worker_id": "w", "trial_id": 0, "state": 1, "values": [0.5]},
+        "datetime_complete": "2026-01-01T00:00:01.000000",
+    },
+]
+
+
+@given(with_one_changed(LINES))
+def test_lines_of_any_shape_are_read_or_put_aside(
+    tmp_path_factory: pytest.TempPathFactory, lines: Any
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "optuna.journal"
+    rows = lines if isinstance(lines, list) else [lines]
+    file.write_bytes(b"".join(written(row) + b"\n" for row in rows))
+    storage = open_journal(file)
+    assert len(storage.get_all_studies()) <= 1
+
+
+def test_those_lines_are_a_study_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "optuna.journal").write_bytes(b"".join(written(row) + b"\n" for row in LINES))
+    (trial,) = study(tmp_path / "optuna.journal").trials
+    assert (trial.values, trial.params, trial.user_attrs) == ([0.5], {"x": 1}, {"key": "a"})
 
 
 def test_a_trial_that_is_enqueued_later_is_found(tmp_path: Path) -> None:

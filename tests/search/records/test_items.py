@@ -42,14 +42,9 @@ def test_fields_on_disk() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "fault"),
-    [
-        (b"[]", TypeError),
-        (b"{", ValueError),
-        (b'{"id": "a"}', KeyError),
-        (b'{"prompt": "a", "colour": 1}', TypeError),
-    ],
+    "line",
+    [b"[]", b"{", b'{"id": "a"}', b'{"prompt": "a", "colour": 1}', b"[" * 100_000, b"9" * 5000],
 )
-def test_lines_that_are_no_item(line: bytes, fault: type[Exception]) -> None:
-    with pytest.raises(fault):
+def test_lines_that_are_no_item(line: bytes) -> None:
+    with pytest.raises((ValueError, RecursionError)):
         unpack_items(gzip.compress(line))

@@ -13,7 +13,7 @@ from objectives.stats import mcnemar, proportion
 from objectives.types import ItemResult
 from search.errors import StudyError
 from search.merging.recipe import LayerSwap, Recipe, Single, key, label, soup
-from search.records.record import Record, Stopped
+from search.records.record import Record, State, Stopped
 from search.records.writer import RecordsWriter
 from search.results import doubt
 from search.results.choose import BEST, RECOMMENDED, final_rows, recommend
@@ -215,3 +215,26 @@ def test_what_users_are_told(records: RecordsWriter) -> None:
     choice = settle(records, L, 0.02)
     assert choice is not None and choice.role == RECOMMENDED and no_recommendation(choice) == ""
     assert headline(records, choice)["held_out_accuracy"] == 50.0
+
+
+@pytest.mark.parametrize(
+    ("states", "said"),
+    [
+        ([], doubt.NO_SWAP),
+        (["failed"], "every trial failed (1 of 1), all of them: engine died: out of memory"),
+        (["failed"] * 3, "every trial failed (3 of 3), all of them: engine died: out of memory"),
+        (["failed", "infeasible"], "every trial failed or was infeasible (2 of 2)"),
+        (["infeasible"], "every trial was infeasible (1 of 1)"),
+        (["failed", "scored"], ""),
+    ],
+)
+def test_a_study_without_a_score_says_why(
+    records: RecordsWriter, states: list[State], said: str
+) -> None:
+    for number, state in enumerate(states):
+        studies.add(records, swap(number, 1), 0.5, "search", state)
+    choice = settle(records, L, 0.02)
+    assert no_recommendation(choice, records.trials).startswith(said)
+    assert (choice is None) == bool(said)
+    if choice is None:
+        assert recommended(None, records.trials)["reason"].startswith(said)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from search.records.writer import RecordsWriter
 from search.results.tables import markdown, show, tsv, write
-from tests.search.results.studies import full, made
+from tests.search.results.studies import BEST, CONTROL, DEFAULT, add, full, made
 
 
 def test_an_empty_study_still_reports(records: RecordsWriter) -> None:
@@ -20,6 +20,19 @@ def test_an_empty_study_still_reports(records: RecordsWriter) -> None:
     assert "none is recommended" in report.notes[0]
     assert tsv(report) == "role\n"
     assert markdown(report).startswith("# demo / te: SEARCH items")
+
+
+def test_a_study_whose_trials_all_failed_says_so_first(records: RecordsWriter) -> None:
+    for recipe in (BEST, DEFAULT, CONTROL):
+        add(records, recipe, 0.5, "search", "failed")
+    report, _, _ = made(records)
+    out = io.StringIO()
+    show(report, Console(file=out, width=120))
+    said = "no recommendation: every trial failed (3 of 3), all of them: engine died: out of memory"
+    assert out.getvalue().splitlines()[0] == said
+    assert markdown(report).splitlines()[2].startswith("**No recommendation**: every trial failed")
+    for text in (out.getvalue(), markdown(report)):
+        assert "Pareto" not in text and "recipe  " not in text and "| role |" not in text
 
 
 @pytest.mark.parametrize(

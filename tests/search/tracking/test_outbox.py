@@ -97,6 +97,9 @@ def test_runs_are_sent_when_the_server_is_back(
         (b"{", "mlflow.json cannot be used: "),
         (b"\xff", "mlflow.json cannot be used: "),
         (b'{"tags": [1]}', "it does not hold a study's tags"),
+        (b'{"tags": {"host": 1}}', "it does not hold a study's tags"),
+        (b'{"uri": null}', "its address is None"),
+        (b"[" * 100_000, "mlflow.json cannot be used: "),
     ],
 )
 def test_where_a_study_was_sent_cannot_be_read(

@@ -1,0 +1,77 @@
+"""Does the model's chat template write the prompts? Asked before an engine starts.
+
+Owns the answer and its words; how a conversation becomes text is `search.engine.decode`'s. Opens
+the base model's tokenizer as vLLM does, without code of its repository.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from objectives.types import Message
+from search.engine.decode import chat_text
+from search.errors import ConfigError
+
+
+def check_chat(
+    conversations: Iterable[tuple[Message, ...]],
+    folder: Path,
+    settings: Mapping[str, Any],
+    thinking_tokens: int,
+) -> list[str]:
+    """Write conversations by the template in the base model's folder.
+
+    Args:
+        conversations: one of each kind that an objective asks.
+        folder: of the base model.
+        settings: values for the template, `objective.chat_template_kwargs`.
+        thinking_tokens: how much a model may think, `objective.thinking_tokens`.
+
+    Returns:
+        A warning for each value that the template does not know, and where the model may think
+        without room for it.
+
+    Raises:
+        ConfigError: the tokenizer cannot be opened, has no template, or its template refuses a
+            conversation or leaves a turn out.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # whatever a tokenizer's files make transformers raise
+        raise ConfigError(f"objective.chat: the tokenizer in {folder}: {error}") from None
+    if not tokenizer.chat_template:
+        raise ConfigError(
+            f"objective.chat: the tokenizer in {folder} has no chat template; leave "
+            "--chat out, or put the instruction-tuned model's chat_template.jinja there"
+        )
+    try:
+        texts = [chat_text(turns, tokenizer, settings) for turns in conversations]
+    except ValueError as error:
+        raise ConfigError(
+            f"objective.chat: {error} (tokenizer in {folder}). Leave --chat out, set "
+            "objective.chat_template_kwargs, or ask without shots"
+        ) from None
+    template = str(tokenizer.get_chat_template())
+    warnings = [
+        f"objective.chat_template_kwargs.{name}: the chat template in {folder} knows no {name}"
+        for name in settings
+        if not re.search(rf"\b{re.escape(name)}\b", template)
+    ]
+    opens = [text for text in texts if "</think>" not in text[-_END:]]
+    if "<think>" in template and opens and not thinking_tokens:
+        warnings.append(
+            "the chat template knows <think>: a model that thinks before it answers needs room, "
+            "set objective.thinking_tokens, or objective.chat_template_kwargs.enable_thinking=false"
+        )
+    return warnings
+
+
+_END = 40
+"""Characters at the end of a prompt that hold its empty thoughts, where the model has none."""
