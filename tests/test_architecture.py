@@ -51,7 +51,9 @@ FENCES = {
         "search/export/writer.py",
         "search/inspect/expert_vectors.py",
     },
-    "transformers": {"search/checkpoints/architectures.py"},
+    "transformers": {
+        f"search/checkpoints/{name}.py" for name in ("architectures", "meaning", "tokenizer")
+    },
     "tokenizers": {"search/run/prompt_lengths.py"},
     "safetensors": {
         f"search/checkpoints/{name}.py" for name in ("cache", "checkpoint", "sources/lora")

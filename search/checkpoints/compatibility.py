@@ -12,19 +12,12 @@ from typing import Any
 
 from search.checkpoints.architectures import refusals
 from search.checkpoints.checkpoint import Checkpoint
+from search.checkpoints.meaning import differing, in_words, meaning
 from search.errors import CheckpointError
 from search.merging.plan import layer_of
 
 OTHER_TOKENIZER = "has another tokenizer than the base (vocabulary, merges or added tokens)"
 
-# Entries of config.json that do not show in shapes and yet change what the same weights compute.
-_COMPUTES = (
-    *("num_attention_heads", "num_key_value_heads", "head_dim", "hidden_act", "rms_norm_eps"),
-    *("rope_theta", "rope_scaling", "rope_parameters", "num_experts_per_tok", "norm_topk_prob"),
-    *("hidden_activation", "activation", "layer_norm_eps", "layer_norm_epsilon", "layer_types"),
-    *("query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping"),
-    *("use_parallel_residual", "parallel_attn", "alibi"),
-)
 _FLOATS = {"F32", "F16", "BF16"}
 
 
@@ -65,17 +58,13 @@ def mismatches(base: Checkpoint, expert: Checkpoint, parse: Callable[[bytes], An
             f"has {expert.n_layers} layers, base has {base.n_layers} "
             "(num_hidden_layers in config.json)"
         )
-    for entry in ("architectures", "model_type"):
-        own, wanted = expert.config.get(entry), base.config.get(entry)
-        if own != wanted:
-            faults.append(f"has {entry} {own}, base has {wanted}")
-    for entry in _COMPUTES:
-        if entry in expert.config and entry in base.config:
-            own, wanted = expert.config[entry], base.config[entry]
-            said = entry.endswith(("scaling", "softcapping"))  # there, null says "none"
-            unsaid = None in (own, wanted) and not said
-            if own != wanted and not unsaid:
-                faults.append(f"has {entry} {own}, base has {wanted}: it computes differently")
+    kinds = [
+        f"has {entry} {expert.config.get(entry)}, base has {base.config.get(entry)}"
+        for entry in ("architectures", "model_type")
+        if expert.config.get(entry) != base.config.get(entry)
+        and (entry == "model_type" or expert.config.get(entry) is not None)
+    ]
+    faults += kinds or _settings(base, expert)
     if expert.tied != base.tied:
         faults.append(f"has tie_word_embeddings {expert.tied}, base has {base.tied}")
     for word, names in (
@@ -100,6 +89,33 @@ def mismatches(base: Checkpoint, expert: Checkpoint, parse: Callable[[bytes], An
         if first != second:
             faults.append(OTHER_TOKENIZER)
     return faults
+
+
+def _settings(base: Checkpoint, expert: Checkpoint) -> list[str]:
+    """Settings of config.json that change what the same weights compute; names of one model."""
+    try:
+        wanted, own = meaning(base.config), meaning(expert.config)
+    except CheckpointError as error:
+        return [str(error)]
+    files = expert.config, base.config
+    names = differing(own.computes, wanted.computes)
+    return [in_words(name, own, wanted, *files) for name in names]
+
+
+def notes_of_base(base: Checkpoint) -> list[str]:
+    """What is said of a base that can be searched."""
+    try:
+        known = meaning(base.config).known
+    except CheckpointError:
+        return []
+    return (
+        []
+        if known
+        else [
+            f"has model_type {base.config.get('model_type')!r}, which transformers does not know: "
+            "settings of config.json are compared as they are spelled, without defaults"
+        ]
+    )
 
 
 def _read_tokenizer(file: Path, parse: Callable[[bytes], Any]) -> Any:

@@ -14,7 +14,12 @@ from pathlib import Path
 
 from search.checkpoints.cache import store
 from search.checkpoints.checkpoint import Checkpoint, revision_of
-from search.checkpoints.compatibility import faults_of_base, mismatches, vocabulary
+from search.checkpoints.compatibility import (
+    faults_of_base,
+    mismatches,
+    notes_of_base,
+    vocabulary,
+)
 from search.checkpoints.sources import hub, url
 from search.checkpoints.sources.lora import is_adapter, open_adapter
 from search.checkpoints.sources.pickled import is_pickled, open_pickled
@@ -115,6 +120,7 @@ class Examined:
         opened: source name -> checkpoint, base first: its headers, perhaps without the weights.
         unopened: source name -> why it cannot be opened.
         misfits: source name -> why it does not fit the base; for `base`, why it cannot be searched.
+        notes: source name -> what is no fault and yet to be known.
     """
 
     locations: Mapping[str, Location]
@@ -123,6 +129,7 @@ class Examined:
     opened: dict[str, Checkpoint] = field(default_factory=dict)
     unopened: dict[str, CheckpointError] = field(default_factory=dict)
     misfits: dict[str, list[str]] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
 
     def raise_faults(self) -> None:
         """Raise everything that was found, as one error.
@@ -151,6 +158,14 @@ class Examined:
             parts.append(_list("experts that do not fit the base", faults))
         kind = CheckpointError if self.unopened else ExpertMismatchError
         return kind("\n".join(parts)) if parts else None
+
+    def remarks(self) -> list[str]:
+        """What is no fault and yet to be known, a line each."""
+        return [
+            f"{name} ({self.locations[name]}) {note}"
+            for name, notes in self.notes.items()
+            for note in notes
+        ]
 
     def fit(self, *, check_finite: bool = True, fetch: bool = True) -> FittedFamily:
         """Have all weights at hand; see the function `fit`.
@@ -244,6 +259,7 @@ def examine(sources: Mapping[str, Location], *, allow_bin: bool = False) -> Exam
             checkpoint = found._open(sources[name], base, weights=allow_bin)
             if name == "base":
                 faults = faults_of_base(checkpoint)
+                found.notes[name] = notes_of_base(checkpoint)
             else:
                 faults = mismatches(base, checkpoint, parse) if base else []
         except ExpertMismatchError as error:
