@@ -44,7 +44,8 @@ FENCES = {
     "mlflow": {"search/tracking/view.py"},
     "vllm": {"search/engine/live.py", "search/engine/layout.py"},
     "torch": {
-        *(f"search/checkpoints/{n}.py" for n in ("checkpoint", "sources/lora", "sources/pickled")),
+        "search/checkpoints/checkpoint.py",
+        *(f"search/checkpoints/sources/{name}.py" for name in ("cast", "lora", "pickled")),
         *(f"search/engine/{name}.py" for name in ("experts", "layout", "worker", "writer")),
         *(f"search/merging/{name}.py" for name in ("arithmetic", "blocks")),
         *(f"search/merging/methods/{name}.py" for name in ("dare_linear", "ties")),
@@ -54,7 +55,8 @@ FENCES = {
     "transformers": {
         f"search/checkpoints/{name}.py" for name in ("architectures", "meaning", "tokenizer")
     },
-    "tokenizers": {"search/run/prompt_lengths.py"},
+    "tokenizers": {"search/checkpoints/tokenizer.py", "search/run/prompt_lengths.py"},
+    "sentencepiece": {"search/checkpoints/tokenizer.py"},
     "safetensors": {
         f"search/checkpoints/{name}.py" for name in ("cache", "checkpoint", "sources/lora")
     },

@@ -162,8 +162,8 @@ def _parted(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 def _settled(values: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with what follows from others filled in, and one word for each function."""
     found = {n: _settled(v) if _is_model(v) else v for n, v in values.items()}
-    heads, width = found.get("num_attention_heads"), found.get("hidden_size")
-    if _counts(heads) and _counts(width):
+    heads, width = (_count(found.get(n)) for n in ("num_attention_heads", "hidden_size"))
+    if heads and width:
         found["head_dim"] = found.get("head_dim") or width // heads
         found["num_key_value_heads"] = found.get("num_key_value_heads") or heads
     for name, value in found.items():
@@ -214,5 +214,6 @@ def _is_model(value: object) -> bool:
     return isinstance(value, Mapping) and "hidden_size" in value
 
 
-def _counts(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+def _count(value: object) -> int:
+    """A number above 0; of anything else, 0."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

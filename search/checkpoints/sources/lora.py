@@ -2,8 +2,9 @@
 
 W' = W + alpha / r * B A (Hu et al. 2021, arXiv 2106.09685, section 4.1), with alpha / sqrt(r) for
 rank-stabilised LoRA (Kalajdzievski 2023, arXiv 2312.03732); in float32, rounded once to the base's
-dtype. Weights that the adapter holds whole (modules_to_save, biases) replace the base's. What
-cannot be merged so is refused. Knows nothing of where the result is kept
+dtype: the bits of PEFT's own merge into a float32 base, rounded. Weights that the adapter holds
+whole (modules_to_save, biases) replace the base's. What cannot be merged so is refused, and so is
+what changes one of two tied tensors. Knows nothing of where the result is kept
 (`search.checkpoints.cache`).
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,10 +20,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from search.checkpoints.cache import digest, identity
-from search.checkpoints.checkpoint import Checkpoint, read_json, revision_of
+from search.checkpoints.checkpoint import HEADS, Checkpoint, revision_of
+from search.checkpoints.files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, read_json, unreadable
+from search.checkpoints.sources.pickled import load
 from search.errors import CheckpointError, ExpertMismatchError
+from search.values import short
 
-_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _REMEDY = (
     "merge it with PEFT's merge_and_unload() and give the folder that save_pretrained() writes"
 )
@@ -47,19 +50,22 @@ class Delta(NamedTuple):
     transposed: bool
 
 
-def is_adapter(folder: Path) -> bool:
-    """Whether a folder is a LoRA adapter and not a whole model."""
-    whole = (folder / "model.safetensors", folder / "model.safetensors.index.json")
-    return (folder / _CONFIG).is_file() and not any(file.is_file() for file in whole)
-
-
 def adapter_files(folder: Path) -> tuple[Path, ...]:
     """The files that make an adapter what it is."""
-    return folder / _CONFIG, folder / _WEIGHTS
+    safe, pickled = (folder / name for name in ADAPTER_WEIGHTS)
+    return folder / ADAPTER_CONFIG, pickled if pickled.is_file() and not safe.is_file() else safe
 
 
-def open_adapter(folder: Path, base: Checkpoint | None) -> Checkpoint:
+def open_adapter(
+    folder: Path, base: Checkpoint | None, *, allow_bin: bool = False, notes: tuple[str, ...] = ()
+) -> Checkpoint:
     """The expert that an adapter makes of its base; headers only, nothing is merged yet.
+
+    Args:
+        folder: PEFT's.
+        base: what it is merged into.
+        allow_bin: read adapter_model.bin where there is no adapter_model.safetensors.
+        notes: what of the folder is left alone.
 
     Raises:
         CheckpointError: the files cannot be read, or the adapter is of a kind that is not a plain
@@ -68,8 +74,8 @@ def open_adapter(folder: Path, base: Checkpoint | None) -> Checkpoint:
     """
     if base is None:
         raise CheckpointError(f"{folder} is a LoRA adapter, and there is no base to merge it into")
-    adapter = Adapter(folder, base)
-    return Checkpoint(folder, base.config, base.tensors, adapter)
+    adapter = Adapter(folder, base, allow_bin=allow_bin)
+    return Checkpoint(folder, base.config, base.tensors, adapter, notes=notes)
 
 
 class Adapter:
@@ -77,26 +83,29 @@ class Adapter:
 
     kind = "LoRA"
 
-    def __init__(self, folder: Path, base: Checkpoint) -> None:
+    def __init__(self, folder: Path, base: Checkpoint, *, allow_bin: bool = False) -> None:
         """Read the headers; see `open_adapter` for what is raised."""
         self.files, self._folder, self._base = base.path, folder, base
-        self.config = read_json(folder / _CONFIG, "a PEFT adapter folder holds one")
+        self.config = read_json(folder / ADAPTER_CONFIG, "a PEFT adapter folder holds one")
         _refuse_variants(folder, self.config)
-        self._tensors = _open(folder / _WEIGHTS)
-        shapes = {k: tuple(self._tensors.get_slice(k).get_shape()) for k in self._tensors.keys()}
+        shapes, self._tensor = _open(adapter_files(folder)[1], allow_bin)
         self.deltas, self.whole = _match(folder, self.config, shapes, base)
+        if base.tied:
+            self._leave_one_of_two()
         own = revision_of(folder) or folder.name
         self.origin = f"LoRA {own} merged into {base.revision or base.label}"
 
     def get(self, name: str) -> torch.Tensor:
         """The merged tensor, in the base's dtype."""
         weight = self._base.read(name)
-        dtype = weight.dtype
+        dtype, rows = weight.dtype, self._base.rows_of(name)
         if name in self.whole:
-            weight = self._tensors.get_tensor(self.whole[name])
+            own = self._tensor(self.whole[name])
+            lost = weight[own.shape[0] :] if rows else weight[:0]
+            weight = torch.cat([own[:rows], lost.to(own.dtype)]) if rows else own
         if name in self.deltas:
             delta = self.deltas[name]
-            a, b = (self._tensors.get_tensor(key).float() for key in (delta.a, delta.b))
+            a, b = (self._tensor(key).float() for key in (delta.a, delta.b))
             product = (b @ a).mul_(delta.scale)
             weight = (product.T if delta.transposed else product).add_(weight)
         return weight.to(dtype)
@@ -104,35 +113,80 @@ class Adapter:
     def key(self) -> str:
         """Hash of the adapter's bytes and of which base it is merged into."""
         base = {self._base.path / info.file for info in self._base.tensors.values()}
-        return digest(self._folder / _CONFIG, self._folder / _WEIGHTS, identity(base))
+        return digest(*adapter_files(self._folder), identity(base))
+
+    def _leave_one_of_two(self) -> None:
+        """Of a tied base's embeddings and head, what the adapter makes of both; one tensor is left.
+
+        Raises:
+            ExpertMismatchError: they would differ, which a tied model cannot hold.
+        """
+        embeddings = str(self._base.embeddings)
+        both = {n for n in (*self.deltas, *self.whole) if n == embeddings or n in HEADS}
+        if both & set(self.deltas):
+            raise ExpertMismatchError(
+                f"is a LoRA adapter with LoRA matrices on {', '.join(sorted(both))}, and in the "
+                "base the head is tied to the embeddings (tie_word_embeddings): merged, it is not "
+                "what was trained. Train them whole: modules_to_save=['embed_tokens'] with "
+                "ensure_weight_tying=True"
+            )
+        held = {name: self._tensor(self.whole[name]) for name in both}
+        found = [held.get(embeddings), next((t for n, t in held.items() if n in HEADS), None)]
+        if held and not _equal(*(self._base.read(embeddings) if t is None else t for t in found)):
+            raise ExpertMismatchError(
+                f"is a LoRA adapter that holds {', '.join(sorted(both))}, and in the base "
+                "lm_head.weight is tied to the embeddings (tie_word_embeddings): a tied model "
+                "cannot hold one without the other. Train with ensure_weight_tying=True"
+            )
+        for name in both - {embeddings}:
+            kept = self.whole.pop(name)
+            self.whole.setdefault(embeddings, kept)
 
 
-def _open(file: Path) -> Any:
+def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(one.to(other.dtype), other)
+
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def _open(file: Path, allow_bin: bool) -> tuple[Shapes, Callable[[str], torch.Tensor]]:
+    """Shapes by name, and what reads a tensor."""
+    if file.name == ADAPTER_WEIGHTS[1]:
+        if not allow_bin:
+            raise CheckpointError(
+                f"{file} is pickled: if you trust it, set allow_bin: true in the family's YAML"
+            )
+        found = load(file, "cpu")
+        return {key: tuple(t.shape) for key, t in found.items()}, found.__getitem__
     try:
-        return safe_open(str(file), framework="pt", device="cpu")
+        opened: Any = safe_open(str(file), framework="pt", device="cpu")
+        shapes = {key: tuple(opened.get_slice(key).get_shape()) for key in opened.keys()}
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{file} is missing or truncated: {error}") from None
+        raise unreadable(file, error, "is missing or truncated") from None
+    return shapes, opened.get_tensor
 
 
 def _refuse_variants(folder: Path, config: Mapping[str, Any]) -> None:
-    faults = [f"{k} = {v!r}" for k, v in sorted(config.items()) if v and k not in _KNOWN]
+    faults = [f"{k} = {short(v, 80)}" for k, v in sorted(config.items()) if v and k not in _KNOWN]
     if config.get("peft_type") != "LORA":
-        faults.insert(0, f"peft_type = {config.get('peft_type')!r}")
+        faults.insert(0, f"peft_type = {short(repr(config.get('peft_type')), 80)}")
     if config.get("init_lora_weights", True) not in _INITS:
         faults.append(
-            f"init_lora_weights = {config['init_lora_weights']!r}, which changes the base"
+            f"init_lora_weights = {short(repr(config['init_lora_weights']), 80)}, which changes "
+            "the base"
         )
     if faults:
         raise CheckpointError(
-            f"{folder / _CONFIG} has {'; '.join(faults)}: that is more than base + scale x B A; "
-            + _REMEDY
+            f"{folder / ADAPTER_CONFIG} has {'; '.join(faults)}: that is more than base + scale x "
+            f"B A; {_REMEDY}"
         )
 
 
 def _match(
     folder: Path,
     config: Mapping[str, Any],
-    shapes: Mapping[str, tuple[int, ...]],
+    shapes: Shapes,
     base: Checkpoint,
 ) -> tuple[dict[str, Delta], dict[str, str]]:
     """Which base tensor each of the adapter's tensors belongs to, by name and shape."""
@@ -154,12 +208,12 @@ def _match(
             continue
         name = f"{module}.weight"
         transposed = embedding or bool(config.get("fan_in_fan_out"))
-        faults += _differs(name, (a[1], b[0]) if transposed else (b[0], a[1]), base)
+        faults += _differs(name, (a[1], b[0]) if transposed else (b[0], a[1]), base, whole=False)
         deltas[name] = Delta(keys["A"], keys["B"], _scale(config, module, a[0]), transposed)
     if not deltas and not whole:
         faults.append("it holds no LoRA matrices")
     if faults:
-        made_for = config.get("base_model_name_or_path") or "a base that it does not name"
+        made_for = short(config.get("base_model_name_or_path") or "a base that it does not name")
         faults = list(dict.fromkeys(faults))
         more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
         raise ExpertMismatchError(
@@ -170,24 +224,43 @@ def _match(
     return deltas, whole
 
 
-def _differs(name: str, shape: tuple[int, ...], base: Checkpoint) -> list[str]:
+def _differs(
+    name: str, shape: tuple[int, ...], base: Checkpoint, *, whole: bool = True
+) -> list[str]:
     info = base.tensors.get(name)
+    if info is None and base.tied and name in HEADS and base.embeddings:
+        info = base.tensors[base.embeddings]
+        name = base.embeddings
     if info is None:
-        tied = base.tied and name == "lm_head.weight"
-        return [f"{name} is tied to the embeddings in the base" if tied else f"no {name} there"]
-    if info.shape != shape:
+        return [f"no {name} there"]
+    rows = base.rows_of(name) if whole else 0
+    if info.shape != shape and not (rows and len(shape) > 0 and info.shape[1:] == shape[1:]):
         return [f"{name} {_show(shape)} (base: {_show(info.shape)})"]
     return []
 
 
 def _scale(config: Mapping[str, Any], module: str, rank: int) -> float:
-    """PEFT's scaling of a module: its alpha is the first of `alpha_pattern` that fits its name."""
+    """PEFT's scaling of a module: its alpha is the first of `alpha_pattern` that fits its name.
+
+    Raises:
+        CheckpointError: the configuration has something else than numbers there.
+    """
     alpha = config.get("lora_alpha", 8)
-    for pattern, value in (config.get("alpha_pattern") or {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", module):
-            alpha = value
-            break
-    return float(alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank)
+    patterns = config.get("alpha_pattern") or {}
+    try:
+        for pattern, value in patterns.items():
+            if re.match(rf"(.*\.)?({pattern})$", module):
+                alpha = value
+                break
+        scale = float(alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank)
+    except (AttributeError, TypeError, ValueError, ArithmeticError, re.error) as error:
+        numbers = f"lora_alpha {short(alpha, 60)}, alpha_pattern {short(patterns, 60)}"
+        raise CheckpointError(f"{ADAPTER_CONFIG}: {numbers}: {short(error, 80)}") from None
+    if not math.isfinite(scale):
+        raise CheckpointError(
+            f"{ADAPTER_CONFIG}: lora_alpha {short(alpha, 60)} is no finite number"
+        )
+    return scale
 
 
 def _show(shape: tuple[int, ...]) -> str:

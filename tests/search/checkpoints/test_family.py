@@ -79,6 +79,11 @@ def _shard(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
+def _shard_alone(folder: Path) -> None:
+    _shard(folder)
+    (folder / "model.safetensors").rename(folder / "model-00002-of-00002.safetensors")
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
@@ -92,8 +97,8 @@ def _shard(folder: Path) -> None:
             r"differs in shape in 1 tensors: model.norm.weight 32 \(base: 64\)",
         ),
         (
-            edit_tensors(lambda t: t.update({NORM: t[NORM].float()})),
-            r"differs in dtype in 1 tensors: model.norm.weight F32 \(base: BF16\)",
+            edit_tensors(lambda t: t.update({NORM: t[NORM].to(torch.int8)})),
+            r"differs in dtype in 1 tensors: model.norm.weight I8 \(base: BF16\)",
         ),
         (_edit_vocabulary, r"has another tokenizer than the base"),
         (
@@ -239,7 +244,7 @@ def test_all_sources(tiny_llama: Family) -> None:
         (shutil.rmtree, r"config.json is missing: a Hugging Face model folder holds one"),
         (lambda p: (p / "model.safetensors").unlink(), r"holds no \*.safetensors; convert it"),
         (_truncate, r"model.safetensors is truncated or not safetensors"),
-        (_shard, r"names 1 shards, missing: model-00001-of-00002.safetensors"),
+        (_shard_alone, r"names 1 shards, missing: model-00001-of-00002.safetensors"),
         (edit_tensors(_poison), r"task/1 .*has NaN or infinity in model.norm.weight"),
     ],
 )

@@ -150,7 +150,8 @@ def _half(tensors: Tensors) -> Tensors:
         (pair(Q(0), 128, 64), r"q_proj.weight 128x64 \(base: 64x64\)"),
         (_half(pair(Q(0), 64, 64)), r"A 4x64 and B missing are no pair"),
         ({f"{PREFIX}{Q(0)}.lora_magnitude_vector": torch.ones(64)}, r"lora_magnitude_vector there"),
-        ({f"{PREFIX}{EMBED}.weight": torch.ones(300, 64)}, r"300x64 \(base: 258x64\)"),
+        ({f"{PREFIX}{EMBED}.weight": torch.ones(258, 32)}, r"258x32 \(base: 258x64\)"),
+        (pair(HEAD, 300, 64), r"300x64 \(base: 258x64\)"),
         ({}, r"holds no LoRA matrices"),
     ],
 )
@@ -165,7 +166,8 @@ def test_adapter_of_another_base(
 
 def test_head_of_a_tied_base(tiny_qwen2: Family, tmp_path: Path) -> None:
     adapter = write_adapter(tmp_path / "lora", pair(HEAD, 258, 64))
-    with pytest.raises(ExpertMismatchError, match=r"lm_head.weight is tied to the embeddings"):
+    message = r"LoRA matrices on lm_head.weight, and in the base the head is tied to the embed"
+    with pytest.raises(ExpertMismatchError, match=message):
         merge(tiny_qwen2, adapter)
 
 
