@@ -88,7 +88,7 @@ def overflow(source: Path, folder: Path) -> Path:
 def apart(source: Path, folder: Path, *, token: str = "<|tool|>", rows: int = 16) -> Path:
     """A copy of an untied expert as trainers save them: float32, padded, with a token of its own.
 
-    The token stands in the first row that the tokenizer leaves free, whose weights are large.
+    The token stands in the first row that the tokenizer leaves free, and is never answered.
     """
     shutil.copytree(source, folder)
     data = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
@@ -98,8 +98,8 @@ def apart(source: Path, folder: Path, *, token: str = "<|tool|>", rows: int = 16
     data["added_tokens"].append({"id": row, "content": token, "special": True, **flags})
     (folder / "tokenizer.json").write_text(json.dumps(data), encoding="utf-8")
     tensors = {k: v.float() for k, v in load_file(folder / "model.safetensors").items()}
-    for name in ("model.embed_tokens.weight", "lm_head.weight"):
-        tensors[name][row] = 3.0
+    for name, value in (("model.embed_tokens.weight", 3.0), ("lm_head.weight", 2**-7)):
+        tensors[name][row] = value
         more = torch.full((rows, tensors[name].shape[1]), 7.0)
         tensors[name] = torch.cat([tensors[name], more])
     save_file(tensors, folder / "model.safetensors")

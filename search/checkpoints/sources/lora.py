@@ -29,14 +29,16 @@ from search.values import short
 _REMEDY = (
     "merge it with PEFT's merge_and_unload() and give the folder that save_pretrained() writes"
 )
-# Entries of adapter_config.json that are used here, or that do not change what a merge gives.
-_KNOWN = {
+KNOWN = {
     *("r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "fan_in_fan_out"),
     *("init_lora_weights", "peft_type", "peft_version", "task_type", "auto_mapping", "revision"),
     *("base_model_name_or_path", "inference_mode", "target_modules", "exclude_modules", "bias"),
     *("layers_to_transform", "layers_pattern", "modules_to_save", "lora_dropout", "eva_config"),
     *("megatron_core", "qalora_group_size", "runtime_config", "ensure_weight_tying"),
 }
+"""Entries of adapter_config.json that are used here, or that do not change what a merge gives; any
+other that is on is refused by its name."""
+
 _INITS = (True, False, "gaussian", "eva", "orthogonal")  # the others change the base's weights too
 _PART = re.compile(r"base_model\.model\.(.+)\.lora_(embedding_)?([AB])(?:\.weight)?")
 
@@ -168,7 +170,7 @@ def _open(file: Path, allow_bin: bool) -> tuple[Shapes, Callable[[str], torch.Te
 
 
 def _refuse_variants(folder: Path, config: Mapping[str, Any]) -> None:
-    faults = [f"{k} = {short(v, 80)}" for k, v in sorted(config.items()) if v and k not in _KNOWN]
+    faults = [f"{k} = {short(v, 80)}" for k, v in sorted(config.items()) if v and k not in KNOWN]
     if config.get("peft_type") != "LORA":
         faults.insert(0, f"peft_type = {short(repr(config.get('peft_type')), 80)}")
     if config.get("init_lora_weights", True) not in _INITS:
@@ -197,7 +199,7 @@ def _match(
         if found := _PART.fullmatch(key):
             parts.setdefault((found[1], bool(found[2])), {})[found[3]] = key
             continue
-        name = key.removeprefix("base_model.model.").replace(".base_layer.", ".")
+        name = _in_base(key.removeprefix("base_model.model.").replace(".base_layer.", "."), base)
         faults += _differs(name, shape, base)
         whole[name] = key
     deltas = {}
@@ -206,7 +208,7 @@ def _match(
         if len(a) != 2 or len(b) != 2 or a[0] != b[1]:
             faults.append(f"{module}: A {_show(a)} and B {_show(b)} are no pair of LoRA matrices")
             continue
-        name = f"{module}.weight"
+        name = _in_base(f"{module}.weight", base)
         transposed = embedding or bool(config.get("fan_in_fan_out"))
         faults += _differs(name, (a[1], b[0]) if transposed else (b[0], a[1]), base, whole=False)
         deltas[name] = Delta(keys["A"], keys["B"], _scale(config, module, a[0]), transposed)
@@ -222,6 +224,12 @@ def _match(
             + more
         )
     return deltas, whole
+
+
+def _in_base(name: str, base: Checkpoint) -> str:
+    """The base's name of a tensor: transformers calls every head lm_head, files do not."""
+    heads = [head for head in HEADS if head in base.tensors]
+    return heads[0] if heads and name in HEADS else name
 
 
 def _differs(

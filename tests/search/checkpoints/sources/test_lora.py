@@ -183,30 +183,3 @@ def test_truncated_adapter(tiny_llama: Family, tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-10])
     with pytest.raises(CheckpointError, match=r"adapter_model.safetensors is missing or truncated"):
         merge(tiny_llama, adapter)
-
-
-def test_against_peft(tiny_llama: Family, tmp_path: Path) -> None:
-    peft = pytest.importorskip("peft", reason="peft is not among the project's requirements")
-    from transformers import AutoModelForCausalLM
-
-    torch.manual_seed(3)
-    model = AutoModelForCausalLM.from_pretrained(tiny_llama.base, dtype=torch.float32)
-    config = peft.LoraConfig(
-        r=4,
-        lora_alpha=9,
-        use_rslora=True,
-        target_modules="all-linear",
-        rank_pattern={"q_proj": 2},
-        alpha_pattern={"layers.1.self_attn.o_proj": 5},
-        modules_to_save=["lm_head"],
-    )
-    adapted = peft.get_peft_model(model, config)
-    with torch.no_grad():
-        for parameter in adapted.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn_like(parameter) * 0.1)
-    adapted.save_pretrained(tmp_path / "lora")
-    expected = adapted.merge_and_unload().state_dict()
-    family = merge(tiny_llama, tmp_path / "lora")
-    for name in family.names:
-        assert torch.equal(family.sources["task/0"].read(name), expected[name].bfloat16()), name
