@@ -19,9 +19,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from search.checkpoints.files import INDEX, Weights, choose, read_json, unreadable
-from search.checkpoints.meaning import ties_by_default
+from search.checkpoints.meaning import MOST_LAYERS, ties_by_default
 from search.errors import CheckpointError
 from search.merging.plan import layer_of
+from search.values import short
 
 _EMBEDDINGS = (
     *("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight"),
@@ -117,7 +118,7 @@ class Checkpoint:
         if weights.kind != "safetensors":
             raise CheckpointError(f"{folder} {nothing_here(weights)}")
         read = functools.partial(_local_header, folder)
-        return cls._of(folder, config, headers_of(folder, weights, read), notes=weights.notes)
+        return cls._of(folder, config, headers_of(str(folder), weights, read), notes=weights.notes)
 
     @classmethod
     def of(
@@ -169,7 +170,10 @@ class Checkpoint:
         """Number of transformer layers, from config.json."""
         for name in ("num_hidden_layers", "n_layer", "num_layers"):
             if type(self.config.get(name)) is int:
-                return int(self.config[name])
+                n = int(self.config[name])
+                if not 0 < n <= MOST_LAYERS:
+                    raise CheckpointError(f"{self.path}/config.json has {name} {short(n, 40)}")
+                return n
         raise CheckpointError(f"{self.path}/config.json has no num_hidden_layers")
 
     @property
@@ -313,13 +317,11 @@ def revision_of(folder: Path) -> str:
     return f"{model.removeprefix('models--').replace('--', '/')}@{commit}" if known else ""
 
 
-def headers_of(
-    folder: Path, weights: Weights, read: ReadHeader
-) -> Iterator[tuple[str, TensorInfo]]:
+def headers_of(place: str, weights: Weights, read: ReadHeader) -> Iterator[tuple[str, TensorInfo]]:
     """Names, dtypes and shapes of a model's safetensors, wherever they lie.
 
     Args:
-        folder: for people.
+        place: for people.
         weights: which files.
         read: file name -> what its header says.
 
@@ -333,7 +335,7 @@ def headers_of(
             yield name, info
     lost = [name for name in weights.where if name not in seen]
     if lost:
-        raise CheckpointError(f"{folder}: {INDEX} names tensors that no shard holds: {lost[:5]}")
+        raise CheckpointError(f"{place}: {INDEX} names tensors that no shard holds: {lost[:5]}")
 
 
 def _header(file: Path) -> Iterator[tuple[str, TensorInfo]]:

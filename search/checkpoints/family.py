@@ -244,7 +244,7 @@ class Examined:
         else:
             found = choose(folder)
         if found.kind == "adapter":
-            return open_adapter(folder, base, allow_bin=self.allow_bin, notes=found.notes)
+            return open_adapter(folder, base, found, allow_bin=self.allow_bin)
         if found.kind == "pickled" and self.allow_bin:
             return open_pickled(folder, found.notes)
         if not is_remote(location) or (found.files and _all_in(folder, found.files)):

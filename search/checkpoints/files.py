@@ -31,7 +31,7 @@ class Weights(NamedTuple):
 
     Attributes:
         kind: `safetensors`, `adapter` or `pickled`; empty where there are none.
-        files: the safetensors, in order.
+        files: the safetensors in order, or the adapter's file.
         where: tensor name -> file, of an index that counts.
         notes: what is left alone.
     """
@@ -40,6 +40,18 @@ class Weights(NamedTuple):
     files: tuple[str, ...]
     where: dict[str, str]
     notes: tuple[str, ...]
+
+    def needed(self, *, weights: bool, allow_bin: bool) -> tuple[str, ...]:
+        """Patterns of the files to fetch beside the small ones, to which adapters belong.
+
+        Args:
+            weights: whether safetensors are wanted, or only their headers.
+            allow_bin: fetch pickled weights; no header tells of them.
+        """
+        if self.kind == "safetensors":
+            return self.files if weights else ()
+        pickled = {"adapter": self.files, "pickled": (PICKLED,)}.get(self.kind, ())
+        return tuple(name for name in pickled if name.endswith(".bin") and allow_bin)
 
 
 def choose(folder: Path) -> Weights:
@@ -87,8 +99,8 @@ def choose_of(folder: str, names: Iterable[str], index_file: Callable[[], bytes]
     adapter = ADAPTER_CONFIG in there
     if adapter and not kind:
         kind = "adapter"
-    own = {*files, *(ADAPTER_WEIGHTS if kind == "adapter" else ())}
-    alone = sorted(tensors - own)
+        files = [name for name in ADAPTER_WEIGHTS if name in there][:1]
+    alone = sorted(tensors - set(files))
     alone += [ADAPTER_CONFIG] if adapter and kind != "adapter" else []
     if alone:
         notes.append(f"{_some(alone)} beside the model: left alone")

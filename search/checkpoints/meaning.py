@@ -43,6 +43,11 @@ IGNORED = (
 )
 """Settings that do not change what the same weights compute, as patterns of their names."""
 
+MOST_LAYERS = 10_000
+"""More would be a slip of the pen, and classes make lists of so many."""
+
+_LARGEST = 2**40
+_LABELS = ("num_labels", "id2label", "label2id")  # of a classifier's head
 _ROPE_SPELLINGS = ("rope_parameters", "rope_scaling", "rope_theta", "rope_local_base_freq")
 _YARN = {"beta_fast": 32, "beta_slow": 1, "truncate": True}  # as transformers fills them in
 
@@ -71,6 +76,11 @@ def meaning(config: Mapping[str, Any]) -> Meaning:
         CheckpointError: transformers has a class for it that does not take it.
     """
     kind = _class_of(config)
+    for name, value in flatten(config).items():
+        layers = name.endswith(("layers", "n_layer"))
+        if isinstance(value, int) and value > (MOST_LAYERS if layers else _LARGEST):
+            if layers or not _is_ignored(name):
+                raise CheckpointError(f"has {name} {short(value, 40)} in config.json")
     if kind is None:
         values = {name: value for name, value in config.items() if _is_set(name, value)}
     else:
@@ -123,9 +133,9 @@ def _read(kind: Any, config: Mapping[str, Any]) -> dict[str, Any]:
     given = {
         name: copy.deepcopy(value)
         for name, value in config.items()
-        if value is not None or kind.attribute_map.get(name, name) in nullable
+        if (value is not None or kind.attribute_map.get(name, name) in nullable)
+        and name not in ("model_type", *_LABELS)
     }
-    given.pop("model_type")
     loudness = logging.get_verbosity()
     logging.set_verbosity(logging.CRITICAL)  # what it warns of is compared
     try:
@@ -154,9 +164,13 @@ def _parted(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     computes: dict[str, Any] = {}
     other: dict[str, Any] = {}
     for name, value in flatten(_settled(values)).items():
-        ignored = any(fnmatch.fnmatchcase(n, p) for n in name.split(".") for p in IGNORED)
-        (other if ignored else computes)[name] = value
+        (other if _is_ignored(name) else computes)[name] = value
     return computes, other
+
+
+def _is_ignored(name: str) -> bool:
+    """Whether a dotted name, or what it belongs to, is one of `IGNORED`."""
+    return any(fnmatch.fnmatchcase(n, p) for n in name.split(".") for p in IGNORED)
 
 
 def _settled(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -137,7 +137,7 @@ def _main(arguments: argparse.Namespace) -> int:
     target = {"out": arguments.out, "force": arguments.force}
     check_target(merged, examined.opened, examined.opened["base"], **target)
     family = examined.fit(check_finite=False)  # what is written is looked at instead
-    merged = plan(wanted.recipe, family.names, n_layers)
+    merged = family.plan(wanted.recipe)
     with _progress(console) as progress:
         hashing = progress.add_task("hashing", total=bytes_to_hash(family, merged))
         writing = progress.add_task(f"writing {arguments.out}", total=family.base.bytes)

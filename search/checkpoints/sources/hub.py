@@ -24,7 +24,7 @@ from huggingface_hub.errors import (
 )
 
 from search.checkpoints.checkpoint import TensorInfo, headers_of, revision_of
-from search.checkpoints.files import ADAPTER_WEIGHTS, INDEX, PICKLED, Weights, choose_of
+from search.checkpoints.files import INDEX, Weights, choose_of
 from search.checkpoints.sources.node_files import locked, progress
 from search.errors import HubError
 
@@ -77,9 +77,7 @@ def fetch(location: str, *, online: bool, weights: bool, allow_bin: bool = False
     try:
         folder = _snapshot(location, SMALL, online)
         wanted = choose_there(Path(folder), online=online)
-        files = list(wanted.files) if weights else []
-        if allow_bin:  # no header tells of pickled weights
-            files += {"adapter": [ADAPTER_WEIGHTS[1]], "pickled": [PICKLED]}.get(wanted.kind, [])
+        files = list(wanted.needed(weights=weights, allow_bin=allow_bin))
         if files:
             repository = Path(folder).parents[1]
             pinned = f"{location.partition('@')[0]}@{Path(folder).name}"
@@ -156,7 +154,7 @@ def headers(folder: Path, weights: Weights, *, online: bool) -> Iterator[tuple[s
         for tensor, info in found.tensors.items():
             yield tensor, TensorInfo(file, info.dtype, tuple(info.shape))
 
-    yield from headers_of(folder, weights, read)
+    yield from headers_of(revision, weights, read)
 
 
 def _explain(location: str, error: Exception) -> HubError:

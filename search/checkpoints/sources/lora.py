@@ -21,7 +21,14 @@ from safetensors import SafetensorError, safe_open
 
 from search.checkpoints.cache import digest, identity
 from search.checkpoints.checkpoint import HEADS, Checkpoint, revision_of
-from search.checkpoints.files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, read_json, unreadable
+from search.checkpoints.files import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    Weights,
+    choose,
+    read_json,
+    unreadable,
+)
 from search.checkpoints.sources.pickled import load
 from search.errors import CheckpointError, ExpertMismatchError
 from search.values import short
@@ -54,20 +61,20 @@ class Delta(NamedTuple):
 
 def adapter_files(folder: Path) -> tuple[Path, ...]:
     """The files that make an adapter what it is."""
-    safe, pickled = (folder / name for name in ADAPTER_WEIGHTS)
-    return folder / ADAPTER_CONFIG, pickled if pickled.is_file() and not safe.is_file() else safe
+    files = choose(folder).files or ADAPTER_WEIGHTS[:1]
+    return folder / ADAPTER_CONFIG, folder / files[0]
 
 
 def open_adapter(
-    folder: Path, base: Checkpoint | None, *, allow_bin: bool = False, notes: tuple[str, ...] = ()
+    folder: Path, base: Checkpoint | None, found: Weights, *, allow_bin: bool = False
 ) -> Checkpoint:
     """The expert that an adapter makes of its base; headers only, nothing is merged yet.
 
     Args:
         folder: PEFT's.
         base: what it is merged into.
+        found: which of the folder's files it is, by the names of the place that it comes from.
         allow_bin: read adapter_model.bin where there is no adapter_model.safetensors.
-        notes: what of the folder is left alone.
 
     Raises:
         CheckpointError: the files cannot be read, or the adapter is of a kind that is not a plain
@@ -76,8 +83,13 @@ def open_adapter(
     """
     if base is None:
         raise CheckpointError(f"{folder} is a LoRA adapter, and there is no base to merge it into")
-    adapter = Adapter(folder, base, allow_bin=allow_bin)
-    return Checkpoint(folder, base.config, base.tensors, adapter, notes=notes)
+    if found.files == ADAPTER_WEIGHTS[1:] and not allow_bin:
+        raise CheckpointError(
+            f"{folder / ADAPTER_WEIGHTS[1]} is pickled: if you trust it, set allow_bin: true in "
+            "the family's YAML"
+        )
+    adapter = Adapter(folder, base)
+    return Checkpoint(folder, base.config, base.tensors, adapter, notes=found.notes)
 
 
 class Adapter:
@@ -85,12 +97,12 @@ class Adapter:
 
     kind = "LoRA"
 
-    def __init__(self, folder: Path, base: Checkpoint, *, allow_bin: bool = False) -> None:
+    def __init__(self, folder: Path, base: Checkpoint) -> None:
         """Read the headers; see `open_adapter` for what is raised."""
         self.files, self._folder, self._base = base.path, folder, base
         self.config = read_json(folder / ADAPTER_CONFIG, "a PEFT adapter folder holds one")
         _refuse_variants(folder, self.config)
-        shapes, self._tensor = _open(adapter_files(folder)[1], allow_bin)
+        shapes, self._tensor = _open(adapter_files(folder)[1])
         self.deltas, self.whole = _match(folder, self.config, shapes, base)
         if base.tied:
             self._leave_one_of_two()
@@ -152,13 +164,9 @@ def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def _open(file: Path, allow_bin: bool) -> tuple[Shapes, Callable[[str], torch.Tensor]]:
+def _open(file: Path) -> tuple[Shapes, Callable[[str], torch.Tensor]]:
     """Shapes by name, and what reads a tensor."""
     if file.name == ADAPTER_WEIGHTS[1]:
-        if not allow_bin:
-            raise CheckpointError(
-                f"{file} is pickled: if you trust it, set allow_bin: true in the family's YAML"
-            )
         found = load(file, "cpu")
         return {key: tuple(t.shape) for key, t in found.items()}, found.__getitem__
     try:

@@ -24,9 +24,7 @@ import fsspec
 from search.checkpoints.cache import root
 from search.checkpoints.checkpoint import FETCHED_FROM, TensorInfo, headers_of, nothing_here
 from search.checkpoints.files import (
-    ADAPTER_WEIGHTS,
     INDEX,
-    PICKLED,
     POINTER,
     Weights,
     choose_of,
@@ -95,10 +93,9 @@ def fetch(url: str, *, weights: bool, allow_bin: bool = False) -> Path:
     """
     found = _look(url)
     wanted = found.weights()
-    patterns = [*SMALL, *(wanted.files if weights else ())]
-    if allow_bin:  # no header tells of pickled weights
-        patterns += {"adapter": [ADAPTER_WEIGHTS[1]], "pickled": [PICKLED]}.get(wanted.kind, [])
-        weights = weights or wanted.kind == "pickled"
+    needed = wanted.needed(weights=weights, allow_bin=allow_bin)
+    weights = weights or bool(needed)
+    patterns = [*SMALL, *needed]
     names = sorted({n for p in patterns for n in fnmatch.filter(found.files, p)})
     names = [n for n in names if n in wanted.files or not _is_copy(n)]
     final = root() / "fetched" / f"{plain(found.place)[-80:]}-{found.key}"
@@ -142,7 +139,7 @@ def headers(url: str) -> Iterator[tuple[str, TensorInfo]]:
             raise CheckpointError(f"{what}: {error}") from error
         yield from infos
 
-    yield from headers_of(Path(found.place), weights, read)
+    yield from headers_of(found.place, weights, read)
 
 
 def choose_there(url: str) -> Weights:
