@@ -32,7 +32,6 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from search.checkpoints.family import FittedFamily, fit
 from search.config import compose
 from search.export.mergekit_yaml import mergekit_yaml
-from search.merging.plan import plan
 from search.merging.recipe import LayerSwap, Recipe, Single, Soup, Ties
 
 SHAPES: dict[str, dict[str, int]] = {
@@ -129,7 +128,7 @@ def measure(folder: Path, direct: bool, expert_gpu_gib: float, pinned_gib: float
 
     def timed(recipe: Recipe) -> float:
         begun = time.perf_counter()
-        done = engine.materialise(plan(recipe, family.names, family.n_layers))
+        done = engine.materialise(family.plan(recipe))
         if gpu:
             torch.cuda.synchronize()
         assert isinstance(done, Materialised) and done.tensors
@@ -168,7 +167,7 @@ def _copy_rate(device: str) -> float:
 
 def _moved(family: FittedFamily, circle: Sequence[Recipe]) -> float:
     """Bytes that a step of the circle reads and writes on average."""
-    plans = [plan(recipe, family.names, family.n_layers) for recipe in circle]
+    plans = [family.plan(recipe) for recipe in circle]
     total = sum(
         family.base.tensors[name].bytes * (len(new[name].sources) + 1)
         for old, new in zip(plans, plans[1:] + plans[:1], strict=True)

@@ -25,7 +25,7 @@ from search.checkpoints.family import Family, FittedFamily, fit
 from search.config import compose
 from search.export.mergekit_yaml import mergekit_yaml
 from search.export.writer import write_export
-from search.merging.plan import Plan, plan
+from search.merging.plan import Plan
 from search.merging.recipe import LayerSwap, Recipe, Single, Slerp, Soup, TaskArithmetic, Ties
 
 VERSION = "0.1.5"
@@ -119,7 +119,7 @@ def _compare_all(dtype: str, folder: Path, python: str) -> Iterator[list[str]]:
     if run.returncode:
         sys.exit(f"mergekit failed:\n{run.stderr[-3000:]}")
     for number, recipe in enumerate(RECIPES):
-        merged = plan(recipe, family.names, family.n_layers)
+        merged = family.plan(recipe)
         out = folder / f"ours-{number}"
         write_export(merged, family.sources, family.base, out)
         theirs = load_file(folder / f"mergekit-{number}" / "model.safetensors")

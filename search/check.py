@@ -72,6 +72,8 @@ def _main(arguments: argparse.Namespace) -> int:
     console = Console()
     console.width = max(console.width, 100)  # the table's; a log has no width of its own
     console.print(_table(f"{family.name}: {len(sources)} checkpoints", found))
+    for remark in found.remarks():
+        console.print(f"note: {remark}", soft_wrap=True, markup=False, highlight=False)
     error = found.error()
     console.print(str(error or "all fit"), soft_wrap=True, markup=False, highlight=False)
     return 2 if found.unopened else 1 if found.misfits else 0

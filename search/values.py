@@ -8,9 +8,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+if TYPE_CHECKING:
+    from pydantic import BaseModel  # at run time where types are checked: it takes its time
 
 ABSENT = "nothing"
 """How a value that one of two mappings lacks is shown."""
@@ -70,6 +71,8 @@ def check_types(kind: type, values: Mapping[str, Any]) -> None:
     Raises:
         ValueError: naming each field and what it should be.
     """
+    from pydantic import ValidationError
+
     try:
         _shape(kind)(**values)
     except ValidationError as error:
@@ -79,6 +82,8 @@ def check_types(kind: type, values: Mapping[str, Any]) -> None:
 
 @functools.cache
 def _shape(kind: Any) -> Callable[..., BaseModel]:
+    from pydantic import ConfigDict, create_model
+
     config = ConfigDict(
         extra="forbid", strict=True, allow_inf_nan=False, revalidate_instances="always"
     )

@@ -94,7 +94,6 @@ def answer(job: dict[str, Any]) -> list[dict[str, Any]]:
     from search.checkpoints.family import fit
     from search.engine.contract import NonFinite
     from search.engine.live import Engine
-    from search.merging.plan import plan
     from search.merging.recipe import from_dict
     from tests.engine_options import engine_options
 
@@ -115,7 +114,7 @@ def answer(job: dict[str, Any]) -> list[dict[str, Any]]:
     )
     answers = []
     for data in job["recipes"]:
-        done = engine.materialise(plan(from_dict(data), family.names, family.n_layers))
+        done = engine.materialise(family.plan(from_dict(data)))
         if isinstance(done, NonFinite):
             answers.append({"non_finite": done.reason})
             continue

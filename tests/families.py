@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,30 @@ def overflow(source: Path, folder: Path) -> Path:
     shutil.copytree(source, folder)
     tensors = load_file(source / "model.safetensors")
     save_file({k: v * 1e15 for k, v in tensors.items()}, folder / "model.safetensors")
+    return folder
+
+
+def apart(source: Path, folder: Path, *, token: str = "<|tool|>", rows: int = 16) -> Path:
+    """A copy of an untied expert as trainers save them: float32, padded, with a token of its own.
+
+    The token stands in the first row that the tokenizer leaves free, and is never answered.
+    """
+    shutil.copytree(source, folder)
+    data = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    vocab = data["model"]["vocab"]
+    row = max([len(vocab) - 1, *(t["id"] for t in data["added_tokens"])]) + 1
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    data["added_tokens"].append({"id": row, "content": token, "special": True, **flags})
+    (folder / "tokenizer.json").write_text(json.dumps(data), encoding="utf-8")
+    tensors = {k: v.float() for k, v in load_file(folder / "model.safetensors").items()}
+    for name, value in (("model.embed_tokens.weight", 3.0), ("lm_head.weight", 2**-7)):
+        tensors[name][row] = value
+        more = torch.full((rows, tensors[name].shape[1]), 7.0)
+        tensors[name] = torch.cat([tensors[name], more])
+    save_file(tensors, folder / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"vocab_size": config["vocab_size"] + rows, "dtype": "float32"}
+    (folder / "config.json").write_text(json.dumps(config))
     return folder
 
 

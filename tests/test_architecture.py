@@ -44,15 +44,20 @@ FENCES = {
     "mlflow": {"search/tracking/view.py"},
     "vllm": {"search/engine/live.py", "search/engine/layout.py"},
     "torch": {
-        *(f"search/checkpoints/{n}.py" for n in ("checkpoint", "sources/lora", "sources/pickled")),
+        "search/checkpoints/checkpoint.py",
+        *(f"search/checkpoints/sources/{name}.py" for name in ("cast", "lora", "pickled")),
         *(f"search/engine/{name}.py" for name in ("experts", "layout", "worker", "writer")),
         *(f"search/merging/{name}.py" for name in ("arithmetic", "blocks")),
         *(f"search/merging/methods/{name}.py" for name in ("dare_linear", "ties")),
         "search/export/writer.py",
         "search/inspect/expert_vectors.py",
     },
-    "transformers": {"search/checkpoints/architectures.py", "search/run/chat.py"},
-    "tokenizers": {"search/run/prompt_lengths.py"},
+    "transformers": {
+        *(f"search/checkpoints/{name}.py" for name in ("architectures", "meaning", "tokenizer")),
+        "search/run/chat.py",
+    },
+    "tokenizers": {"search/checkpoints/tokenizer.py", "search/run/prompt_lengths.py"},
+    "sentencepiece": {"search/checkpoints/tokenizer.py"},
     "safetensors": {
         f"search/checkpoints/{name}.py" for name in ("cache", "checkpoint", "sources/lora")
     },

@@ -22,7 +22,6 @@ from objectives.types import Completion, Split
 from search.config.compose import load
 from search.config.schema import Config
 from search.engine.contract import NonFinite
-from search.merging.plan import plan
 from search.merging.recipe import Recipe, key, to_dict
 from search.records import durable
 
@@ -129,7 +128,7 @@ def work(recording: Recording, engine: int, engines: int) -> None:
     durable.read_lines(file, mend=True)  # half a line must not be the beginning of the next
     for recipe in mine:
         begun = time.perf_counter()
-        live.materialise(plan(recipe, family.names, family.n_layers))
+        live.materialise(family.plan(recipe))
         answers = live.generate([request for _, _, batch in asked for request in batch])
         seconds = time.perf_counter() - begun
         line: dict[str, Any] = {"key": key(recipe, N_LAYERS), "recipe": to_dict(recipe)}

@@ -37,26 +37,26 @@ def refusals(config: Mapping[str, Any]) -> list[str]:
         config: config.json as it is.
     """
     faults = []
-    names = config.get("architectures") or []
-    kinds = {kind for entry in _LAYER_ENTRIES for kind in config.get(entry) or []}
+    names = words(config.get("architectures"))
+    kinds = {kind for entry in _LAYER_ENTRIES for kind in words(config.get(entry))}
     if RECURRENT.intersection(names) or kinds & _RECURRENT_LAYERS:
         faults.append(
             f"is {', '.join(names)}, which has recurrent layers (state space, linear attention or "
             "convolutions): vLLM cannot rewrite their weights in place without corrupting them"
         )
-    towers = [entry for entry in _OTHER_TOWERS if entry in config]
+    towers = [entry for entry in _OTHER_TOWERS if config.get(entry) is not None]
     if towers or config.get("is_encoder_decoder"):
         why = ", ".join(towers) or "is_encoder_decoder"
         faults.append(
             f"is not a text decoder alone ({why} in config.json): layers of its parts cannot be "
             "told apart by number; give the text model"
         )
-    if "quantization_config" in config:
+    if config.get("quantization_config") is not None:
         faults.append(
             "is quantised (quantization_config in config.json), and averages need plain weights: "
             "give the bf16, fp16 or fp32 checkpoint"
         )
-    if "auto_map" in config and not _in_transformers(config.get("model_type")):
+    if config.get("auto_map") is not None and not _in_transformers(config.get("model_type")):
         faults.append(
             f"brings code of its own (auto_map in config.json), and transformers does not have "
             f"model_type {config.get('model_type')!r} itself: code from a checkpoint is never run "
@@ -68,4 +68,9 @@ def refusals(config: Mapping[str, Any]) -> list[str]:
 def _in_transformers(model_type: object) -> bool:
     from transformers import CONFIG_MAPPING  # seconds to import, and seldom needed
 
-    return model_type in CONFIG_MAPPING
+    return isinstance(model_type, str) and model_type in CONFIG_MAPPING
+
+
+def words(value: object) -> list[str]:
+    """The texts of a list, also where something else stands in its place."""
+    return [word for word in value if isinstance(word, str)] if isinstance(value, list) else []

@@ -21,7 +21,8 @@ from rich.progress import track
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from search.checkpoints.checkpoint import ORIGIN, Checkpoint
+from search.checkpoints.checkpoint import FETCHED_FROM, ORIGIN, Checkpoint, revision_of
+from search.checkpoints.files import ADAPTER_CONFIG, INDEX, choose
 from search.errors import CheckpointError
 
 SHARD_BYTES = 1024**3  # what is in memory at once
@@ -76,6 +77,41 @@ def store(checkpoint: Checkpoint) -> Checkpoint:
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"{checkpoint.label} cannot be kept in {root()}: {error}; name another folder in "
+            "XDG_CACHE_HOME"
+        ) from None
+    return Checkpoint.open(final)
+
+
+def alone(base: Checkpoint) -> Checkpoint:
+    """A base in a folder of links to what belongs to it, where its own holds more.
+
+    vLLM is given the folder, and follows an index and takes files that are to be left alone.
+
+    Raises:
+        CheckpointError: the cache cannot be written.
+    """
+    if not base.notes or base.derived is not None:
+        return base
+    files = {base.path / info.file for info in (*base.tensors.values(), *base.spare.values())}
+    files |= {f for f in base.path.iterdir() if f.is_file() and not f.name.endswith(_LEFT_OUT)}
+    if choose(base.path).where:
+        files.add(base.path / INDEX)
+    try:
+        final = root() / "alone" / digest(identity(files))[:20] / base.path.name
+        final.parent.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{final.parent}.lock"):
+            if not final.exists():
+                part = final.with_name("part")
+                shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+                part.mkdir(parents=True)
+                for file in files - {base.path / ADAPTER_CONFIG}:
+                    (part / file.name).symlink_to(file.absolute())
+                if revision := revision_of(base.path):
+                    (part / FETCHED_FROM).write_text(revision, encoding="utf-8")
+                os.replace(part, final)
+    except OSError as error:
+        raise CheckpointError(
+            f"{base.label} cannot be linked to in {root()}: {error}; name another folder in "
             "XDG_CACHE_HOME"
         ) from None
     return Checkpoint.open(final)

@@ -7,21 +7,29 @@ recipes, engines.
 
 from __future__ import annotations
 
-import json
+import functools
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
 
+from search.checkpoints.files import INDEX, Weights, choose, read_json, unreadable
+from search.checkpoints.meaning import MOST_LAYERS, ties_by_default
 from search.errors import CheckpointError
+from search.merging.plan import layer_of
+from search.values import short
 
-_INDEX = "model.safetensors.index.json"
-_HEADS = ("lm_head.weight", "embed_out.weight")
+_EMBEDDINGS = (
+    *("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight"),
+    "tok_embeddings.weight",
+)
+HEADS = ("lm_head.weight", "embed_out.weight")
+_BY_TOKEN = (*HEADS, "lm_head.bias", "embed_out.bias")
 # Buffers that old checkpoints hold: rotary frequencies, and the causal masks of GPT-2 and GPT-NeoX.
 _NOT_WEIGHTS = (
     "rotary_emb.inv_freq",
@@ -31,6 +39,10 @@ ORIGIN = "layer_swap_search_origin"
 """Entry of an index's metadata that says what weights in our cache were made of."""
 FETCHED_FROM = ".fetched_from"
 """File in a copy in our cache that says which URL it was fetched from; see `sources.url`."""
+
+
+ReadHeader = Callable[[str], Iterable[tuple[str, "TensorInfo"]]]
+"""File name -> tensor names, and what its header says of them."""
 
 
 class TensorInfo(NamedTuple):
@@ -80,12 +92,16 @@ class Checkpoint:
         config: config.json as it is.
         tensors: tensor name -> header entry; with tied embeddings the head is left out.
         derived: where the weights come from, if not from safetensors in the folder.
+        spare: head of its own in a model that says that it has none.
+        notes: what of the folder is left alone.
     """
 
     path: Path
     config: Mapping[str, Any]
     tensors: Mapping[str, TensorInfo]
     derived: Derived | None = None
+    spare: Mapping[str, TensorInfo] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     _files: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -96,7 +112,13 @@ class Checkpoint:
             CheckpointError: the folder, config.json, a shard or a tensor of the index is missing,
                 or a file is truncated.
         """
-        return cls.of(Path(path), _local_headers(Path(path)))
+        folder = Path(path)
+        config = _config(folder)
+        weights = choose(folder)
+        if weights.kind != "safetensors":
+            raise CheckpointError(f"{folder} {nothing_here(weights)}")
+        read = functools.partial(_local_header, folder)
+        return cls._of(folder, config, headers_of(str(folder), weights, read), notes=weights.notes)
 
     @classmethod
     def of(
@@ -104,36 +126,97 @@ class Checkpoint:
         folder: Path,
         headers: Iterable[tuple[str, TensorInfo]],
         derived: Derived | None = None,
+        notes: tuple[str, ...] = (),
     ) -> Checkpoint:
         """A folder whose headers are known from elsewhere, such as the hub.
 
         Raises:
             CheckpointError: config.json is missing; and what `headers` raises, which comes second.
         """
-        config = read_json(folder / "config.json", "a Hugging Face model folder holds one")
+        return cls._of(folder, _config(folder), headers, derived, notes)
+
+    @classmethod
+    def _of(
+        cls,
+        folder: Path,
+        config: Mapping[str, Any],
+        headers: Iterable[tuple[str, TensorInfo]],
+        derived: Derived | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> Checkpoint:
         tensors = {n: info for n, info in headers if not n.endswith(_NOT_WEIGHTS)}
-        found = cls(folder, config, tensors, derived)
-        if found.tied:
-            for head in _HEADS:
-                tensors.pop(head, None)
-        return found
+        found = cls(folder, config, tensors, derived, notes=notes)
+        return found.with_one_head() if found.tied else found
+
+    def with_one_head(self) -> Checkpoint:
+        """The same with its head, if it has one of its own, among `spare`: it is the embeddings."""
+        tensors = {n: info for n, info in self.tensors.items() if n not in HEADS}
+        spare = {n: info for n, info in self.tensors.items() if n in HEADS}
+        return replace(self, tensors=tensors, spare=spare, _files={})
+
+    def like(self, base: Checkpoint) -> Checkpoint:
+        """The same with the base's tensors alone, and of its embeddings no more rows than there."""
+        tensors = {
+            name: info._replace(shape=(min(info.shape[0], rows), *info.shape[1:]))
+            if (rows := base.rows_of(name)) and info.shape
+            else info
+            for name, info in self.tensors.items()
+            if name in base.tensors
+        }
+        return replace(self, tensors=tensors, _files={})
 
     @property
     def n_layers(self) -> int:
         """Number of transformer layers, from config.json."""
         for name in ("num_hidden_layers", "n_layer", "num_layers"):
-            if isinstance(self.config.get(name), int):
-                return int(self.config[name])
+            if type(self.config.get(name)) is int:
+                n = int(self.config[name])
+                if not 0 < n <= MOST_LAYERS:
+                    raise CheckpointError(f"{self.path}/config.json has {name} {short(n, 40)}")
+                return n
         raise CheckpointError(f"{self.path}/config.json has no num_hidden_layers")
 
     @property
     def tied(self) -> bool:
-        """Whether the head is the embedding matrix; a config.json that is silent follows the files.
+        """Whether the head is the embedding matrix.
 
-        Gemma's published config.json leaves the entry out: its class ties by default.
+        Of a config.json that is silent, as Gemma's published one, the model's class says it; of a
+        class that transformers does not know, the files.
         """
         said = self.config.get("tie_word_embeddings")
-        return not any(h in self.tensors for h in _HEADS) if said is None else bool(said)
+        if said is None:
+            said = ties_by_default(self.config)
+        return not any(h in self.tensors for h in HEADS) if said is None else bool(said)
+
+    @property
+    def embeddings(self) -> str | None:
+        """Name of the embedding matrix; None where none is known by its name."""
+        named = (n for n in self.tensors if n.endswith(_EMBEDDINGS) and layer_of(n) is None)
+        return next(named, None)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the embedding matrix; 0 where none is known."""
+        name = self.embeddings
+        return self.tensors[name].shape[0] if name and self.tensors[name].shape else 0
+
+    def rows_of(self, name: str) -> int:
+        """Rows of a tensor that has one for each token: embeddings and head; else 0."""
+        info = self.tensors.get(name)
+        ours = name == self.embeddings or name.endswith(_BY_TOKEN)
+        return self.rows if ours and info and info.shape[:1] == (self.rows,) else 0
+
+    def untied(self) -> str | None:
+        """A head of its own that differs from the embeddings of a tied model; None if none does.
+
+        Reads both.
+        """
+        name = self.embeddings
+        for head, info in self.spare.items():
+            same = name and self.tensors[name].shape == info.shape
+            if not (same and torch.equal(self._get(head, info), self.read(str(name)))):
+                return head
+        return None
 
     @property
     def parameters(self) -> int:
@@ -153,9 +236,10 @@ class Checkpoint:
         """
         if self.derived is not None:
             return self.derived.origin
-        index = self.path / _INDEX
+        index = self.path / INDEX
         noted = read_json(index, "").get("metadata") if index.is_file() else None
-        return str((noted or {}).get(ORIGIN) or revision_of(self.path))
+        origin = noted.get(ORIGIN) if isinstance(noted, dict) else None
+        return str(origin or revision_of(self.path))
 
     @property
     def label(self) -> str:
@@ -171,12 +255,17 @@ class Checkpoint:
         """
         if name not in self.tensors:
             raise CheckpointError(f"{self.path} has no tensor {name}")
+        info = self.tensors[name]
+        tensor = self._get(name, info)
+        return tensor if tuple(tensor.shape) == info.shape else tensor[: info.shape[0]]
+
+    def _get(self, name: str, info: TensorInfo) -> torch.Tensor:
         if self.derived is not None:
             return self.derived.get(name)
-        file = self.tensors[name].file
-        if file not in self._files:
-            self._files[file] = safe_open(str(self.path / file), framework="pt", device="cpu")
-        tensor: torch.Tensor = self._files[file].get_tensor(name)
+        if info.file not in self._files:
+            place = str(self.path / info.file)
+            self._files[info.file] = safe_open(place, framework="pt", device="cpu")
+        tensor: torch.Tensor = self._files[info.file].get_tensor(name)
         return tensor
 
     def non_finite(self) -> Iterator[str]:
@@ -186,12 +275,34 @@ class Checkpoint:
                 yield name
 
 
+def nothing_here(weights: Weights) -> str:
+    """What is said of a place that holds no safetensors of a model."""
+    remedy = (
+        ", or, if you trust its *.bin, set allow_bin: true in the family's YAML"
+        if weights.kind == "pickled"
+        else ""
+    )
+    left = f" ({'; '.join(weights.notes)})" if weights.notes else ""
+    return (
+        f"holds no *.safetensors{left}; convert it with transformers' "
+        f"save_pretrained(safe_serialization=True){remedy}"
+    )
+
+
 def is_finite(tensor: torch.Tensor) -> bool:
     """Whether it holds no NaN or infinity; extremes are found far faster than each is looked at."""
     if not tensor.numel() or not tensor.is_floating_point():
         return True
     low, high = tensor.aminmax()  # NaN if any is
     return bool(torch.isfinite(low) & torch.isfinite(high))
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    return read_json(folder / "config.json", "a Hugging Face model folder holds one")
+
+
+def _local_header(folder: Path, file: str) -> Iterator[tuple[str, TensorInfo]]:
+    return _header(folder / file)
 
 
 def revision_of(folder: Path) -> str:
@@ -206,68 +317,25 @@ def revision_of(folder: Path) -> str:
     return f"{model.removeprefix('models--').replace('--', '/')}@{commit}" if known else ""
 
 
-def read_json(file: Path, why: str) -> dict[str, Any]:
-    """A JSON object from a file; `why` completes the error "FILE is missing: ..."."""
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{file} is missing: {why}") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{file} cannot be read: {error}") from None
-    if not isinstance(data, dict):
-        raise CheckpointError(f"{file} must hold a JSON object")
-    return data
+def headers_of(place: str, weights: Weights, read: ReadHeader) -> Iterator[tuple[str, TensorInfo]]:
+    """Names, dtypes and shapes of a model's safetensors, wherever they lie.
 
-
-def weight_map(index: Path) -> dict[str, str]:
-    """Tensor name -> file, as the index of a checkpoint in several files says.
+    Args:
+        place: for people.
+        weights: which files.
+        read: file name -> what its header says.
 
     Raises:
-        CheckpointError: it cannot be read, or says something else.
+        CheckpointError: the index names what no file holds; and what `read` raises.
     """
-    found = read_json(index, "").get("weight_map")
-    if not isinstance(found, dict) or not all(isinstance(file, str) for file in found.values()):
-        raise CheckpointError(f"{index} has no weight_map: tensor name -> file")
-    return found
-
-
-def _local_headers(folder: Path) -> Iterator[tuple[str, TensorInfo]]:
     seen = set()
-    for file in _shards(folder):
-        for name, info in _header(folder / file):
+    for file in weights.files:
+        for name, info in read(file):
             seen.add(name)
             yield name, info
-    if (folder / _INDEX).exists():
-        lost = [name for name in weight_map(folder / _INDEX) if name not in seen]
-        if lost:
-            raise CheckpointError(
-                f"{folder}: {_INDEX} names tensors that no shard holds: {lost[:5]}"
-            )
-
-
-def _shards(folder: Path) -> list[str]:
-    if (folder / _INDEX).exists():
-        files = sorted(set(weight_map(folder / _INDEX).values()))
-        missing = [f for f in files if not (folder / f).is_file()]
-        if missing or not files:
-            raise CheckpointError(
-                f"{folder}: {_INDEX} names {len(files)} shards, missing: {', '.join(missing)}"
-            )
-        return files
-    files = sorted(f.name for f in folder.glob("*.safetensors"))
-    if not files:
-        raise CheckpointError(
-            f"{folder} holds no *.safetensors; convert it with transformers' "
-            "save_pretrained(safe_serialization=True)"
-            + (
-                ", or, if you trust its *.bin, set allow_bin: true in the family's YAML"
-                if any(folder.glob("pytorch_model*.bin"))
-                else ""
-            )
-        )
-    if len(files) > 1:
-        raise CheckpointError(f"{folder} holds {len(files)} safetensors files but no {_INDEX}")
-    return files
+    lost = [name for name in weights.where if name not in seen]
+    if lost:
+        raise CheckpointError(f"{place}: {INDEX} names tensors that no shard holds: {lost[:5]}")
 
 
 def _header(file: Path) -> Iterator[tuple[str, TensorInfo]]:
@@ -277,4 +345,4 @@ def _header(file: Path) -> Iterator[tuple[str, TensorInfo]]:
                 part = opened.get_slice(name)
                 yield name, TensorInfo(file.name, part.get_dtype(), tuple(part.get_shape()))
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{file} is truncated or not safetensors: {error}") from None
+        raise unreadable(file, error, "is truncated or not safetensors") from None

@@ -1,35 +1,47 @@
-"""Does an expert fit its base? Compared by config.json, headers and tokenizer; no weights are read.
+"""Does an expert fit its base? Compared by config.json, headers and tokenizer.
 
-Owns what must be equal and how a difference is told. Knows nothing of where checkpoints come from.
+Owns what must be equal, how a difference is told, and what is told of an expert that fits: what is
+cast, cut or known to it alone. Of weights, only a head of its own in a tied model is read. Knows
+nothing of where checkpoints come from.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from search.checkpoints.architectures import refusals
-from search.checkpoints.checkpoint import Checkpoint
+from search.checkpoints.checkpoint import HEADS, Checkpoint
+from search.checkpoints.meaning import differing, in_words, meaning
+from search.checkpoints.tokenizer import Difference, Parse, compare
 from search.errors import CheckpointError
 from search.merging.plan import layer_of
+from search.values import short
 
-OTHER_TOKENIZER = "has another tokenizer than the base (vocabulary, merges or added tokens)"
+OTHER_TOKENIZER = "has another tokenizer than the base"
+"""How the fault of an expert that has one begins."""
 
-# Entries of config.json that do not show in shapes and yet change what the same weights compute.
-_COMPUTES = (
-    *("num_attention_heads", "num_key_value_heads", "head_dim", "hidden_act", "rms_norm_eps"),
-    *("rope_theta", "rope_scaling", "rope_parameters", "num_experts_per_tok", "norm_topk_prob"),
-    *("hidden_activation", "activation", "layer_norm_eps", "layer_norm_epsilon", "layer_types"),
-    *("query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping"),
-    *("use_parallel_residual", "parallel_attn", "alibi"),
-)
 _FLOATS = {"F32", "F16", "BF16"}
+_CAST = {*_FLOATS, "F64"}
 
 
-def faults_of_base(base: Checkpoint) -> list[str]:
-    """Why a base cannot be searched; empty if it can.
+@dataclass(frozen=True)
+class Comparison:
+    """What is found of an expert beside its base.
+
+    Attributes:
+        faults: how it differs in what must be equal; empty if it fits.
+        notes: what is to be known of it.
+        tokens: how its tokenizer differs.
+    """
+
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    tokens: Difference = field(default_factory=Difference)
+
+
+def look_at_base(base: Checkpoint) -> Comparison:
+    """Why a base cannot be searched, and what is to be known of it.
 
     Raises:
         CheckpointError: config.json has no number of layers.
@@ -42,41 +54,49 @@ def faults_of_base(base: Checkpoint) -> list[str]:
             f"has {len(odd)} tensors that are not bf16, fp16 or fp32 (quantised?): {_some(words)}"
         )
     layers = {layer_of(tensor) for tensor in base.tensors} - {None}
-    if layers != set(range(base.n_layers)):
+    if len(layers) != base.n_layers or layers != set(range(base.n_layers)):
         seen = sorted(map(str, layers))
-        faults.append(f"has tensor names that show layers {seen}, not {base.n_layers}")
-    return faults
+        faults.append(f"has tensor names that show layers {seen}, not {short(base.n_layers, 20)}")
+    notes = [*base.notes]
+    try:
+        known = meaning(base.config).known
+    except CheckpointError as error:
+        return Comparison(faults or [str(error)], notes)
+    if not known:
+        notes.append(
+            f"has model_type {base.config.get('model_type')!r}, which transformers does not know: "
+            "settings of config.json are compared as they are spelled, without defaults"
+        )
+    elif not base.tied and base.embeddings and not any(head in base.tensors for head in HEADS):
+        faults.append(
+            "has no lm_head.weight, and does not say that it is the embeddings "
+            "(tie_word_embeddings in config.json)"
+        )
+    return Comparison(faults + _head(base), notes)
 
 
-def mismatches(base: Checkpoint, expert: Checkpoint, parse: Callable[[bytes], Any]) -> list[str]:
-    """How an expert differs from its base in what must be equal; empty if it fits.
+def look_at(base: Checkpoint, expert: Checkpoint, parse: Parse) -> Comparison:
+    """How an expert differs from its base in what must be equal, and what is to be known of it.
 
     Args:
         base: the base, perhaps headers only.
         expert: the same of an expert.
-        parse: `vocabulary`, or that with a memory: most experts' files are their base's.
+        parse: `tokenizer.parse`, or that with a memory: most experts' files are their base's.
 
     Raises:
         CheckpointError: config.json has no number of layers, or a tokenizer cannot be read.
     """
-    faults = []
+    faults, notes = [], [*expert.notes]
     if expert.n_layers != base.n_layers:
         faults.append(
-            f"has {expert.n_layers} layers, base has {base.n_layers} "
+            f"has {short(expert.n_layers, 20)} layers, base has {base.n_layers} "
             "(num_hidden_layers in config.json)"
         )
-    for entry in ("architectures", "model_type"):
-        own, wanted = expert.config.get(entry), base.config.get(entry)
-        if own != wanted:
-            faults.append(f"has {entry} {own}, base has {wanted}")
-    for entry in _COMPUTES:
-        if entry in expert.config and entry in base.config:
-            own, wanted = expert.config[entry], base.config[entry]
-            said = entry.endswith(("scaling", "softcapping"))  # there, null says "none"
-            unsaid = None in (own, wanted) and not said
-            if own != wanted and not unsaid:
-                faults.append(f"has {entry} {own}, base has {wanted}: it computes differently")
-    if expert.tied != base.tied:
+    settings = _settings(base, expert)
+    faults += settings.faults
+    notes += settings.notes
+    expert = one_head(expert, base)
+    if expert.tied != base.tied and not (base.tied and expert.spare):
         faults.append(f"has tie_word_embeddings {expert.tied}, base has {base.tied}")
     for word, names in (
         ("lacks", set(base.tensors) - set(expert.tensors)),
@@ -84,37 +104,134 @@ def mismatches(base: Checkpoint, expert: Checkpoint, parse: Callable[[bytes], An
     ):
         if names:
             faults.append(f"{word} {len(names)} tensors: {_some(sorted(names))}")
-    shared = [n for n in base.tensors if n in expert.tensors]
-    for entry in ("shape", "dtype"):
-        differ = [
-            f"{n} {_show(getattr(expert.tensors[n], entry))} (base: "
-            f"{_show(getattr(base.tensors[n], entry))})"
-            for n in shared
-            if getattr(expert.tensors[n], entry) != getattr(base.tensors[n], entry)
-        ]
+    tokens = compare(base.path, expert.path, parse)
+    if tokens.faults:
+        faults.append(f"{OTHER_TOKENIZER}: {'; '.join(tokens.faults)}")
+    notes += tokens.notes
+    headers = _headers(base, expert, tokens)
+    faults += headers.faults + _head(expert)
+    notes += headers.notes
+    return Comparison(faults, notes, tokens)
+
+
+def one_head(expert: Checkpoint, base: Checkpoint) -> Checkpoint:
+    """An expert of a tied base without its copy of the embeddings, which it says is its head."""
+    return expert.with_one_head() if base.tied and not expert.tied else expert
+
+
+def _settings(base: Checkpoint, expert: Checkpoint) -> Comparison:
+    """Settings of config.json; names of one model."""
+    kinds = [
+        f"has {entry} {expert.config.get(entry)}, base has {base.config.get(entry)}"
+        for entry in ("architectures", "model_type")
+        if expert.config.get(entry) != base.config.get(entry)
+        and (entry == "model_type" or expert.config.get(entry) is not None)
+    ]
+    if kinds:
+        return Comparison(kinds)
+    try:
+        wanted, own = meaning(base.config), meaning(expert.config)
+    except CheckpointError as error:
+        return Comparison([str(error)])
+    files = expert.config, base.config
+    names = differing(own.computes, wanted.computes)
+    faults = [in_words(name, own, wanted, *files) for name in names]
+    other = [
+        f"{name} {short(own.other.get(name), 40)} (base: {short(wanted.other.get(name), 40)})"
+        for name in differing(own.other, wanted.other)
+        if name in TOLD
+    ]
+    notes = [f"has {', '.join(other)}: no matter; an export has the base's"] if other else []
+    return Comparison(faults, notes)
+
+
+TOLD = ("max_position_embeddings", "bos_token_id", "eos_token_id", "pad_token_id")
+"""Settings that do not change what the weights compute, and that whoever serves a merge meets."""
+
+
+def _headers(base: Checkpoint, expert: Checkpoint, tokens: Difference) -> Comparison:
+    """Shapes and dtypes of the tensors that both have."""
+    shared = [name for name in base.tensors if name in expert.tensors]
+    pairs = {name: (expert.tensors[name], base.tensors[name]) for name in shared}
+    faults: list[str] = []
+    notes: list[str] = []
+    shapes: list[str] = []
+    dtypes: list[str] = []
+    cast: list[str] = []
+    for name, (own, wanted) in pairs.items():
+        both = base.rows_of(name) and own.shape[1:] == wanted.shape[1:] and own.shape
+        if own.shape != wanted.shape and not both:
+            shapes.append(f"{name} {_show(own.shape)} (base: {_show(wanted.shape)})")
+        if own.dtype != wanted.dtype:
+            floats = own.dtype in _CAST and wanted.dtype in _FLOATS
+            (cast if floats else dtypes).append(f"{name} {own.dtype} (base: {wanted.dtype})")
+    for entry, differ in (("shape", shapes), ("dtype", dtypes)):
         if differ:
             faults.append(f"differs in {entry} in {len(differ)} tensors: {_some(differ)}")
-    files = [checkpoint.path / "tokenizer.json" for checkpoint in (base, expert)]
-    if all(file.is_file() for file in files):
-        first, second = (_read_tokenizer(file, parse) for file in files)
-        if first != second:
-            faults.append(OTHER_TOKENIZER)
-    return faults
+    if cast:
+        kinds = sorted({(own.dtype, wanted.dtype) for own, wanted in pairs.values()})
+        words = ", ".join(f"{own} to {wanted}" for own, wanted in kinds if own != wanted)
+        notes.append(f"has {len(cast)} tensors that are cast once, {words}")
+    rows = _rows(base, expert, tokens)
+    return Comparison(faults + rows.faults, notes + rows.notes)
 
 
-def _read_tokenizer(file: Path, parse: Callable[[bytes], Any]) -> Any:
-    try:
-        return parse(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file} cannot be read: {error}") from None
+def _rows(base: Checkpoint, expert: Checkpoint, tokens: Difference) -> Comparison:
+    """Rows of the embeddings: how many there are, and which tokens are known to one alone."""
+    name = base.embeddings
+    if name is None or name not in expert.tensors:
+        return Comparison()
+    rows, own = base.rows, (expert.tensors[name].shape or (0,))[0]
+    faults, notes = [], []
+    if tokens.last >= own:
+        faults.append(
+            f"has {own} rows of embeddings, and its tokens are numbered up to {tokens.last}"
+        )
+    if own > rows:
+        notes.append(f"has {own} rows of embeddings, base has {rows}: the first {rows} are merged")
+    if own < rows:
+        notes.append(
+            f"has {own} rows of embeddings, base has {rows}: of the others, the base's stand for it"
+        )
+    here = {row: token for row, token in tokens.added.items() if row < min(rows, own)}
+    beyond = {row: token for row, token in tokens.added.items() if row >= rows}
+    if here:
+        notes.append(
+            f"knows {len(here)} tokens that the base does not: {_tokens(here)}; a merge has the "
+            "base's tokenizer, and in these rows what the one expert that knows them has"
+        )
+    if beyond:
+        notes.append(f"knows {_tokens(beyond)} too: a merge has no rows for them")
+    if tokens.lacking:
+        notes.append(
+            f"does not know {len(tokens.lacking)} tokens of the base: {_tokens(tokens.lacking)}; a "
+            "merge has in these rows what the one that knows them has"
+        )
+    return Comparison(faults, notes)
 
 
-def vocabulary(file: bytes) -> Any:
-    """What decides token numbers, of the bytes of a tokenizer.json."""
-    data = json.loads(file)
-    added = sorted((t.get("id"), t.get("content")) for t in data.get("added_tokens", []))
-    model = data.get("model", {})
-    return added, model.get("type"), model.get("vocab"), model.get("merges")
+def _head(checkpoint: Checkpoint) -> list[str]:
+    """A head of its own in a model that says that it has none; of weights elsewhere, later."""
+    there = [*checkpoint.spare.values(), *checkpoint.tensors.values()]
+    if not checkpoint.spare or not all((checkpoint.path / i.file).is_file() for i in there):
+        return []
+    head = checkpoint.untied()
+    if head is None:
+        return []
+    return [
+        f"has {head} of its own, which differs from {checkpoint.embeddings}, and is to have them "
+        "tied (tie_word_embeddings): transformers would not tie them, and a tied model holds one; "
+        "say tie_word_embeddings: false in all config.json of the family, or remove the head"
+    ]
+
+
+def head_fault(checkpoint: Checkpoint) -> str:
+    """Of a checkpoint whose weights are here: why its head cannot be tied; empty if it can."""
+    return next(iter(_head(checkpoint)), "")
+
+
+def _tokens(tokens: dict[int, str]) -> str:
+    return _some([f"{token} (row {row})" for row, token in sorted(tokens.items())])
 
 
 def _some(words: Sequence[str]) -> str:
@@ -122,5 +239,5 @@ def _some(words: Sequence[str]) -> str:
     return ", ".join(words[:3]) + more
 
 
-def _show(value: object) -> str:
-    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+def _show(value: tuple[int, ...]) -> str:
+    return "x".join(map(str, value))

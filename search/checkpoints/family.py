@@ -12,14 +12,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from search.checkpoints.cache import store
+from search.checkpoints.cache import alone, store
 from search.checkpoints.checkpoint import Checkpoint, revision_of
-from search.checkpoints.compatibility import faults_of_base, mismatches, vocabulary
+from search.checkpoints.compatibility import (
+    Comparison,
+    head_fault,
+    look_at,
+    look_at_base,
+    one_head,
+)
+from search.checkpoints.files import choose
 from search.checkpoints.sources import hub, url
-from search.checkpoints.sources.lora import is_adapter, open_adapter
-from search.checkpoints.sources.pickled import is_pickled, open_pickled
+from search.checkpoints.sources.cast import like_base
+from search.checkpoints.sources.lora import open_adapter
+from search.checkpoints.sources.pickled import open_pickled
+from search.checkpoints.tokenizer import Difference, parse
 from search.errors import CheckpointError, ConfigError, ExpertMismatchError, HubError
-from search.merging.plan import layer_of
+from search.merging.methods.method import Recipe
+from search.merging.plan import NO_ROWS, Plan, Rows, layer_of, plan
 
 Location = str | Path
 """A folder of a model or of a LoRA adapter, `org/name@revision` on the Hugging Face hub, or a URL
@@ -81,17 +91,25 @@ class FittedFamily:
         names: tensor names, in the order of the layers.
         locations: source name -> where `fit` finds just these weights again, on any machine: an
             absolute folder, `org/name@commit`, `URL#key`.
+        rows: rows of the embeddings that not all of them know.
+        notes: source name -> what is to be known of it.
     """
 
     sources: Mapping[str, Checkpoint]
     n_layers: int
     names: tuple[str, ...]
     locations: Mapping[str, str]
+    rows: Rows = NO_ROWS
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def base(self) -> Checkpoint:
         """The base model's checkpoint."""
         return self.sources["base"]
+
+    def plan(self, recipe: Recipe) -> Plan:
+        """How every tensor of a merge is made; see `search.merging.plan.plan`."""
+        return plan(recipe, self.names, self.n_layers, self.rows)
 
     @property
     def paths(self) -> dict[str, str]:
@@ -115,6 +133,8 @@ class Examined:
         opened: source name -> checkpoint, base first: its headers, perhaps without the weights.
         unopened: source name -> why it cannot be opened.
         misfits: source name -> why it does not fit the base; for `base`, why it cannot be searched.
+        notes: source name -> what is no fault and yet to be known.
+        tokens: source name -> how its tokenizer differs from the base's.
     """
 
     locations: Mapping[str, Location]
@@ -123,6 +143,8 @@ class Examined:
     opened: dict[str, Checkpoint] = field(default_factory=dict)
     unopened: dict[str, CheckpointError] = field(default_factory=dict)
     misfits: dict[str, list[str]] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    tokens: dict[str, Difference] = field(default_factory=dict)
 
     def raise_faults(self) -> None:
         """Raise everything that was found, as one error.
@@ -152,6 +174,14 @@ class Examined:
         kind = CheckpointError if self.unopened else ExpertMismatchError
         return kind("\n".join(parts)) if parts else None
 
+    def remarks(self) -> list[str]:
+        """What is no fault and yet to be known, a line each."""
+        return [
+            f"{name} ({self.locations[name]}) {note}"
+            for name, notes in self.notes.items()
+            for note in notes
+        ]
+
     def fit(self, *, check_finite: bool = True, fetch: bool = True) -> FittedFamily:
         """Have all weights at hand; see the function `fit`.
 
@@ -173,31 +203,62 @@ class Examined:
                 ready[name] = seen
                 continue
             opened = self._open(pinned[name], ready.get("base"), weights=True)
+            if name == "base":
+                opened = alone(opened)
+            elif "base" in here:
+                opened = like_base(one_head(opened, here["base"]), here["base"])
+            if fault := head_fault(opened):
+                raise ExpertMismatchError(f"{name} ({self.locations[name]}) {fault}")
             ready[name] = here[name] = store(opened)
         if check_finite:
             _refuse_non_finite(here)
         base = ready["base"]
         order = sorted(base.tensors, key=lambda n: (-1 if (x := layer_of(n)) is None else x, n))
         sources = {name: ready[name] for name in self.locations}
-        return FittedFamily(sources, base.n_layers, tuple(order), pinned)
+        return FittedFamily(
+            sources, base.n_layers, tuple(order), pinned, self._rows(base), self.notes
+        )
+
+    def _rows(self, base: Checkpoint) -> Rows:
+        """Rows within the base's that not all checkpoints know."""
+        experts = {name: found for name, found in self.tokens.items() if name != "base"}
+        known: dict[int, set[str]] = {}
+        for row in {row for found in experts.values() for row in found.lacking}:
+            known[row] = {"base", *(n for n, found in experts.items() if row not in found.lacking)}
+        for name, found in experts.items():
+            for row in found.added:  # by whatever name: what two call differently is no one's alone
+                known.setdefault(row, set()).add(name)
+        names = frozenset(name for name in base.tensors if base.rows_of(name))
+        inside = {row: frozenset(who) for row, who in known.items() if row < base.rows}
+        return Rows(names, inside) if inside else NO_ROWS
 
     def _open(self, location: Location, base: Checkpoint | None, *, weights: bool) -> Checkpoint:
-        folder = Path(location).expanduser()
+        folder, address = Path(location).expanduser(), str(location)
         if hub.is_id(location):
-            how = {"online": self.online, "weights": weights, "allow_bin": self.allow_bin}
-            folder = hub.fetch(str(location), **how)
-            if not weights and not is_adapter(folder) and not hub.has_weights(folder):
-                return Checkpoint.of(folder, hub.headers(folder, online=self.online))
+            how = {"online": self.online, "allow_bin": self.allow_bin}
+            folder = hub.fetch(address, weights=weights, **how)
+            found = hub.choose_there(folder, online=self.online)
         elif url.is_url(location):
-            address = str(location)
             folder = url.fetch(address, weights=weights, allow_bin=self.allow_bin)
-            if not weights and not is_adapter(folder) and not any(folder.glob("*.safetensors")):
-                return Checkpoint.of(folder, url.headers(address))
-        if is_adapter(folder):
-            return open_adapter(folder, base)
-        if self.allow_bin and is_pickled(folder):
-            return open_pickled(folder)
-        return Checkpoint.open(folder)
+            found = url.choose_there(address)
+        else:
+            found = choose(folder)
+        if found.kind == "adapter":
+            return open_adapter(folder, base, found, allow_bin=self.allow_bin)
+        if found.kind == "pickled" and self.allow_bin:
+            return open_pickled(folder, found.notes)
+        if not is_remote(location) or (found.files and _all_in(folder, found.files)):
+            return Checkpoint.open(folder)
+        read = (
+            hub.headers(folder, found, online=self.online)
+            if hub.is_id(location)
+            else url.headers(address)
+        )
+        return Checkpoint.of(folder, read, notes=found.notes)
+
+
+def _all_in(folder: Path, files: Sequence[str]) -> bool:
+    return all((folder / file).is_file() for file in files)
 
 
 def is_remote(location: Location) -> bool:
@@ -228,8 +289,8 @@ def fit(
 def examine(sources: Mapping[str, Location], *, allow_bin: bool = False) -> Examined:
     """Open the headers of every checkpoint and find all that does not fit; raises nothing.
 
-    Of a model of the hub that is not cached, small files and headers are read; with `allow_bin` it
-    is downloaded, because pickled weights have no header.
+    Of a model of the hub or a URL that is not cached, small files and headers are read; pickled
+    weights, which have no header, are downloaded where `allow_bin` says so.
 
     Args:
         sources: source name -> location; must hold `base`.
@@ -237,15 +298,15 @@ def examine(sources: Mapping[str, Location], *, allow_bin: bool = False) -> Exam
     """
     online = hub.reachable() if any(map(hub.is_id, sources.values())) else True
     found = Examined(sources, allow_bin, online)
-    parse = functools.lru_cache(2)(vocabulary)  # most experts have the base's file: parsed once
+    remembered = functools.lru_cache(4)(parse)  # most experts have the base's files: parsed once
     for name in sorted(sources, key=lambda name: name != "base"):
         base = found.opened.get("base")
         try:
-            checkpoint = found._open(sources[name], base, weights=allow_bin)
+            checkpoint = found._open(sources[name], base, weights=False)
             if name == "base":
-                faults = faults_of_base(checkpoint)
+                seen = look_at_base(checkpoint)
             else:
-                faults = mismatches(base, checkpoint, parse) if base else []
+                seen = look_at(base, checkpoint, remembered) if base else Comparison()
         except ExpertMismatchError as error:
             found.misfits[name] = [str(error)]
             continue
@@ -253,8 +314,11 @@ def examine(sources: Mapping[str, Location], *, allow_bin: bool = False) -> Exam
             found.unopened[name] = error
             continue
         found.opened[name] = checkpoint
-        if faults:
-            found.misfits[name] = faults
+        if seen.faults:
+            found.misfits[name] = seen.faults
+        if seen.notes:
+            found.notes[name] = seen.notes
+        found.tokens[name] = seen.tokens
     return found
 
 

@@ -45,7 +45,7 @@ class FamilyConfig(Strict):
     """Name -> further models, which are never merged: each is scored for the final table."""
 
     allow_bin: bool = False
-    """Read pickled weights (`*.bin`) where a model has no safetensors."""
+    """Read pickled weights (`*.bin`) where a model or an adapter has no safetensors."""
 
     @model_validator(mode="after")
     def _experts(self) -> FamilyConfig:

@@ -18,7 +18,7 @@ from search.checkpoints.family import FittedFamily
 from search.engine.contract import EngineOptions, Materialised, NonFinite
 from search.engine.decode import chat_ids, read
 from search.errors import EngineDeadError, EngineStartError, MaterialiseError
-from search.merging.plan import Plan, layer_of, plan
+from search.merging.plan import Plan, layer_of
 from search.merging.recipe import Single
 
 WHOLE_VOCABULARY = 2048
@@ -112,7 +112,7 @@ class Engine:
         if self._vocabulary <= WHOLE_VOCABULARY:
             self._trace_top = self._vocabulary
         self._tokens: dict[Prompt, list[int]] = {}
-        self._loaded: dict[str, Any] = dict(plan(Single("base"), family.names, family.n_layers))
+        self._loaded: dict[str, Any] = dict(family.plan(Single("base")))
 
     def materialise(self, wanted: Plan) -> Materialised | NonFinite:
         """Make the engine's weights equal to a plan, rewriting only the layers that differ.

@@ -57,11 +57,11 @@ class MaterialiseExtension:
         Returns:
             `tensors` of the checkpoint, and how many of them are written `direct`.
         """
-        checkpoints = {name: Checkpoint.open(path) for name, path in sources.items()}
+        base = Checkpoint.open(sources["base"])
+        checkpoints = {name: Checkpoint.open(path).like(base) for name, path in sources.items()}
         model = self.model_runner.get_model()
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
         self._swap_experts = ExpertTensors(checkpoints, device, device_bytes, pinned_bytes)
-        base = checkpoints["base"]
         self._swap_bytes = {name: info.bytes for name, info in base.tensors.items()}
         shapes = {n: (info.shape, base.read(n).dtype) for n, info in base.tensors.items()}
         self._swap_places = places(model, shapes) if direct else {}

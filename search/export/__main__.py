@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -138,12 +138,14 @@ def _main(arguments: argparse.Namespace) -> int:
     target = {"out": arguments.out, "force": arguments.force}
     check_target(merged, examined.opened, examined.opened["base"], **target)
     family = examined.fit(check_finite=False)  # what is written is looked at instead
-    merged = plan(wanted.recipe, family.names, n_layers)
+    merged = family.plan(wanted.recipe)
     with _progress(console) as progress:
         hashing = progress.add_task("hashing", total=bytes_to_hash(family, merged))
         writing = progress.add_task(f"writing {arguments.out}", total=family.base.bytes)
         parts = parts_of(family, merged, lambda size: progress.advance(hashing, size))
-        merge = _merge(wanted, merged, n_layers, parts, arguments.out.absolute().name)
+        remarks = [f"{source} {note}" for source, own in family.notes.items() for note in own]
+        name = arguments.out.absolute().name
+        merge = replace(_merge(wanted, merged, n_layers, parts, name), remarks=remarks)
         write_export(
             merged,
             family.sources,

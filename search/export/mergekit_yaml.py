@@ -31,8 +31,9 @@ _COPY = Mergekit(parameters=lambda mix: {})
 
 
 def has_mergekit_form(merged: Plan) -> bool:
-    """Whether mergekit knows the method of a merge."""
-    return arithmetic_of(_lead(merged).method).mergekit is not None
+    """Whether mergekit knows the method of a merge, and no rows are a source's own."""
+    owned = any(mix.rows for mix in merged.values())
+    return arithmetic_of(_lead(merged).method).mergekit is not None and not owned
 
 
 def mergekit_yaml(

@@ -59,6 +59,7 @@ class Merge:
         family, lang, recipe, n_layers: what was merged, into how many layers.
         plan: how every tensor is made.
         parts: the checkpoints, base first.
+        remarks: what is to be known of them: what was cast or cut, settings that differ.
         study: name of the study that scored it; empty if none did.
         reason: why the study chose it; empty if it did not.
         doubt: why that is no recommendation; empty where it is one, or was not chosen.
@@ -74,6 +75,7 @@ class Merge:
     n_layers: int
     plan: Plan
     parts: Sequence[Ingredient]
+    remarks: Sequence[str] = ()
     study: str = ""
     reason: str = ""
     doubt: str = ""
@@ -177,7 +179,19 @@ def _checkpoints(merge: Merge) -> str:
         "Configuration, generation configuration and tokenizer are the base's. `task` is an "
         f"expert of the task, `lang` of the language `{merge.lang}`."
     )
-    return f"{first}\n\n{_table(columns, rows)}"
+    remarks = "".join(f"\n- {remark}" for remark in (*merge.remarks, *_owned(merge)))
+    return f"{first}\n\n{_table(columns, rows)}" + (f"\n{remarks}" if remarks else "")
+
+
+def _owned(merge: Merge) -> list[str]:
+    """Rows of the embeddings that one checkpoint alone gives."""
+    rows = sorted({entry for mix in merge.plan.values() for entry in mix.rows})
+    sources = dict.fromkeys(source for _, source in rows)
+    return [
+        f"rows {', '.join(str(row) for row, of in rows if of == source)} of the embeddings, whose "
+        f"tokens no other of them knows, are those of {source}"
+        for source in sources
+    ]
 
 
 def _hashes(part: Ingredient) -> str:

@@ -43,12 +43,13 @@ def combine(mix: Mix, tensors: Mapping[str, torch.Tensor], name: str) -> torch.T
 
 def is_copy(mix: Mix) -> bool:
     """Whether the merged tensor is a source's own."""
-    return mix.method == "linear" and len(mix.terms) == 1 and mix.terms[0].coefficient == 1.0
+    alone = mix.method == "linear" and len(mix.terms) == 1 and mix.terms[0].coefficient == 1.0
+    return alone and not mix.rows
 
 
 def is_elementwise(mix: Mix) -> bool:
     """Whether each element depends on its namesakes alone, so that a part can be merged."""
-    return arithmetic_of(mix.method).elementwise
+    return arithmetic_of(mix.method).elementwise and not mix.rows
 
 
 def combine_into(
@@ -62,7 +63,7 @@ def combine_into(
         name: the tensor's name in the checkpoint.
         out: written into: of the sources' shape and device, of any strides and dtype.
     """
-    sources = [tensors[source] for source in mix.sources]
+    sources = [tensors[source] for source in mix.merged]
     first = sources[0]
     if is_copy(mix) or not first.is_floating_point():
         out.copy_(first)
@@ -75,8 +76,10 @@ def combine_into(
             merged = merged.to(first.dtype)  # rounded as the checkpoint would hold it
         out[place].copy_(merged.view(out[place].shape))
 
-    if is_elementwise(mix):
+    if arithmetic_of(mix.method).elementwise:
         for_blocks(write, first)
     else:  # the others count on the order
         for place in blocks(first):
             write(place)
+    for row, source in mix.rows:
+        out[row].copy_(tensors[source][row])

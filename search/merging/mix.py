@@ -30,6 +30,7 @@ class Mix(NamedTuple):
         base: the source that the task vectors start from, read before the terms; empty where the
             terms are whole tensors. A linear mix has none, whatever stands here.
         more: further numbers of a method that needs others.
+        rows: rows that are a source's own, whatever the method: number of the row, source.
     """
 
     method: str
@@ -39,23 +40,33 @@ class Mix(NamedTuple):
     seed: int = 0
     base: str = "base"
     more: tuple[float, ...] = ()
+    rows: tuple[tuple[int, str], ...] = ()
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Every checkpoint that is read, each once; the base first where it is one of them."""
+        merged = self.merged
+        more = dict.fromkeys(source for _, source in self.rows if source not in merged)
+        return *merged, *more
+
+    @property
+    def merged(self) -> tuple[str, ...]:
+        """The sources that the method merges; the others give rows alone."""
         base = () if self.method == "linear" or not self.base else (self.base,)
         return *base, *(term.source for term in self.terms)
 
     def plain(self) -> tuple[Any, ...]:
         """The same as tuples of text and numbers, for other processes."""
-        return self.method, tuple(map(tuple, self.terms)), *self[2:6], *self.more
+        rows = tuple(map(tuple, self.rows))
+        return self.method, tuple(map(tuple, self.terms)), *self[2:6], rows, *self.more
 
     @classmethod
     def of(cls, plain: Sequence[Any]) -> Mix:
         """The inverse of `plain`, also after tuples have become lists."""
-        method, terms, density, scale, seed, base, *more = plain
+        method, terms, density, scale, seed, base, rows, *more = plain
         terms = tuple(Term(*term) for term in terms)
-        return cls(method, terms, density, scale, seed, base, tuple(more))
+        owned = tuple((row, source) for row, source in rows)
+        return cls(method, terms, density, scale, seed, base, tuple(more), owned)
 
 
 Plan = Mapping[str, Mix]

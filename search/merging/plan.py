@@ -8,7 +8,9 @@ and the number of layers: knows nothing of torch, files or engines.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 from search.errors import RecipeError
 from search.merging.canonical import canonical
@@ -16,7 +18,39 @@ from search.merging.methods.method import Recipe
 from search.merging.methods.registry import method_of
 from search.merging.mix import Mix, Plan, Term
 
-__all__ = ["Mix", "Plan", "Term", "layer_of", "plan"]
+__all__ = ["Mix", "Plan", "Rows", "Term", "layer_of", "plan"]
+
+
+class Rows(NamedTuple):
+    """Rows of the embeddings and of the head that not all checkpoints of a family know.
+
+    Attributes:
+        tensors: the tensors with a row for each token.
+        known: row -> the sources whose tokenizer has the same token there.
+    """
+
+    tensors: frozenset[str] = frozenset()
+    known: Mapping[int, frozenset[str]] = MappingProxyType({})
+
+    def owned(self, sources: Iterable[str]) -> tuple[tuple[int, str], ...]:
+        """Rows that one source alone gives to a merge: number of the row, source.
+
+        Of the experts of the merge, the one that alone knows the row's token; where none does and
+        the base does, the base. A checkpoint as it is keeps its own.
+
+        Args:
+            sources: what is merged.
+        """
+        whole = set(sources)
+        found = []
+        for row, knowing in sorted(self.known.items()):
+            own = knowing & (whole - {"base"})
+            if len(whole) > 1 and (len(own) == 1 or (not own and "base" in knowing)):
+                found.append((row, next(iter(own), "base")))
+        return tuple(found)
+
+
+NO_ROWS = Rows()
 
 # The first number between dots: `model.layers.3.mlp...`, `transformer.h.3...`,
 # `gpt_neox.layers.3...`; an expert number (`...block_sparse_moe.experts.5...`) comes later in the
@@ -30,13 +64,14 @@ def layer_of(name: str) -> int | None:
     return int(found.group(1)) if found else None
 
 
-def plan(recipe: Recipe, names: Iterable[str], n_layers: int) -> Plan:
+def plan(recipe: Recipe, names: Iterable[str], n_layers: int, rows: Rows = NO_ROWS) -> Plan:
     """How every tensor of the merged model is made.
 
     Args:
         recipe: what to merge.
         names: the checkpoint's tensor names, each once.
         n_layers: the model's number of layers L.
+        rows: rows of the embeddings that not all checkpoints know.
 
     Raises:
         RecipeError: the recipe is not valid for L, or a name has a layer number >= L.
@@ -51,4 +86,9 @@ def plan(recipe: Recipe, names: Iterable[str], n_layers: int) -> Plan:
         if layer is not None and layer >= n_layers:
             raise RecipeError(f"tensor {name} has layer {layer}, but the model has {n_layers}")
         result[name] = outside if layer is None else table[layer]
+    owned = rows.owned(source for mix in {outside, *table} for source in mix.merged)
+    for name in rows.tensors.intersection(result):
+        kept = result[name].merged
+        own = tuple(entry for entry in owned if kept != (entry[1],))
+        result[name] = result[name]._replace(rows=own)
     return result

@@ -17,7 +17,8 @@ from pathlib import Path
 from objectives.types import Objective
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import FittedFamily, is_remote
-from search.checkpoints.sources.lora import adapter_files, is_adapter
+from search.checkpoints.files import is_adapter
+from search.checkpoints.sources.lora import adapter_files
 from search.errors import StudyError
 
 BLOCK = 4096

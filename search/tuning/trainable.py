@@ -27,7 +27,6 @@ from search.engine.contract import EngineOptions, LiveEngine, NonFinite
 from search.engine.live import Engine
 from search.errors import CheckpointError
 from search.masking import masked
-from search.merging.plan import plan
 from search.merging.recipe import Recipe, from_dict
 from search.study.outcome import TrialOutcome
 from search.study.race import Bar
@@ -128,7 +127,7 @@ class TrialRunner:
     def _answered(self, recipe: Recipe, judging: Judging, bar: Bar | None) -> TrialOutcome:
         """Materialise, then generate and score as much at a time as the bar wants to look at."""
         family, engine = self._ready()
-        done = engine.materialise(plan(recipe, family.names, family.n_layers))
+        done = engine.materialise(family.plan(recipe))
         if isinstance(done, NonFinite):
             return TrialOutcome("infeasible", done.reason)
         seconds = {"materialise": done.seconds, "generate": 0.0, "score": 0.0}

@@ -20,10 +20,9 @@ import ray
 from search.checkpoints.family import Family, fit
 from search.config import compose
 from search.export.writer import write_export
-from search.merging.plan import plan
 from search.merging.recipe import LayerSwap, Recipe, Single, clip
 from tests.engine_process import answer, finish, make_job, start
-from tests.families import overflow
+from tests.families import apart, overflow
 
 TOLERANCE = 1e-3
 STALE = ("stale", 0)
@@ -68,7 +67,10 @@ def sequence(n_layers: int, seed: int) -> list[Recipe]:
 def cases(
     tiny_qwen2: Family, demo_family: Family, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Case]:
-    """The demo family with real prompts, and a random Qwen2 (tied embeddings, biases)."""
+    """The demo family with real prompts, and a random Qwen2 (tied embeddings, biases).
+
+    One of the demo's experts is float32, has more rows than the base and a token of its own.
+    """
     rng = random.Random(3)
     letters = ["".join(chr(rng.randrange(97, 123)) for _ in range(n)) for n in (300, 270, 40)]
     qwen2 = tiny_qwen2.sources("te") | {"lang/2": tiny_qwen2.language["xx"][0]}
@@ -77,6 +79,7 @@ def cases(
     long = ["Q: " + " ".join(questions[i : i + 5]) + " A:" for i in (0, 5)]
     demo = {k: v for k, v in demo_family.sources("te").items() if k not in ("task/2", "lang/2")}
     demo["lang/2"] = overflow(Path(demo["base"]), tmp_path_factory.mktemp("nan") / "overflow")
+    demo["task/1"] = apart(Path(demo["task/1"]), tmp_path_factory.mktemp("apart") / "task")
     return {
         "qwen2": Case(qwen2, letters, sequence(4, seed=1), checked=(5,)),
         "demo": Case(demo, [*long, f"Q: {questions[9]} A:"], sequence(10, seed=2)),
@@ -113,7 +116,7 @@ def fresh(
         family = fit(case.sources, check_finite=False)
         for place in case.checked:
             out = tmp_path_factory.mktemp("export") / "merged"
-            merged = plan(case.recipes[place], family.names, family.n_layers)
+            merged = family.plan(case.recipes[place])
             write_export(merged, family.sources, family.base, out)
             waiting.append(((name, place), make_job({"base": out}, [Single("base")], case.prompts)))
     waiting.append((STALE, without_reset(cases["qwen2"])))
@@ -157,9 +160,9 @@ def test_only_what_differs_is_rewritten(
 ) -> None:
     for name, case in cases.items():
         family = fit(case.sources, check_finite=False)
-        before = plan(Single("base"), family.names, family.n_layers)
+        before = family.plan(Single("base"))
         for recipe, found in zip(case.recipes, live[name], strict=True):
-            wanted = plan(recipe, family.names, family.n_layers)
+            wanted = family.plan(recipe)
             layers = {n.split(".")[2] for n in wanted if ".layers." in n and wanted[n] != before[n]}
             assert found["layers"] == len(layers), (name, recipe)
             before = wanted

@@ -23,7 +23,8 @@ from huggingface_hub.errors import (
     SafetensorsParsingError,
 )
 
-from search.checkpoints.checkpoint import TensorInfo, revision_of
+from search.checkpoints.checkpoint import TensorInfo, headers_of, revision_of
+from search.checkpoints.files import INDEX, Weights, choose_of
 from search.checkpoints.sources.node_files import locked, progress
 from search.errors import HubError
 
@@ -37,7 +38,6 @@ SMALL = [
     *("*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja"),
     *("README.md", "LICENSE*", "adapter_model.safetensors"),
 ]
-WEIGHTS = [*SMALL, "*.safetensors"]
 NEVER = ["*/*", "consolidated*"]  # other formats' folders; Mistral's second copy of the weights
 _NO_ANSWER = (LocalEntryNotFoundError, ConnectionError, HTTPError)
 _FAULTS = (OSError, ValueError, HTTPError, NotASafetensorsRepoError, SafetensorsParsingError)
@@ -76,13 +76,15 @@ def fetch(location: str, *, online: bool, weights: bool, allow_bin: bool = False
     """
     try:
         folder = _snapshot(location, SMALL, online)
-        if weights:
+        wanted = choose_there(Path(folder), online=online)
+        files = list(wanted.needed(weights=weights, allow_bin=allow_bin))
+        if files:
             repository = Path(folder).parents[1]
+            pinned = f"{location.partition('@')[0]}@{Path(folder).name}"
             with locked(repository.name), progress(location, repository):
-                folder = _snapshot(location, WEIGHTS, online)
-                if allow_bin and not any(Path(folder).glob("*.safetensors")):
-                    pinned = f"{location.partition('@')[0]}@{Path(folder).name}"
-                    _snapshot(pinned, ["pytorch_model*.bin"], online)
+                _snapshot(pinned, files, online)
+        if weights and not online and wanted.kind == "":
+            raise LocalEntryNotFoundError("no weights in the cache")
     except _FAULTS as error:
         raise _explain(location, error) from error
     return Path(folder)
@@ -99,36 +101,60 @@ def _snapshot(location: str, patterns: list[str], online: bool) -> str:
     )
 
 
-def has_weights(folder: Path) -> bool:
-    """Whether a folder of the cache holds its model's safetensors, as far as the cache knows."""
-    try:
-        _snapshot(revision_of(folder), WEIGHTS, online=False)
-    except LocalEntryNotFoundError:
-        return False
-    return any(folder.glob("*.safetensors"))
+def choose_there(folder: Path, *, online: bool) -> Weights:
+    """Which of a model's files hold its weights, by the names on the hub.
 
-
-def headers(folder: Path, *, online: bool) -> Iterator[tuple[str, TensorInfo]]:
-    """Names, dtypes and shapes of a model whose weights are still on the hub: kilobytes are read.
+    Without the hub, by what the cache has.
 
     Args:
         folder: of the hub's cache, from `fetch`.
         online: whether the hub may be asked.
 
     Raises:
+        CheckpointError: what `files.choose_of` finds.
+        HubError: the hub may not be asked, and the cache lacks shards that the index names.
+    """
+    revision = revision_of(folder)
+    name, _, commit = revision.partition("@")
+    names = [file.name for file in folder.iterdir()]
+    if online:
+        try:
+            names = HfApi().list_repo_files(name, revision=commit)
+        except _FAULTS as error:
+            raise _explain(revision, error) from error
+    elif INDEX in names and not any(file.endswith(".safetensors") for file in names):
+        raise _explain(revision, ConnectionError())
+    return choose_of(revision, names, (folder / INDEX).read_bytes)
+
+
+def headers(folder: Path, weights: Weights, *, online: bool) -> Iterator[tuple[str, TensorInfo]]:
+    """Names, dtypes and shapes of a model whose weights are still on the hub: kilobytes are read.
+
+    Args:
+        folder: of the hub's cache, from `fetch`.
+        weights: what `choose_there` says.
+        online: whether the hub may be asked.
+
+    Raises:
         HubError: the hub cannot be reached, or the model has no safetensors.
+        CheckpointError: the index names what no file holds.
     """
     revision = revision_of(folder)
     name, _, commit = revision.partition("@")
     if not online:
         raise _explain(revision, ConnectionError())
-    try:
-        found = HfApi().get_safetensors_metadata(name, revision=commit)
-    except _FAULTS as error:
-        raise _explain(revision, error) from error
-    for file, header in found.files_metadata.items():
-        for tensor, info in header.tensors.items():
+    if not weights.files:
+        raise _explain(revision, NotASafetensorsRepoError())
+
+    def read(file: str) -> Iterator[tuple[str, TensorInfo]]:
+        try:
+            found = HfApi().parse_safetensors_file_metadata(name, file, revision=commit)
+        except _FAULTS as error:
+            raise _explain(revision, error) from error
+        for tensor, info in found.tensors.items():
             yield tensor, TensorInfo(file, info.dtype, tuple(info.shape))
+
+    yield from headers_of(revision, weights, read)
 
 
 def _explain(location: str, error: Exception) -> HubError:

@@ -2,8 +2,9 @@
 
 W' = W + alpha / r * B A (Hu et al. 2021, arXiv 2106.09685, section 4.1), with alpha / sqrt(r) for
 rank-stabilised LoRA (Kalajdzievski 2023, arXiv 2312.03732); in float32, rounded once to the base's
-dtype. Weights that the adapter holds whole (modules_to_save, biases) replace the base's. What
-cannot be merged so is refused. Knows nothing of where the result is kept
+dtype: the bits of PEFT's own merge into a float32 base, rounded. Weights that the adapter holds
+whole (modules_to_save, biases) replace the base's. What cannot be merged so is refused, and so is
+what changes one of two tied tensors. Knows nothing of where the result is kept
 (`search.checkpoints.cache`).
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,21 +20,32 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from search.checkpoints.cache import digest, identity
-from search.checkpoints.checkpoint import Checkpoint, read_json, revision_of
+from search.checkpoints.checkpoint import HEADS, Checkpoint, revision_of
+from search.checkpoints.files import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    Weights,
+    choose,
+    read_json,
+    unreadable,
+)
+from search.checkpoints.sources.pickled import load
 from search.errors import CheckpointError, ExpertMismatchError
+from search.values import short
 
-_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _REMEDY = (
     "merge it with PEFT's merge_and_unload() and give the folder that save_pretrained() writes"
 )
-# Entries of adapter_config.json that are used here, or that do not change what a merge gives.
-_KNOWN = {
+KNOWN = {
     *("r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "fan_in_fan_out"),
     *("init_lora_weights", "peft_type", "peft_version", "task_type", "auto_mapping", "revision"),
     *("base_model_name_or_path", "inference_mode", "target_modules", "exclude_modules", "bias"),
     *("layers_to_transform", "layers_pattern", "modules_to_save", "lora_dropout", "eva_config"),
     *("megatron_core", "qalora_group_size", "runtime_config", "ensure_weight_tying"),
 }
+"""Entries of adapter_config.json that are used here, or that do not change what a merge gives; any
+other that is on is refused by its name."""
+
 _INITS = (True, False, "gaussian", "eva", "orthogonal")  # the others change the base's weights too
 _PART = re.compile(r"base_model\.model\.(.+)\.lora_(embedding_)?([AB])(?:\.weight)?")
 
@@ -47,19 +59,22 @@ class Delta(NamedTuple):
     transposed: bool
 
 
-def is_adapter(folder: Path) -> bool:
-    """Whether a folder is a LoRA adapter and not a whole model."""
-    whole = (folder / "model.safetensors", folder / "model.safetensors.index.json")
-    return (folder / _CONFIG).is_file() and not any(file.is_file() for file in whole)
-
-
 def adapter_files(folder: Path) -> tuple[Path, ...]:
     """The files that make an adapter what it is."""
-    return folder / _CONFIG, folder / _WEIGHTS
+    files = choose(folder).files or ADAPTER_WEIGHTS[:1]
+    return folder / ADAPTER_CONFIG, folder / files[0]
 
 
-def open_adapter(folder: Path, base: Checkpoint | None) -> Checkpoint:
+def open_adapter(
+    folder: Path, base: Checkpoint | None, found: Weights, *, allow_bin: bool = False
+) -> Checkpoint:
     """The expert that an adapter makes of its base; headers only, nothing is merged yet.
+
+    Args:
+        folder: PEFT's.
+        base: what it is merged into.
+        found: which of the folder's files it is, by the names of the place that it comes from.
+        allow_bin: read adapter_model.bin where there is no adapter_model.safetensors.
 
     Raises:
         CheckpointError: the files cannot be read, or the adapter is of a kind that is not a plain
@@ -68,8 +83,13 @@ def open_adapter(folder: Path, base: Checkpoint | None) -> Checkpoint:
     """
     if base is None:
         raise CheckpointError(f"{folder} is a LoRA adapter, and there is no base to merge it into")
+    if found.files == ADAPTER_WEIGHTS[1:] and not allow_bin:
+        raise CheckpointError(
+            f"{folder / ADAPTER_WEIGHTS[1]} is pickled: if you trust it, set allow_bin: true in "
+            "the family's YAML"
+        )
     adapter = Adapter(folder, base)
-    return Checkpoint(folder, base.config, base.tensors, adapter)
+    return Checkpoint(folder, base.config, base.tensors, adapter, notes=found.notes)
 
 
 class Adapter:
@@ -80,23 +100,26 @@ class Adapter:
     def __init__(self, folder: Path, base: Checkpoint) -> None:
         """Read the headers; see `open_adapter` for what is raised."""
         self.files, self._folder, self._base = base.path, folder, base
-        self.config = read_json(folder / _CONFIG, "a PEFT adapter folder holds one")
+        self.config = read_json(folder / ADAPTER_CONFIG, "a PEFT adapter folder holds one")
         _refuse_variants(folder, self.config)
-        self._tensors = _open(folder / _WEIGHTS)
-        shapes = {k: tuple(self._tensors.get_slice(k).get_shape()) for k in self._tensors.keys()}
+        shapes, self._tensor = _open(adapter_files(folder)[1])
         self.deltas, self.whole = _match(folder, self.config, shapes, base)
+        if base.tied:
+            self._leave_one_of_two()
         own = revision_of(folder) or folder.name
         self.origin = f"LoRA {own} merged into {base.revision or base.label}"
 
     def get(self, name: str) -> torch.Tensor:
         """The merged tensor, in the base's dtype."""
         weight = self._base.read(name)
-        dtype = weight.dtype
+        dtype, rows = weight.dtype, self._base.rows_of(name)
         if name in self.whole:
-            weight = self._tensors.get_tensor(self.whole[name])
+            own = self._tensor(self.whole[name])
+            lost = weight[own.shape[0] :] if rows else weight[:0]
+            weight = torch.cat([own[:rows], lost.to(own.dtype)]) if rows else own
         if name in self.deltas:
             delta = self.deltas[name]
-            a, b = (self._tensors.get_tensor(key).float() for key in (delta.a, delta.b))
+            a, b = (self._tensor(key).float() for key in (delta.a, delta.b))
             product = (b @ a).mul_(delta.scale)
             weight = (product.T if delta.transposed else product).add_(weight)
         return weight.to(dtype)
@@ -104,35 +127,76 @@ class Adapter:
     def key(self) -> str:
         """Hash of the adapter's bytes and of which base it is merged into."""
         base = {self._base.path / info.file for info in self._base.tensors.values()}
-        return digest(self._folder / _CONFIG, self._folder / _WEIGHTS, identity(base))
+        return digest(*adapter_files(self._folder), identity(base))
+
+    def _leave_one_of_two(self) -> None:
+        """Of a tied base's embeddings and head, what the adapter makes of both; one tensor is left.
+
+        Raises:
+            ExpertMismatchError: they would differ, which a tied model cannot hold.
+        """
+        embeddings = str(self._base.embeddings)
+        both = {n for n in (*self.deltas, *self.whole) if n == embeddings or n in HEADS}
+        if both & set(self.deltas):
+            raise ExpertMismatchError(
+                f"is a LoRA adapter with LoRA matrices on {', '.join(sorted(both))}, and in the "
+                "base the head is tied to the embeddings (tie_word_embeddings): merged, it is not "
+                "what was trained. Train them whole: modules_to_save=['embed_tokens'] with "
+                "ensure_weight_tying=True"
+            )
+        held = {name: self._tensor(self.whole[name]) for name in both}
+        found = [held.get(embeddings), next((t for n, t in held.items() if n in HEADS), None)]
+        if held and not _equal(*(self._base.read(embeddings) if t is None else t for t in found)):
+            raise ExpertMismatchError(
+                f"is a LoRA adapter that holds {', '.join(sorted(both))}, and in the base "
+                "lm_head.weight is tied to the embeddings (tie_word_embeddings): a tied model "
+                "cannot hold one without the other. Train with ensure_weight_tying=True"
+            )
+        for name in both - {embeddings}:
+            kept = self.whole.pop(name)
+            self.whole.setdefault(embeddings, kept)
 
 
-def _open(file: Path) -> Any:
+def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(one.to(other.dtype), other)
+
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def _open(file: Path) -> tuple[Shapes, Callable[[str], torch.Tensor]]:
+    """Shapes by name, and what reads a tensor."""
+    if file.name == ADAPTER_WEIGHTS[1]:
+        found = load(file, "cpu")
+        return {key: tuple(t.shape) for key, t in found.items()}, found.__getitem__
     try:
-        return safe_open(str(file), framework="pt", device="cpu")
+        opened: Any = safe_open(str(file), framework="pt", device="cpu")
+        shapes = {key: tuple(opened.get_slice(key).get_shape()) for key in opened.keys()}
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{file} is missing or truncated: {error}") from None
+        raise unreadable(file, error, "is missing or truncated") from None
+    return shapes, opened.get_tensor
 
 
 def _refuse_variants(folder: Path, config: Mapping[str, Any]) -> None:
-    faults = [f"{k} = {v!r}" for k, v in sorted(config.items()) if v and k not in _KNOWN]
+    faults = [f"{k} = {short(v, 80)}" for k, v in sorted(config.items()) if v and k not in KNOWN]
     if config.get("peft_type") != "LORA":
-        faults.insert(0, f"peft_type = {config.get('peft_type')!r}")
+        faults.insert(0, f"peft_type = {short(repr(config.get('peft_type')), 80)}")
     if config.get("init_lora_weights", True) not in _INITS:
         faults.append(
-            f"init_lora_weights = {config['init_lora_weights']!r}, which changes the base"
+            f"init_lora_weights = {short(repr(config['init_lora_weights']), 80)}, which changes "
+            "the base"
         )
     if faults:
         raise CheckpointError(
-            f"{folder / _CONFIG} has {'; '.join(faults)}: that is more than base + scale x B A; "
-            + _REMEDY
+            f"{folder / ADAPTER_CONFIG} has {'; '.join(faults)}: that is more than base + scale x "
+            f"B A; {_REMEDY}"
         )
 
 
 def _match(
     folder: Path,
     config: Mapping[str, Any],
-    shapes: Mapping[str, tuple[int, ...]],
+    shapes: Shapes,
     base: Checkpoint,
 ) -> tuple[dict[str, Delta], dict[str, str]]:
     """Which base tensor each of the adapter's tensors belongs to, by name and shape."""
@@ -143,7 +207,7 @@ def _match(
         if found := _PART.fullmatch(key):
             parts.setdefault((found[1], bool(found[2])), {})[found[3]] = key
             continue
-        name = key.removeprefix("base_model.model.").replace(".base_layer.", ".")
+        name = _in_base(key.removeprefix("base_model.model.").replace(".base_layer.", "."), base)
         faults += _differs(name, shape, base)
         whole[name] = key
     deltas = {}
@@ -152,14 +216,14 @@ def _match(
         if len(a) != 2 or len(b) != 2 or a[0] != b[1]:
             faults.append(f"{module}: A {_show(a)} and B {_show(b)} are no pair of LoRA matrices")
             continue
-        name = f"{module}.weight"
+        name = _in_base(f"{module}.weight", base)
         transposed = embedding or bool(config.get("fan_in_fan_out"))
-        faults += _differs(name, (a[1], b[0]) if transposed else (b[0], a[1]), base)
+        faults += _differs(name, (a[1], b[0]) if transposed else (b[0], a[1]), base, whole=False)
         deltas[name] = Delta(keys["A"], keys["B"], _scale(config, module, a[0]), transposed)
     if not deltas and not whole:
         faults.append("it holds no LoRA matrices")
     if faults:
-        made_for = config.get("base_model_name_or_path") or "a base that it does not name"
+        made_for = short(config.get("base_model_name_or_path") or "a base that it does not name")
         faults = list(dict.fromkeys(faults))
         more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
         raise ExpertMismatchError(
@@ -170,24 +234,49 @@ def _match(
     return deltas, whole
 
 
-def _differs(name: str, shape: tuple[int, ...], base: Checkpoint) -> list[str]:
+def _in_base(name: str, base: Checkpoint) -> str:
+    """The base's name of a tensor: transformers calls every head lm_head, files do not."""
+    heads = [head for head in HEADS if head in base.tensors]
+    return heads[0] if heads and name in HEADS else name
+
+
+def _differs(
+    name: str, shape: tuple[int, ...], base: Checkpoint, *, whole: bool = True
+) -> list[str]:
     info = base.tensors.get(name)
+    if info is None and base.tied and name in HEADS and base.embeddings:
+        info = base.tensors[base.embeddings]
+        name = base.embeddings
     if info is None:
-        tied = base.tied and name == "lm_head.weight"
-        return [f"{name} is tied to the embeddings in the base" if tied else f"no {name} there"]
-    if info.shape != shape:
+        return [f"no {name} there"]
+    rows = base.rows_of(name) if whole else 0
+    if info.shape != shape and not (rows and len(shape) > 0 and info.shape[1:] == shape[1:]):
         return [f"{name} {_show(shape)} (base: {_show(info.shape)})"]
     return []
 
 
 def _scale(config: Mapping[str, Any], module: str, rank: int) -> float:
-    """PEFT's scaling of a module: its alpha is the first of `alpha_pattern` that fits its name."""
+    """PEFT's scaling of a module: its alpha is the first of `alpha_pattern` that fits its name.
+
+    Raises:
+        CheckpointError: the configuration has something else than numbers there.
+    """
     alpha = config.get("lora_alpha", 8)
-    for pattern, value in (config.get("alpha_pattern") or {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", module):
-            alpha = value
-            break
-    return float(alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank)
+    patterns = config.get("alpha_pattern") or {}
+    try:
+        for pattern, value in patterns.items():
+            if re.match(rf"(.*\.)?({pattern})$", module):
+                alpha = value
+                break
+        scale = float(alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank)
+    except (AttributeError, TypeError, ValueError, ArithmeticError, re.error) as error:
+        numbers = f"lora_alpha {short(alpha, 60)}, alpha_pattern {short(patterns, 60)}"
+        raise CheckpointError(f"{ADAPTER_CONFIG}: {numbers}: {short(error, 80)}") from None
+    if not math.isfinite(scale):
+        raise CheckpointError(
+            f"{ADAPTER_CONFIG}: lora_alpha {short(alpha, 60)} is no finite number"
+        )
+    return scale
 
 
 def _show(shape: tuple[int, ...]) -> str:

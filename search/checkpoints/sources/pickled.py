@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 
 from search.checkpoints.cache import digest, identity
-from search.checkpoints.checkpoint import Checkpoint, TensorInfo, revision_of, weight_map
+from search.checkpoints.checkpoint import Checkpoint, TensorInfo, revision_of
+from search.checkpoints.files import unreadable, weight_map
 from search.errors import CheckpointError
 
 _INDEX = "pytorch_model.bin.index.json"
@@ -21,20 +22,19 @@ _DTYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", t
 _DTYPES |= {torch.float64: "F64", torch.uint8: "U8", torch.int8: "I8", torch.bool: "BOOL"}
 
 
-def is_pickled(folder: Path) -> bool:
-    """Whether a folder holds pickled weights and no safetensors."""
-    return any(folder.glob("pytorch_model*.bin")) and not any(folder.glob("*.safetensors"))
-
-
-def open_pickled(folder: Path) -> Checkpoint:
+def open_pickled(folder: Path, notes: tuple[str, ...] = ()) -> Checkpoint:
     """Names and shapes of a folder's pickled tensors; the weights stay on disk.
+
+    Args:
+        folder: the model's.
+        notes: what of it is left alone.
 
     Raises:
         CheckpointError: a file is missing, truncated, older than torch 1.6, or holds more than
             tensors; or the index says nothing of files.
     """
     files = _files(folder)
-    return Checkpoint.of(folder, _headers(files), Pickled(folder, files))
+    return Checkpoint.of(folder, _headers(files), Pickled(folder, files), notes)
 
 
 class Pickled:
@@ -52,7 +52,7 @@ class Pickled:
         """A copy of the tensor: pickled ones may share memory, which safetensors refuse."""
         if not self._tensors:
             for file in self._bins:
-                self._tensors |= _load(file, "cpu")
+                self._tensors |= load(file, "cpu")
         return self._tensors[name].clone()
 
     def key(self) -> str:
@@ -73,12 +73,17 @@ def _files(folder: Path) -> list[Path]:
 
 def _headers(files: list[Path]) -> Iterator[tuple[str, TensorInfo]]:
     for file in files:
-        for name, tensor in _load(file, "meta").items():
+        for name, tensor in load(file, "meta").items():
             dtype = _DTYPES.get(tensor.dtype, str(tensor.dtype))
             yield name, TensorInfo(file.name, dtype, tuple(tensor.shape))
 
 
-def _load(file: Path, device: str) -> Mapping[str, torch.Tensor]:
+def load(file: Path, device: str) -> Mapping[str, torch.Tensor]:
+    """A pickled file's tensors by name, memory-mapped; `meta` as device reads none.
+
+    Raises:
+        CheckpointError: it is truncated, older than torch 1.6, or holds more than tensors.
+    """
     try:
         found = torch.load(file, map_location=device, mmap=True, weights_only=True)
     except pickle.UnpicklingError:
@@ -86,8 +91,8 @@ def _load(file: Path, device: str) -> Mapping[str, torch.Tensor]:
             f"{file} holds more than tensors, and loading it could run code: it is refused"
         ) from None
     except (RuntimeError, OSError) as error:
-        why = str(error).splitlines()[0]
-        raise CheckpointError(f"{file} is truncated, or older than torch 1.6: {why}") from None
+        why = RuntimeError((str(error).splitlines() or [""])[0])
+        raise unreadable(file, why, "is truncated, or older than torch 1.6") from None
     if not isinstance(found, dict) or not all(isinstance(t, torch.Tensor) for t in found.values()):
         raise CheckpointError(f"{file} is no table of tensors")
     return found

@@ -22,8 +22,15 @@ from typing import Any
 import fsspec
 
 from search.checkpoints.cache import root
-from search.checkpoints.checkpoint import FETCHED_FROM, TensorInfo
-from search.checkpoints.sources.hub import NEVER, SMALL, WEIGHTS
+from search.checkpoints.checkpoint import FETCHED_FROM, TensorInfo, headers_of, nothing_here
+from search.checkpoints.files import (
+    INDEX,
+    POINTER,
+    Weights,
+    choose_of,
+    is_lfs_pointer,
+)
+from search.checkpoints.sources.hub import NEVER, SMALL
 from search.checkpoints.sources.node_files import locked, plain, progress
 from search.errors import CheckpointError
 
@@ -59,6 +66,14 @@ class Listing:
         """The URL and which state of it."""
         return f"{self.place}#{self.key}"
 
+    def weights(self) -> Weights:
+        """Which files hold the model's weights.
+
+        Raises:
+            CheckpointError: what `files.choose_of` finds.
+        """
+        return choose_of(self.place, self.files, lambda: self.store.cat_file(self.files[INDEX][0]))
+
 
 def is_url(location: str | Path) -> bool:
     """Whether a place is written as a URL."""
@@ -77,11 +92,12 @@ def fetch(url: str, *, weights: bool, allow_bin: bool = False) -> Path:
         CheckpointError: the URL cannot be read, has changed, or the disk has no room.
     """
     found = _look(url)
-    patterns = WEIGHTS if weights else SMALL
-    if weights and allow_bin and not fnmatch.filter(found.files, "*.safetensors"):
-        patterns = [*patterns, "pytorch_model*.bin"]
+    wanted = found.weights()
+    needed = wanted.needed(weights=weights, allow_bin=allow_bin)
+    weights = weights or bool(needed)
+    patterns = [*SMALL, *needed]
     names = sorted({n for p in patterns for n in fnmatch.filter(found.files, p)})
-    names = [n for n in names if not any(fnmatch.fnmatch(n, never) for never in NEVER)]
+    names = [n for n in names if n in wanted.files or not _is_copy(n)]
     final = root() / "fetched" / f"{plain(found.place)[-80:]}-{found.key}"
     if weights or final.exists():
         return _copy(found, names, final)
@@ -95,13 +111,17 @@ def headers(url: str) -> Iterator[tuple[str, TensorInfo]]:
         CheckpointError: there are no safetensors, or a file is truncated or no safetensors.
     """
     found = _look(url)
-    files = sorted(n for n in fnmatch.filter(found.files, "*.safetensors") if not _is_copy(n))
-    if not files:
-        raise CheckpointError(f"{found.place} holds no *.safetensors")
-    for file in files:
+    weights = found.weights()
+    if not weights.files:
+        raise CheckpointError(f"{found.place} {nothing_here(weights)}")
+
+    def read(file: str) -> Iterator[tuple[str, TensorInfo]]:
         remote, size = found.files[file]
         try:
-            length = int.from_bytes(found.store.cat_file(remote, start=0, end=8), "little")
+            start = found.store.cat_file(remote, start=0, end=100)
+            if is_lfs_pointer(start):
+                raise CheckpointError(f"{found.place}/{file} {POINTER}")
+            length = int.from_bytes(start[:8], "little")
             if not 0 < length <= min(size, _LARGEST_HEADER):
                 raise ValueError("its header has no sensible length")
             header = json.loads(found.store.cat_file(remote, start=8, end=8 + length))
@@ -112,10 +132,23 @@ def headers(url: str) -> Iterator[tuple[str, TensorInfo]]:
             infos = [
                 (n, TensorInfo(file, e["dtype"], tuple(e["shape"]))) for n, e in header.items()
             ]
+        except CheckpointError:
+            raise
         except Exception as error:  # the store's own kinds among them
             what = f"{found.place}/{file} is truncated or no safetensors file"
             raise CheckpointError(f"{what}: {error}") from error
         yield from infos
+
+    yield from headers_of(found.place, weights, read)
+
+
+def choose_there(url: str) -> Weights:
+    """Which of a model's files hold its weights, by the names in the store.
+
+    Raises:
+        CheckpointError: the URL cannot be read, or what `files.choose_of` finds.
+    """
+    return _look(url).weights()
 
 
 def _is_copy(name: str) -> bool:

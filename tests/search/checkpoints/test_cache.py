@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -188,3 +189,26 @@ def test_identity_follows_links_and_changes(tmp_path: Path) -> None:
     assert cache.identity([other, link]) == known == cache.identity([link, other, one])
     other.write_text("22")
     assert cache.identity([one, other]) != known
+
+
+def test_a_base_with_more_beside_it_is_given_alone(tiny_llama: Family, tmp_path: Path) -> None:
+    """VLLM reads every safetensors file of the folder that it is given, or follows the index."""
+    folder = tmp_path / "base"
+    shutil.copytree(tiny_llama.base, folder)
+    assert cache.alone(Checkpoint.open(folder)).path == folder
+    save_file({"v_head.weight": torch.zeros(2)}, folder / "value_head.safetensors")
+    (folder / "model.safetensors.index.json").write_text(
+        '{"weight_map": {"a": "gone.safetensors"}}'
+    )
+    (folder / "modeling_own.py").write_text("")
+    (folder / "adapter_config.json").write_text("{}")
+    family = fit({"base": folder})
+    found = family.sources["base"]
+    assert found.path != folder and found.path.name == "base" and found.notes == ()
+    assert {file.name for file in found.path.iterdir()} == {
+        *("config.json", "generation_config.json", "model.safetensors"),
+        *("tokenizer.json", "tokenizer_config.json"),
+    }
+    assert family.locations["base"] == str(folder)
+    again = fit({"base": folder}).sources["base"]
+    assert again.path == found.path

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from search.checkpoints.architectures import RECURRENT
 from search.checkpoints.checkpoint import Checkpoint
-from search.checkpoints.family import Family, fit
+from search.checkpoints.family import Family, examine, fit
 from search.errors import CheckpointError, ConfigError, ExpertMismatchError
 from search.export.writer import write_export
 from search.merging.arithmetic import combine
@@ -79,6 +79,11 @@ def _shard(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
+def _shard_alone(folder: Path) -> None:
+    _shard(folder)
+    (folder / "model.safetensors").rename(folder / "model-00002-of-00002.safetensors")
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
@@ -92,17 +97,22 @@ def _shard(folder: Path) -> None:
             r"differs in shape in 1 tensors: model.norm.weight 32 \(base: 64\)",
         ),
         (
-            edit_tensors(lambda t: t.update({NORM: t[NORM].float()})),
-            r"differs in dtype in 1 tensors: model.norm.weight F32 \(base: BF16\)",
+            edit_tensors(lambda t: t.update({NORM: t[NORM].to(torch.int8)})),
+            r"differs in dtype in 1 tensors: model.norm.weight I8 \(base: BF16\)",
         ),
         (_edit_vocabulary, r"has another tokenizer than the base"),
-        (edit_config(rope_theta=5), r"has rope_theta 5, base has 10000.0: it computes differently"),
-        (edit_config(rope_scaling={"factor": 2.0}), r"has rope_scaling .*, base has None"),
+        (
+            edit_config(rope_parameters={"rope_theta": 5}),
+            r"has rope_parameters.rope_theta 5, base",
+        ),
+        (
+            edit_config(rope_scaling={"factor": 2.0}),
+            r"has rope_parameters.factor 2.0, base",
+        ),
         (edit_config(num_attention_heads=4), r"has num_attention_heads 4, base has 2"),
     ],
 )
 def test_mismatch(family: dict[str, Path], edit: Edit, message: str) -> None:
-    edit_config(rope_theta=10000.0, rope_scaling=None)(family["base"])
     edit(family["lang/1"])
     with pytest.raises(ExpertMismatchError, match=message):
         fit(family)
@@ -129,10 +139,23 @@ def test_what_cannot_be_opened_and_what_does_not_fit_at_once(family: dict[str, P
         fit(family)
 
 
-@pytest.mark.parametrize("entry", ["head_dim", "rms_norm_eps"])
-def test_what_one_leaves_out_is_no_mismatch(family: dict[str, Path], entry: str) -> None:
-    edit_config(**{entry: None})(family["lang/1"])
+def test_settings_are_compared_by_what_they_mean(family: dict[str, Path]) -> None:
+    """Each of them in one of the two files only; `test_meaning` has the table."""
+    edit_config(head_dim=None, rms_norm_eps=None, vision_config=None)(family["lang/1"])
     assert fit(family, check_finite=False).n_layers == 4
+    edit_config(model_type="own")(family["base"])
+    for name in ("task/0", "task/1", "lang/0", "lang/1"):
+        edit_config(model_type="own")(family[name])
+    edit_config(own_scale=2)(family["task/0"])
+    found = examine(family)
+    assert found.misfits == {
+        "task/0": ["has own_scale 2, base has None: it computes differently"],
+        "lang/1": ["has rms_norm_eps None, base has 1e-06: it computes differently"],
+    }
+    (note,) = found.notes["base"]
+    assert note.startswith(
+        "has model_type 'own', which transformers does not know: settings of con"
+    )
 
 
 BASES = [
@@ -221,7 +244,7 @@ def test_all_sources(tiny_llama: Family) -> None:
         (shutil.rmtree, r"config.json is missing: a Hugging Face model folder holds one"),
         (lambda p: (p / "model.safetensors").unlink(), r"holds no \*.safetensors; convert it"),
         (_truncate, r"model.safetensors is truncated or not safetensors"),
-        (_shard, r"names 1 shards, missing: model-00001-of-00002.safetensors"),
+        (_shard_alone, r"names 1 shards, missing: model-00001-of-00002.safetensors"),
         (edit_tensors(_poison), r"task/1 .*has NaN or infinity in model.norm.weight"),
     ],
 )

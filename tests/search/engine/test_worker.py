@@ -13,10 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from search.checkpoints.checkpoint import Checkpoint
-from search.checkpoints.family import Family, fit
+from search.checkpoints.family import Family, FittedFamily, fit
 from search.engine.worker import MaterialiseExtension, new_expert_kernels
 from search.export.writer import write_export
-from search.merging.plan import plan
 from search.merging.recipe import (
     DareLinear,
     LayerSwap,
@@ -27,6 +26,7 @@ from search.merging.recipe import (
     TaskArithmetic,
     Ties,
 )
+from tests.families import apart
 
 PAIR = ("task/0", "lang/1")
 
@@ -56,7 +56,7 @@ def write(family: Any, recipe: Recipe) -> tuple[dict[str, Any], dict[str, torch.
     worker = MaterialiseExtension()
     worker.model_runner = Runner()
     worker.swap_open(family.paths, tied_head=False)
-    merged = plan(recipe, family.names, family.n_layers)
+    merged = family.plan(recipe)
     jobs = json.loads(json.dumps([(name, mix.plain()) for name, mix in merged.items()]))
     return worker.swap_write(jobs), worker.model_runner.got
 
@@ -75,15 +75,47 @@ def write(family: Any, recipe: Recipe) -> tuple[dict[str, Any], dict[str, torch.
     ids=lambda recipe: type(recipe).__name__,
 )
 def test_worker_equals_export(tiny_llama: Family, tmp_path: Path, recipe: Recipe) -> None:
-    family = fit(tiny_llama.sources("te"))
+    _equals_export(fit(tiny_llama.sources("te")), recipe, tmp_path)
+
+
+RECIPES = [
+    Single("task/1"),
+    LayerSwap(1, 1, 2, 1, 1, 0, 0.4, 0.6),
+    LayerSwap(1, 1, 2, 1, 0, 0, non_layer="lang"),
+    Soup(("task/0", "task/1", "lang/0"), (1.0, 1.0, 1.0)),
+    TaskArithmetic(("task/1",), (0.5,)),
+    Ties(("task/1", "lang/1"), 0.3, (1.0, 1.0)),
+]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: type(recipe).__name__)
+def test_experts_that_are_cast_cut_and_know_tokens_of_their_own(
+    demo_family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: Recipe
+) -> None:
+    """Engine and export write the same bits, of the base's shapes; a token's row is its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    sources = {k: v for k, v in demo_family.sources("te").items() if k[-1] in "01e"}
+    own = sources["task/1"] = apart(Path(sources["task/1"]), tmp_path / "apart")
+    family = fit(sources)
+    assert {row: set(who) for row, who in family.rows.known.items()} == {274: {"task/1"}}
+    merged = _equals_export(family, recipe, tmp_path)
+    tensors = load_file(own / "model.safetensors")
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        assert merged[name].shape == family.base.tensors[name].shape
+        assert torch.equal(merged[name][274], tensors[name][274].bfloat16())
+        others = torch.cat([merged[name][:274], merged[name][275:]])
+        assert not (others == 3.0).any() and not (others == 7.0).any()
+
+
+def _equals_export(family: FittedFamily, recipe: Recipe, tmp_path: Path) -> dict[str, torch.Tensor]:
     answer, got = write(family, recipe)
-    merged = plan(recipe, family.names, family.n_layers)
-    write_export(merged, family.sources, family.base, tmp_path / "out")
+    write_export(family.plan(recipe), family.sources, family.base, tmp_path / "out")
     written = Checkpoint.open(tmp_path / "out")
     assert set(got) == set(family.names)
     assert all(torch.equal(got[name], written.read(name)) for name in family.names)
     size = sum(tensor.numel() * tensor.element_size() for tensor in got.values())
     assert answer == {"non_finite": [], "bytes": size}
+    return got
 
 
 def test_nothing_is_written_if_the_base_of_a_task_vector_is_not_finite(

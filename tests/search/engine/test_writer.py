@@ -24,7 +24,8 @@ HALF = linear([("task/0", 0.5), ("lang/0", 0.5)])
 COPY = linear([("lang/0", 1.0)])
 TIES = Mix("ties", (Term("task/0", 1.0), Term("lang/0", 1.0)), density=0.5)
 VECTORS = Mix("task_arithmetic", (Term("task/0", 0.3), Term("lang/0", 0.9)))
-MIXES = [HALF, COPY, TIES, VECTORS]
+ROWS = HALF._replace(rows=((0, "task/0"), (3, "base")))  # of which a part holds one
+MIXES = [HALF, COPY, TIES, VECTORS, ROWS]
 
 
 @pytest.fixture

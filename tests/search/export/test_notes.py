@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Family, FittedFamily, fit
 from search.errors import CheckpointError
 from search.export import __main__ as export
@@ -19,6 +20,7 @@ from search.export.model_card import Merge
 from search.export.notes import bytes_to_hash, notes, parts_of, used
 from search.merging.plan import plan
 from search.merging.recipe import LayerSwap, Recipe, Single, Ties, from_dict, key
+from tests.families import apart
 from tests.search.checkpoints.adapters import pair, write_adapter
 from tests.search.export.studies import BEST, WORDS, L
 
@@ -169,3 +171,46 @@ def test_what_the_export_did_not_open_keeps_its_place(
         )["family.yaml"]
     )
     assert data["task"] == [str(tiny_llama.task[0]), "org/other@main"]
+
+
+def test_an_export_has_the_bases_shape_and_says_what_was_made_of_others(
+    demo_family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An expert in float32, padded, with a token of its own and another context length."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    task = apart(Path(demo_family.task[0]), tmp_path / "task")
+    config = json.loads((task / "config.json").read_text())
+    (task / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 1024}))
+    file = tmp_path / "f.yaml"
+    language = {"te": [str(demo_family.language["te"][0])]}
+    family = {"name": "f", "base": str(demo_family.base), "task": [str(task)], "language": language}
+    file.write_text(yaml.safe_dump(family))
+    out = tmp_path / "out"
+    told = [
+        "--family",
+        str(file),
+        "--lang",
+        "te",
+        "--recipe",
+        "pair=0,0 b=2 u=1",
+        "--out",
+        str(out),
+    ]
+    assert export.main(told) == 0
+    base = Checkpoint.open(demo_family.base)
+    merge = Checkpoint.open(out)
+    assert {n: (i.dtype, i.shape) for n, i in merge.tensors.items()} == {
+        n: (i.dtype, i.shape) for n, i in base.tensors.items()
+    }
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        assert (out / name).read_bytes() == (base.path / name).read_bytes()
+    assert not (out / "mergekit.yaml").exists()  # which would know nothing of the row
+    card = (out / "README.md").read_text()
+    for words in (
+        "- task/0 has max_position_embeddings 1024 (base: 512): no matter; an export has the",
+        "- task/0 has 296 rows of embeddings, base has 280: the first 280 are merged",
+        "- task/0 has 93 tensors that are cast once, F32 to BF16",
+        "- task/0 knows 1 tokens that the base does not: <|tool|> (row 274)",
+        "- rows 274 of the embeddings, whose tokens no other of them knows, are those of task/0",
+    ):
+        assert words in card

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.merging import arithmetic
-from search.merging.arithmetic import combine, combine_into, is_elementwise
+from search.merging.arithmetic import combine, combine_into, is_copy, is_elementwise
 from search.merging.plan import Mix, Term, plan
 from search.merging.recipe import (
     DareLinear,
@@ -236,3 +236,26 @@ def test_a_merge_can_be_written_into_a_slice(
         alone = torch.zeros(30, 6, dtype=dtype)
         combine_into(mix, part, "x", alone)
         assert torch.equal(alone, expected[:, 3:9])
+
+
+@pytest.mark.parametrize("method", ["linear", "task_arithmetic", "ties"])
+def test_rows_of_one_source(method: str) -> None:
+    """Bit for bit, whatever the method makes of the others."""
+    random = torch.Generator().manual_seed(1)
+    tensors = {
+        name: torch.randn(6, 5, generator=random).bfloat16()
+        for name in ("base", "task/0", "lang/0")
+    }
+    terms = (Term("task/0", 0.4), Term("lang/0", 0.6))
+    plain = Mix(method, terms, density=0.5)
+    mix = plain._replace(rows=((2, "lang/0"), (5, "base")))
+    found, without = (combine(m, tensors, "x") for m in (mix, plain))
+    assert torch.equal(found[2], tensors["lang/0"][2])
+    assert torch.equal(found[5], tensors["base"][5])
+    rest = [0, 1, 3, 4]
+    assert torch.equal(found[rest], without[rest])
+    assert not is_elementwise(mix)
+    copy = Mix("linear", (Term("task/0", 1.0),), rows=((1, "base"),))
+    assert not is_copy(copy)
+    assert torch.equal(combine(copy, tensors, "x")[0], tensors["task/0"][0])
+    assert not torch.equal(tensors["task/0"][1], tensors["base"][1])  # no source was written into

@@ -18,10 +18,12 @@ TERMS = (Term("task/0", 0.25), Term("lang/1", 0.75))
         (Mix("ties", TERMS, 0.2, 0.8), "base task/0 lang/1"),
         (Mix("slerp", TERMS, base=""), "task/0 lang/1"),
         (Mix("other", TERMS, seed=3, more=(0.1, 2.0)), "base task/0 lang/1"),
+        (Mix("linear", TERMS, rows=((3, "base"), (4, "lang/1"))), "task/0 lang/1 base"),
     ],
 )
 def test_sources_and_plain_form(mix: Mix, sources: str) -> None:
     assert " ".join(mix.sources) == sources
+    assert mix.merged == tuple(sources.split())[: len(mix.merged)]
     assert Mix.of(json.loads(json.dumps(mix.plain()))) == Mix.of(mix.plain()) == mix
 
 

@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.errors import RecipeError
-from search.merging.plan import Mix, Plan, Term, layer_of, plan
+from search.merging.plan import NO_ROWS, Mix, Plan, Rows, Term, layer_of, plan
 from search.merging.recipe import (
     DareLinear,
     LayerSwap,
     Recipe,
     Single,
     Slerp,
+    Soup,
     TaskArithmetic,
     Ties,
     canonical,
@@ -146,13 +147,42 @@ def test_equal_keys_over_a_whole_small_space() -> None:
     assert len(keys) > 500
 
 
+EMBED = "model.embed_tokens.weight"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "known", "rows"),
+    [
+        (Single("task/0"), {7: {"lang/0"}, 8: {"base"}}, ()),
+        (Soup(("task/0", "lang/0"), (1.0, 1.0)), {7: {"lang/0"}}, ((7, "lang/0"),)),
+        (Soup(("task/0", "lang/0"), (1.0, 1.0)), {7: {"lang/0", "lang/1"}}, ((7, "lang/0"),)),
+        (Soup(("task/0", "lang/0"), (1.0, 1.0)), {7: {"lang/1"}}, ()),  # no part of the merge
+        (Soup(("task/0", "lang/0"), (1.0, 1.0)), {7: {"task/0", "lang/0"}}, ()),
+        (Soup(("task/0", "lang/0"), (1.0, 1.0)), {7: {"base"}}, ((7, "base"),)),
+        (Soup(("task/0", "lang/0"), (1.0, 1.0)), {7: {"base", "task/0"}}, ((7, "task/0"),)),
+        (LayerSwap(0, 0, 1, 1, 0, 0, non_layer="lang"), {7: {"task/0"}}, ((7, "task/0"),)),
+        (LayerSwap(0, 0, 1, 1, 0, 0, non_layer="lang"), {7: {"lang/0"}}, ()),  # it is copied
+        (TaskArithmetic(("task/0",), (0.5,)), {7: {"task/0"}}, ((7, "task/0"),)),
+    ],
+)
+def test_rows_that_one_source_alone_knows(
+    recipe: Recipe, known: dict[int, set[str]], rows: tuple[tuple[int, str], ...]
+) -> None:
+    """Of the embeddings alone; all else is made as without them."""
+    shared = Rows(frozenset({EMBED}), {row: frozenset(who) for row, who in known.items()})
+    plain, found = (plan(recipe, names(L), L, r) for r in (NO_ROWS, shared))
+    assert found[EMBED] == plain[EMBED]._replace(rows=rows)
+    assert {**found, EMBED: plain[EMBED]} == plain
+    assert set(found[EMBED].sources) == {*plain[EMBED].sources, *(source for _, source in rows)}
+
+
 @given(recipes)
 def test_plain_form_and_pickle(recipe: Recipe) -> None:
     """What goes to vLLM's processes: text and numbers, as tuples or lists."""
     for mix in set(plan(recipe, names(L), L).values()):
         method, terms, *rest = mix.plain()
         assert Mix.of([method, [list(term) for term in terms], *rest]) == mix
-        assert {type(value) for value in (method, *rest)} <= {str, float, int}
+        assert {type(value) for value in (method, *rest)} <= {str, float, int, tuple}
         assert pickle.loads(pickle.dumps(mix)) == mix
 
 

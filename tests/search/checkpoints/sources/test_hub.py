@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,6 +95,32 @@ def test_only_what_is_needed_is_downloaded(
     server.models["org/math"] = full
     folder = Path(fit(sources).paths["task/0"])
     assert {f.name for f in folder.iterdir()} == {f.name for f in Path(tiny_llama.base).iterdir()}
+
+
+def test_the_rules_of_folders_hold_for_the_hub(
+    server: Hub, sources: dict[str, str], tiny_llama: Family, tmp_path: Path
+) -> None:
+    """An adapter beside a whole model; then an index that names what no file holds, by headers."""
+    odd = tmp_path / "odd"
+    shutil.copytree(tiny_llama.task[0], odd)
+    write_adapter(tmp_path / "lora", pair(Q(0), 64, 64))
+    for file in (tmp_path / "lora").iterdir():
+        shutil.copy(file, odd)
+    server.models["org/math"] = odd
+    found = examine(sources)
+    assert found.notes["task/0"] == [
+        "adapter_model.safetensors, adapter_config.json beside the model: left alone"
+    ]
+    expected = load_file(odd / "model.safetensors")
+    assert torch.equal(
+        found.fit().sources["task/0"].read(f"{Q(0)}.weight"), expected[f"{Q(0)}.weight"]
+    )
+    index = {"weight_map": {"lost": "model.safetensors"}}
+    (odd / "model.safetensors.index.json").write_text(json.dumps(index))
+    server.models["org/lost"] = odd
+    with pytest.raises(CheckpointError, match=r"index.json names tensors that no shard holds"):
+        examine(sources | {"task/0": "org/lost"}).raise_faults()
+    assert not list(Path(constants.HF_HUB_CACHE).glob("models--org--lost/**/model.safetensors"))
 
 
 def test_pickled_model(server: Hub, sources: dict[str, str], tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Family, fit
-from search.checkpoints.sources.pickled import is_pickled, open_pickled
+from search.checkpoints.files import choose
+from search.checkpoints.sources.pickled import open_pickled
 from search.errors import CheckpointError
 
 EMBED, HEAD, NORM = "model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"
@@ -113,18 +114,20 @@ def test_pickled_weights_that_cannot_be_read(
 @pytest.mark.parametrize(
     ("files", "found"),
     [
-        ([BIN], True),
-        (["pytorch_model-00001-of-00002.bin"], True),
-        ([BIN, "model.safetensors"], False),
-        (["training_args.bin"], False),
-        ([], False),
+        ([BIN], "pickled"),
+        (["pytorch_model-00001-of-00002.bin"], "pickled"),
+        ([BIN, "model.safetensors"], "safetensors"),
+        ([BIN, "value_head.safetensors"], "pickled"),
+        ([BIN, "adapter_config.json", "adapter_model.bin"], "pickled"),
+        (["training_args.bin"], ""),
+        ([], ""),
     ],
 )
-def test_what_is_pickled(tmp_path: Path, files: list[str], found: bool) -> None:
+def test_what_is_pickled(tmp_path: Path, files: list[str], found: str) -> None:
     """Safetensors come first; other .bin files are no weights."""
     for name in files:
         (tmp_path / name).touch()
-    assert is_pickled(tmp_path) is found
+    assert choose(tmp_path).kind == found
 
 
 def test_headers_are_read_without_the_weights(pickled: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import shutil
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 import fsspec
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
 from search.checkpoints.family import Family, examine, fit
 from search.checkpoints.sources import node_files, url
@@ -123,6 +124,68 @@ def test_an_adapter_here_has_one_fingerprint_whether_its_base_is_fetched_or_not(
     changed = {name: tensor + 1 for name, tensor in tensors.items()}
     after = prints(write_adapter(tmp_path / "lora", changed))
     assert len(after) == 1 and after != before
+
+
+INDEX = "model.safetensors.index.json"
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n"
+SPARE = {"v_head.summary.weight": torch.zeros(1, 64)}
+
+
+def index(**where: str) -> bytes:
+    return json.dumps({"weight_map": where}).encode()
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"value_head.safetensors": save(SPARE)}, "value_head.safetensors beside the model: left"),
+        ({"consolidated.safetensors": save(SPARE)}, "consolidated.safetensors beside the model"),
+        (
+            {"adapter_config.json": b"{}", "adapter_model.safetensors": save(SPARE)},
+            "adapter_model.safetensors, adapter_config.json beside the model: left alone",
+        ),
+        ({INDEX: index(a="model-1.safetensors")}, f"{INDEX} is left alone: it names other files"),
+        ({INDEX: index(lost="model.safetensors")}, f"{INDEX} names tensors that no shard holds"),
+        ({INDEX: b"[]"}, "must hold a JSON object"),
+        ({"model.safetensors": POINTER}, "is a Git LFS pointer, not the file: run `git lfs pull`"),
+    ],
+)
+def test_one_set_of_rules_for_folders_and_urls(
+    tmp_path: Path, memory: Any, tiny_llama: Family, files: dict[str, bytes], said: str
+) -> None:
+    """What is beside a model is left alone and told; what is wrong is found by headers."""
+    folder = tmp_path / "odd"
+    shutil.copytree(tiny_llama.task[0], folder)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    memory.put(f"{folder}/", "/models/odd/", recursive=True)
+    there, here = "memory://models/odd", str(folder)
+    found = examine({"base": tiny_llama.base, "task/0": there, "task/1": here})
+    told = [
+        str(found.unopened.get(name) or "; ".join(found.notes.get(name, ())))
+        for name in ("task/0", "task/1")
+    ]
+    assert said in told[0] and told[0].replace(there, "") == told[1].replace(here, "")
+    if not found.unopened:
+        family = found.fit()
+        name = f"{Q(0)}.weight"
+        assert torch.equal(*(family.sources[f"task/{i}"].read(name) for i in (0, 1)))
+        assert not list(Path(family.paths["task/0"]).glob("*head*"))
+
+
+def test_pickled_adapter(sources: dict[str, str], tmp_path: Path, memory: Any) -> None:
+    tensors = pair(Q(0), 64, 64)
+    folder = write_adapter(tmp_path / "lora", tensors)
+    (folder / "adapter_model.safetensors").unlink()
+    torch.save(tensors, folder / "adapter_model.bin")
+    memory.put(f"{folder}/", "/models/lora/", recursive=True)
+    given = sources | {"task/0": "memory://models/lora", "task/1": str(folder)}
+    with pytest.raises(CheckpointError, match=r"(?s)task/0.*allow_bin: true.*1: .*allow_bin"):
+        fit(given)
+    family = fit(given, allow_bin=True)
+    base, *merged = (family.sources[s].read(f"{Q(0)}.weight") for s in ("base", "task/0", "task/1"))
+    a, b = tensors.values()
+    assert all(torch.equal(m, (base.float() + 2.0 * (b @ a)).bfloat16()) for m in merged)
 
 
 @pytest.mark.parametrize(
