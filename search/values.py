@@ -6,6 +6,8 @@ Imports nothing of this project. Knows nothing of what the values mean.
 from __future__ import annotations
 
 import functools
+import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from typing import Any, get_type_hints
@@ -14,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 ABSENT = "nothing"
 """How a value that one of two mappings lacks is shown."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -41,6 +45,17 @@ def short(value: object, length: int = 300) -> str:
     """The value as text of at most this many characters."""
     text = str(value)
     return text if len(text) <= length else text[: length - 4] + " ..."
+
+
+def escaped(text: str) -> str:
+    r"""The text with halves of surrogate pairs, which no file can hold, as their escapes: `\ud800`."""
+    return _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
+
+
+def escaped_json(value: Any) -> str:
+    """JSON in one line, whose texts are `escaped` when they are read again."""
+    text = json.dumps(value, ensure_ascii=False)
+    return _SURROGATE.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text)
 
 
 def tidy(value: Any) -> Any:

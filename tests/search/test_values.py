@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import struct
 from dataclasses import dataclass, field
@@ -11,7 +12,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.values import check_types, differences, flatten, short, tidy
+from search.values import (
+    check_types,
+    differences,
+    escaped,
+    escaped_json,
+    flatten,
+    short,
+    tidy,
+)
+
+
+@given(st.text(st.characters() | st.sampled_from("\ud800\udfff\\")))
+def test_texts_of_any_characters_can_be_written(text: str) -> None:
+    line = escaped_json({"a": [text]}).encode()
+    assert json.loads(line) == {"a": [escaped(text)]}
+    assert escaped(escaped(text)) == escaped(text)
 
 
 def test_flat_names_are_dotted_and_values_stay() -> None:
