@@ -1,6 +1,6 @@
 """Plain nested values: made flat, the exact difference of two, texts and floats as shown, types.
 
-Imports nothing of this project. Knows nothing of what the values mean.
+Stands on `search.masking` alone. Knows nothing of what the values mean.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from dataclasses import MISSING, fields
 from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from search.masking import masked
 
 ABSENT = "nothing"
 """How a value that one of two mappings lacks is shown."""
@@ -42,13 +44,13 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[t
 
 
 def short(value: object, length: int = 300) -> str:
-    """The value as text of at most this many characters."""
-    text = str(value)
+    """The value as text of at most this many characters, its secrets hidden before it is cut."""
+    text = masked(str(value))
     return text if len(text) <= length else text[: length - 4] + " ..."
 
 
 def escaped(text: str) -> str:
-    r"""The text with halves of surrogate pairs, which no file can hold, as their escapes: `\ud800`."""
+    r"""The text with halves of surrogate pairs, which no file can hold, as escapes: `\ud800`."""
     return _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
 
 

@@ -28,7 +28,7 @@ ROOMS = (
     *("space", "checkpoints"),
     "merging",
     "objectives",
-    *("errors", "masking", "ending", "values"),
+    *("errors", "ending", "values", "masking"),
 )
 """From the top down: each may import what comes after it, and nothing before it."""
 

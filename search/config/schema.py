@@ -15,7 +15,7 @@ from pydantic import Field, create_model, model_validator
 
 from objectives import targets
 from objectives.settings import Count, Positive, Settings, Share, Strict
-from search.config.fields import Engines, Location, RivalMethod
+from search.config.fields import Address, Engines, Location, RivalMethod
 from search.config.secrets import Database
 from search.config.space import SpaceConfig
 
@@ -224,9 +224,9 @@ class SearchConfig(Strict):
     gpus_per_engine: Annotated[float, Field(ge=0)] = 0
     """GPUs that an engine takes, all on one node."""
 
-    address: str | None = None
-    """Address of the Ray cluster to join. None: what `RAY_ADDRESS` says, or else a Ray of its own
-    on this machine."""
+    address: Address | None = None
+    """Address of the Ray cluster to join; never taken from a study that is resumed. None: what
+    `RAY_ADDRESS` says, or else a Ray of its own on this machine."""
 
     trial_timeout: Annotated[float, Field(gt=0)] | None = None
     """Seconds after which a trial is ended and counts as failed; the fetching of experts is not

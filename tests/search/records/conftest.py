@@ -1,4 +1,4 @@
-"""An S3 of this machine, one for each file of tests that asks for it; no lease outlives its test."""
+"""An S3 of this machine for each file of tests that asks for it; no lease outlives its test."""
 
 from __future__ import annotations
 
