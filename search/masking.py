@@ -20,6 +20,8 @@ _SECRET = re.compile(
 """What a name says, in lower case and without - _ . and the like, whose value is a secret."""
 _IN_QUERY = {"key", "sig", "auth", "pass", "code", "jwt"}
 """Names that say so in an address's query alone."""
+_QUERY = {"?", "&", "#", "%3F", "%26", "%23"}
+"""What stands before a name in an address's query."""
 _LOOSE = re.compile(r"^token$|credential|signature")
 """Names that prose uses before a colon: `unexpected token: ]`."""
 _WHOLE_LINE = re.compile(r"authorization|cookie")
@@ -35,8 +37,8 @@ _PEM = re.compile(
     re.DOTALL,
 )
 _PAIR = re.compile(
-    r"(?P<before>--|[?&#;]|)"
-    r"(?P<open>\\{0,9}[\"'])?(?<![\w.%])(?P<name>\w[\w.%+\[\]-]{0,80})(?(open)(?P=open)|)"
+    r"(?P<before>--|[?&#;]|%3F|%26|%23|(?<![\w.%]))"
+    r"(?P<open>\\{0,9}[\"'])?(?P<name>\w(?:[\w.+\[\]-]|%(?!3[ADF]|2[36F])){0,80})(?(open)(?P=open)|)"
     r"(?P<sign>[ \t]*(?:=>|=|:|%3D|%3A)[ \t]*|(?<=\w)[ \t]+)",
     re.IGNORECASE,
 )
@@ -85,7 +87,7 @@ def hide_named(text: str) -> str:
 
 def _names_secret(found: re.Match[str]) -> bool:
     name, sign = found["name"], found["sign"].strip().lower()
-    if not is_secret(name, in_query=found["before"] in ("?", "&", "#") or sign == "%3d"):
+    if not is_secret(name, in_query=found["before"].upper() in _QUERY or sign == "%3d"):
         return False
     if not sign:
         return found["before"] == "--"  # of a command line
@@ -101,7 +103,7 @@ def _value(text: str, start: int, found: re.Match[str]) -> int:
     ):
         line = text.find("\n", start)
         return len(text) if line < 0 else line
-    next_pair = _TO_NEXT.match(text, start) if found["before"] in ("?", "&", "#") else None
+    next_pair = _TO_NEXT.match(text, start) if found["before"].upper() in _QUERY else None
     to_blank = _TO_BLANK.match(text, start)
     return max(one.end() for one in (next_pair, to_blank) if one) if to_blank else start
 

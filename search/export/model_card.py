@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from objectives import targets
 from objectives.targets import Target
 from objectives.types import Score
 from search.export.mergekit_yaml import has_mergekit_form
+from search.masking import masked
 from search.merging.methods.registry import arithmetic_of
 from search.merging.plan import Mix, Plan, layer_of
 from search.merging.recipe import Recipe, label, to_dict
@@ -84,6 +85,16 @@ class Merge:
 
 def model_card(merge: Merge) -> str:
     """The card as Markdown with YAML front matter."""
+    parts = [
+        replace(
+            part,
+            model=masked(part.model),
+            revision=masked(part.revision),
+            licence=masked(part.licence),
+        )
+        for part in merge.parts
+    ]
+    merge = replace(merge, parts=parts)  # before a table or YAML breaks an address apart
     title = f"{merge.family}: {label(merge.recipe, merge.lang, merge.n_layers)}"
     intro = (
         f"A merge of {len(merge.parts)} checkpoints of one architecture, made without training. "
@@ -99,7 +110,7 @@ def model_card(merge: Merge) -> str:
         "Licence": _licence(merge),
     }
     body = "\n\n".join(f"## {head}\n\n{text}" for head, text in sections.items())
-    return f"---\n{_front(merge)}---\n\n# {title}\n\n{intro}\n\n{body}\n"
+    return masked(f"---\n{_front(merge)}---\n\n# {title}\n\n{intro}\n\n{body}\n")
 
 
 def licence_of(folder: Path) -> str:

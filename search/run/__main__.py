@@ -117,9 +117,11 @@ def _prepare(arguments: argparse.Namespace) -> Prepared:
     from search.run.opening import settle
     from search.run.prepare import prepare
     from search.tracking.outbox import address
+    from search.tuning.token import keep_token
 
     opened = _open(arguments)
     try:
+        keep_token(joins=bool(opened.config.search.address or os.environ.get("RAY_ADDRESS")))
         records = opened.records
         uri = address(records.folder, arguments.tracking_uri)
         return settle(opened, prepare(opened.config, opened.head.name, records, uri))
