@@ -31,7 +31,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("study", help="the study's folder, <out>/<study>, or s3://...")
     p.add_argument(
         "--tracking-uri",
-        help="default: MLFLOW_TRACKING_URI, else where the search sent it",
+        help="default: MLFLOW_TRACKING_URI, else <out>/mlflow.db",
+    )
+    p.add_argument(
+        "--trust-addresses",
+        action="store_true",
+        help="send it where the search sent it, as the study's mlflow.json says",
     )
     p.add_argument(
         "--rebuild", action="store_true", help="delete the study's runs there, and send all again"
@@ -45,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         records = RecordsWriter.open(locate(args.study))
         try:
-            uri = address(records.folder, args.tracking_uri)
+            uri = address(records.folder, args.tracking_uri, trusted=args.trust_addresses)
             lacking = send(records, uri, rebuild=args.rebuild)
             if not lacking:
                 remember(records.folder.resolve(), uri)

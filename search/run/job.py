@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -17,6 +18,8 @@ from typing import Literal
 
 from rich.console import Console
 
+from search.config.schema import Config
+from search.config.secrets import without_password
 from search.ending import ENDING
 from search.engine.contract import EngineOptions
 from search.engine.experts import describe
@@ -237,6 +240,17 @@ def _say_where(prepared: Prepared, console: Console, finished: bool, unsent: int
     ui = uri if is_server(uri) else f"mlflow ui --backend-store-uri {uri}"
     lines.append(f"compare the runs: {ui}")
     if not finished:
-        lines.append(f"not finished; go on with: python -m search.run --resume {place}{server}")
+        where = f"{server}{_addresses(prepared.config)}"
+        lines.append(f"not finished; go on with: python -m search.run --resume {place}{where}")
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _addresses(config: Config) -> str:
+    """What a command has to name again, as a study's addresses are not trusted."""
+    search, found = config.search, ""
+    if search.address:
+        found += f" search.address={search.address}"
+    if search.storage:
+        found += f" {shlex.quote(f'search.storage={without_password(search.storage)}')}"
+    return found

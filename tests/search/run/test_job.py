@@ -240,6 +240,15 @@ def test_the_commands_that_come_next(prepared: Prepared, uri: str, option: str, 
     out = io.StringIO()
     job._say_where(replace(prepared, uri=uri), Console(file=out), finished=True, unsent=0)
     assert out.getvalue().splitlines() == [records, compare]
+    search = prepared.config.search.model_copy(
+        update={"storage": "postgresql://me:pw@h/d", "address": "head:6379"}
+    )
+    out = io.StringIO()
+    config = prepared.config.model_copy(update={"search": search})
+    here = replace(prepared, uri=uri, config=config)
+    job._say_where(here, Console(file=out), finished=False, unsent=0)
+    named = " search.address=head:6379 'search.storage=postgresql://me:***@h/d'"
+    assert out.getvalue().splitlines()[-1].endswith(f" {place}{option}{named}")
 
 
 def test_the_commit_of_the_code_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
