@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from objectives.errors import ObjectiveError
+from objectives.letters import visible
 from search.errors import SearchError
 from search.masking import masked
 from search.records.place import locate
@@ -63,9 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if lacking:
         runs = f"{lacking} of the {trials + 1} runs of {args.study}"
         each = f"one for each of its {trials} trials, and its own"
-        print(f"{masked(uri)} still lacks {runs} ({each})", file=sys.stderr)
+        print(visible(f"{masked(uri)} still lacks {runs} ({each})"), file=sys.stderr)
         return 1
-    print(f"{masked(uri)} holds the {trials} trials of {args.study}")
+    print(visible(f"{masked(uri)} holds the {trials} trials of {args.study}"))
     return 0
 
 

@@ -1,6 +1,6 @@
 """Plain nested values: made flat, the exact difference of two, texts and floats as shown, types.
 
-Stands on `search.masking` alone. Knows nothing of what the values mean.
+Stands on `search.masking` and `objectives.letters` alone. Knows nothing of what the values mean.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, get_type_hints
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
+from objectives.letters import visible
 from search.masking import masked
 
 ABSENT = "nothing"
@@ -98,6 +99,13 @@ def tidy(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: tidy(inner) for name, inner in value.items()}
     return list(map(tidy, value)) if isinstance(value, list | tuple) else value
+
+
+def in_markdown(text: str) -> str:
+    """A text within a line or cell of Markdown: no HTML, link, picture or line of its own."""
+    line = " ".join(visible(text).splitlines())
+    line = line.replace("&", "&amp;").replace("<", "&lt;")
+    return line.replace("|", "\\|").replace("](", "]\\(").replace("`", "'")
 
 
 def percent(share: float | None) -> str:

@@ -19,6 +19,8 @@ from search.config.fields import Address, Engines, Location, RivalMethod
 from search.config.secrets import Database
 from search.config.space import SpaceConfig
 
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
 
 class FamilyConfig(Strict):
     """Where a family's models are.
@@ -29,7 +31,7 @@ class FamilyConfig(Strict):
     adapter (PEFT) of the base.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Name
     """Name of the family: part of the study's name and of MLflow's experiment."""
 
     base: Location
@@ -38,10 +40,10 @@ class FamilyConfig(Strict):
     task: Annotated[tuple[Location, ...], Field(min_length=1)]
     """Experts of the task (English math), one at least; `space.pairs` counts them from 0."""
 
-    language: Annotated[dict[str, tuple[Location, ...]], Field(min_length=1)]
+    language: Annotated[dict[Name, tuple[Location, ...]], Field(min_length=1)]
     """Language code -> experts of that language, one at least; `space.pairs` counts from 0."""
 
-    references: dict[str, Location] = {}
+    references: dict[Name, Location] = {}
     """Name -> further models, which are never merged: each is scored for the final table."""
 
     allow_bin: bool = False

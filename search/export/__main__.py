@@ -121,15 +121,14 @@ class _Wanted:
 
 def _main(arguments: argparse.Namespace) -> int:
     _check(arguments)
-    from rich.console import Console
-
     from search.checkpoints.family import examine
     from search.config.trust import refuse_foreign_models
     from search.export.notes import bytes_to_hash, notes, parts_of, used
     from search.export.writer import check_target, write_export
     from search.merging.plan import plan
+    from search.terminal import Terminal
 
-    console = Console()
+    console = Terminal()
     wanted = _wanted(arguments)
     if wanted.study and not arguments.trust_addresses:
         places = wanted.family.all_sources().values()
@@ -323,7 +322,8 @@ def _progress(console: Console) -> Progress:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
 
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), Remaining()
+    told = TextColumn("{task.description}", markup=False)
+    columns = told, BarColumn(), DownloadColumn(), Remaining()
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 

@@ -93,8 +93,8 @@ def mergekit_yaml(
     if parameters := form.parameters(lead):
         config["parameters"] = parameters
     config |= {"dtype": "float32", "out_dtype": _DTYPES[dtype]}
-    head = label(recipe, "#", n_layers) + "\n" + form.note
-    if mine := [source for source in sources if source in adapters]:
+    head = " ".join(label(recipe, "#", n_layers).split()) + "\n" + form.note
+    if mine := [" ".join(source.split()) for source in sources if source in adapters]:
         head += _ADAPTERS.format(", ".join(mine))
     return masked(head + yaml.safe_dump(tidy(config), sort_keys=False, default_flow_style=None))
 

@@ -24,7 +24,7 @@ from search.merging.methods.registry import arithmetic_of
 from search.merging.plan import Mix, Plan, layer_of
 from search.merging.recipe import Recipe, label, to_dict
 from search.records.record import Record
-from search.values import tidy
+from search.values import in_markdown, tidy
 
 NOT_STATED = "not stated"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+").fullmatch
@@ -88,14 +88,15 @@ def model_card(merge: Merge) -> str:
     parts = [
         replace(
             part,
-            model=masked(part.model),
-            revision=masked(part.revision),
-            licence=masked(part.licence),
+            model=in_markdown(masked(part.model)),
+            revision=in_markdown(masked(part.revision)),
+            licence=in_markdown(masked(part.licence)),
         )
         for part in merge.parts
     ]
-    merge = replace(merge, parts=parts)  # before a table or YAML breaks an address apart
-    title = f"{merge.family}: {label(merge.recipe, merge.lang, merge.n_layers)}"
+    told = {name: in_markdown(getattr(merge, name)) for name in ("study", "doubt", "reason")}
+    merge = replace(merge, parts=parts, **told)  # before a table breaks an address apart
+    title = in_markdown(f"{merge.family}: {label(merge.recipe, merge.lang, merge.n_layers)}")
     intro = (
         f"A merge of {len(merge.parts)} checkpoints of one architecture, made without training. "
         "Where layers are swapped (Layer Swapping, arXiv 2410.01335), the bottom and upper ones "
@@ -213,7 +214,7 @@ def _scores(merge: Merge) -> str:
     text += [merge.reason] if merge.reason else []
     text += [_table(["", *known], rows)]
     text += [
-        f"{record.split.replace('_', '-')} items: {record.state}, {record.reason}"
+        f"{record.split.replace('_', '-')} items: {record.state}, {in_markdown(record.reason)}"
         for record in known.values()
         if record.state != "scored"
     ]

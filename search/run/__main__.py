@@ -97,9 +97,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(arguments: argparse.Namespace) -> int:
     from objectives.errors import ObjectiveError
-    from search.run.progress import SearchConsole
+    from search.terminal import Terminal
 
-    console = SearchConsole(stderr=False)
+    console = Terminal()
     try:
         prepared = _prepare(arguments)
     except (SearchError, ObjectiveError) as error:
