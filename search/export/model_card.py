@@ -94,8 +94,13 @@ def model_card(merge: Merge) -> str:
         )
         for part in merge.parts
     ]
-    told = {name: in_markdown(getattr(merge, name)) for name in ("study", "doubt", "reason")}
-    merge = replace(merge, parts=parts, **told)  # before a table breaks an address apart
+    merge = replace(  # before a table breaks an address apart
+        merge,
+        parts=parts,
+        study=in_markdown(merge.study),
+        doubt=in_markdown(merge.doubt),
+        reason=in_markdown(merge.reason),
+    )
     title = in_markdown(f"{merge.family}: {label(merge.recipe, merge.lang, merge.n_layers)}")
     intro = (
         f"A merge of {len(merge.parts)} checkpoints of one architecture, made without training. "

@@ -114,8 +114,15 @@ class RecordsWriter(RecordsReader):
                 and `open` sends it.
         """
         name = f"items/{record.key}.{record.split}.jsonl.gz" if items else ""
-        texts = {f: escaped(getattr(record, f)) for f in ("label", "reason", "host", "note")}
-        record = replace(record, items=name, number=next_number(self.trials), **texts)
+        record = replace(
+            record,
+            items=name,
+            number=next_number(self.trials),
+            label=escaped(record.label),
+            reason=escaped(record.reason),
+            host=escaped(record.host),
+            note=escaped(record.note),
+        )
         try:
             self._store.append(record, items)
         except OSError as error:
