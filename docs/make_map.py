@@ -42,7 +42,8 @@ How a trial goes through all this is on one page: [life_of_a_trial.md](life_of_a
 SEARCH = (
     *("run", "export", "inspect", "check", "studies", "sync", "confusion"),
     *("tracking", "results", "tuning", "proposing", "study", "engine", "records", "config"),
-    *("space", "checkpoints", "merging", "errors", "masking", "ending", "values"),
+    *("space", "checkpoints", "merging"),
+    *("errors", "ending", "values", "masking", "terminal"),
 )
 OTHERS = ("objectives", "demo", "benchmarks")
 

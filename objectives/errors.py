@@ -15,9 +15,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from objectives.letters import visible
+
 
 class ObjectiveError(Exception):
     """Root of everything this package raises on purpose."""
+
+    def __init__(self, message: str) -> None:
+        """Take the sentence, which may quote what a file holds."""
+        super().__init__(visible(message))
 
 
 class DataError(ObjectiveError):

@@ -1,6 +1,7 @@
 """Letters: one spelling for those that can be written in two ways, and lines that have none.
 
-Owns what Unicode knows of letters and its NFC leaves open. Knows no language and no benchmark.
+Owns what Unicode knows of letters and its NFC leaves open, and which characters are no letters but
+commands to a terminal. Knows no language and no benchmark.
 """
 
 import re
@@ -11,6 +12,18 @@ import unicodedata
 _SARA_AM = re.compile(
     "([\u0e48-\u0e4b\u0ec8-\u0ecb]?)[\u0e4d\u0ecd]([\u0e48-\u0e4b\u0ec8-\u0ecb]?)([\u0e32\u0eb2])"
 )
+
+
+_COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    r"""Return a text that can be printed: what commands a terminal as its escape, such as `\x1b`.
+
+    Those are control characters but for tab and newline, those that turn a line's direction, and
+    halves of surrogate pairs, which no output takes.
+    """
+    return _COMMANDS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def composed(text: str) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from objectives.errors import ObjectiveError
+from objectives.letters import visible
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -113,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ObjectiveError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(text, end="")
+    print(visible(text), end="")
     return 0
 
 

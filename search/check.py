@@ -59,17 +59,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from search.checkpoints.family import Family, examine
     from search.config import compose
+    from search.terminal import Terminal
 
     lang = arguments.lang
     chosen = compose.load(arguments.overrides, {"lang": lang or "en"}).family
     family = Family(**chosen.model_dump())
     sources = family.sources(lang) if lang else family.all_sources()
     found = examine(sources, allow_bin=family.allow_bin)
-    console = Console()
+    console = Terminal()
     console.width = max(console.width, 100)  # the table's; a log has no width of its own
     console.print(_table(f"{family.name}: {len(sources)} checkpoints", found))
     for remark in found.remarks():

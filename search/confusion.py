@@ -28,6 +28,7 @@ from search.errors import SearchError, StudyError
 from search.records.place import Place, locate
 from search.records.reader import RecordsReader
 from search.records.record import Record
+from search.terminal import Terminal
 
 WIDTH = 130
 """Columns where the terminal's width is not known."""
@@ -68,9 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (SearchError, ObjectiveError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    console = Console()
+    console: Console = Terminal()
     if not console.is_terminal:
-        console = Console(force_terminal=False, width=WIDTH)
+        console = Terminal(force_terminal=False, width=WIDTH)
     show(trials, max(args.top, 0), console)
     return 0
 

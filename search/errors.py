@@ -18,15 +18,16 @@ A non-finite merge is not an error: it is a trial that ends *infeasible*
 
 from __future__ import annotations
 
+from objectives.letters import visible
 from search.masking import masked
 
 
 class SearchError(Exception):
-    """Base of all errors that the service raises on purpose; none shows a password."""
+    """Base of all errors that are raised on purpose; none shows a password or moves a cursor."""
 
     def __init__(self, message: str) -> None:
         """Take the message, which may quote what a user wrote or another library says."""
-        super().__init__(masked(message))
+        super().__init__(visible(masked(message)))
 
 
 class ConfigError(SearchError):

@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if args.json:
-        print(json.dumps([asdict(line) for line in lines], indent=1, ensure_ascii=False))
+        print(json.dumps([asdict(line) for line in lines], indent=1))
     elif lines:
         _show(lines)
     else:
@@ -140,15 +140,16 @@ def _time(place: Place) -> float:
 
 
 def _show(lines: Sequence[StudyLine]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from search.terminal import Terminal
 
     named = [target.people for target in targets.TARGETS]
     columns = ("study", "family", "lang", "state", "trials", *named, "last change", "best")
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for line in lines:
         table.add_row(*_cells(line))
-    Console(width=None if sys.stdout.isatty() else 200).print(table, soft_wrap=True, markup=False)
+    Terminal(width=None if sys.stdout.isatty() else 200).print(table, soft_wrap=True)
     shown = " and ".join(named)
     print(f"{shown} of the recommended recipe, in percent: search items / held-out items")
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from objectives.errors import ObjectiveError
+from objectives.letters import visible
 from search.errors import SearchError
 from search.masking import masked
 from search.records.place import locate
@@ -31,7 +32,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("study", help="the study's folder, <out>/<study>, or s3://...")
     p.add_argument(
         "--tracking-uri",
-        help="default: MLFLOW_TRACKING_URI, else where the search sent it",
+        help="default: MLFLOW_TRACKING_URI, else <out>/mlflow.db",
+    )
+    p.add_argument(
+        "--trust-addresses",
+        action="store_true",
+        help="send it where the search sent it, as the study's mlflow.json says",
     )
     p.add_argument(
         "--rebuild", action="store_true", help="delete the study's runs there, and send all again"
@@ -45,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         records = RecordsWriter.open(locate(args.study))
         try:
-            uri = address(records.folder, args.tracking_uri)
+            uri = address(records.folder, args.tracking_uri, trusted=args.trust_addresses)
             lacking = send(records, uri, rebuild=args.rebuild)
             if not lacking:
                 remember(records.folder.resolve(), uri)
@@ -58,9 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if lacking:
         runs = f"{lacking} of the {trials + 1} runs of {args.study}"
         each = f"one for each of its {trials} trials, and its own"
-        print(f"{masked(uri)} still lacks {runs} ({each})", file=sys.stderr)
+        print(visible(f"{masked(uri)} still lacks {runs} ({each})"), file=sys.stderr)
         return 1
-    print(f"{masked(uri)} holds the {trials} trials of {args.study}")
+    print(visible(f"{masked(uri)} holds the {trials} trials of {args.study}"))
     return 0
 
 

@@ -1,20 +1,32 @@
 """Plain nested values: made flat, the exact difference of two, texts and floats as shown, types.
 
-Imports nothing of this project. Knows nothing of what the values mean.
+Stands on `search.masking` and `objectives.letters` alone. Knows nothing of what the values mean.
 """
 
 from __future__ import annotations
 
 import functools
+import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any, get_type_hints
+
+import yaml
+
+from objectives.letters import visible
+from search.masking import masked
 
 if TYPE_CHECKING:
     from pydantic import BaseModel  # at run time where types are checked: it takes its time
 
 ABSENT = "nothing"
 """How a value that one of two mappings lacks is shown."""
+
+LARGEST_YAML = 2**20
+"""Bytes of a file, and values in it, that a configuration or a study's head may have."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -39,9 +51,44 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[t
 
 
 def short(value: object, length: int = 300) -> str:
-    """The value as text of at most this many characters."""
-    text = str(value)
+    """The value as text of at most this many characters, its secrets hidden before it is cut."""
+    text = masked(str(value))
     return text if len(text) <= length else text[: length - 4] + " ..."
+
+
+def escaped(text: str) -> str:
+    r"""The text with halves of surrogate pairs, which no file can hold, as escapes: `\ud800`."""
+    return _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
+
+
+def escaped_json(value: Any) -> str:
+    """JSON in one line, whose texts are `escaped` when they are read again."""
+    text = json.dumps(value, ensure_ascii=False)
+    return _SURROGATE.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text)
+
+
+def check_yaml(text: str | bytes) -> None:
+    """Refuse YAML that would become more than its file: anchors in anchors, or a file too large.
+
+    Raises:
+        ValueError: saying so.
+        yaml.YAMLError, RecursionError: it is not YAML, or nested too deep.
+    """
+    if len(text) > LARGEST_YAML:
+        raise ValueError(f"it is larger than {LARGEST_YAML} bytes")
+    sizes: dict[int, int] = {}
+
+    def size(node: yaml.Node | None) -> int:
+        if id(node) not in sizes:
+            sizes[id(node)] = LARGEST_YAML  # of a node within itself
+            below = node.value if isinstance(node, yaml.CollectionNode) else ()
+            pairs = isinstance(node, yaml.MappingNode)
+            inner = (part for pair in below for part in pair) if pairs else below
+            sizes[id(node)] = 1 + sum(map(size, inner))
+        return sizes[id(node)]
+
+    if size(yaml.compose(text, Loader=yaml.SafeLoader)) > LARGEST_YAML:
+        raise ValueError("its anchors (&) and aliases (*) make too much of it: write it out")
 
 
 def tidy(value: Any) -> Any:
@@ -54,6 +101,13 @@ def tidy(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: tidy(inner) for name, inner in value.items()}
     return list(map(tidy, value)) if isinstance(value, list | tuple) else value
+
+
+def in_markdown(text: str) -> str:
+    """A text within a line or cell of Markdown: no HTML, link, picture or line of its own."""
+    line = " ".join(visible(text).splitlines())
+    line = line.replace("&", "&amp;").replace("<", "&lt;")
+    return line.replace("|", "\\|").replace("](", "]\\(").replace("`", "'")
 
 
 def percent(share: float | None) -> str:

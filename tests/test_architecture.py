@@ -27,12 +27,12 @@ ROOMS = (
     *("study", "engine", "records", "config"),
     *("space", "checkpoints"),
     "merging",
+    *("errors", "ending", "values", "masking", "terminal"),
     "objectives",
-    *("errors", "masking", "ending", "values"),
 )
 """From the top down: each may import what comes after it, and nothing before it."""
 
-GROUND = {"errors", "masking", "ending", "values"}
+GROUND = {"errors", "masking", "ending", "values", "terminal"}
 """Files that every room stands on; all others of `search/` are rooms, or doors: commands."""
 
 FENCES = {

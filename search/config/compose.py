@@ -1,8 +1,9 @@
 """conf/*.yaml, files of one's own and the command line -> one validated, frozen configuration.
 
 Owns groups, overrides and how a fault is explained. Groups are composed with OmegaConf, then
-pydantic checks the whole against `search.config.schema` and all faults are reported together. Knows
-no key, default or range by itself.
+pydantic checks the whole against `search.config.schema` and all faults are reported together.
+Values are what is written: nothing is put in for `${...}`, as files come from others, too, and
+could have the environment sent somewhere. Knows no key, default or range by itself.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from yaml import YAMLError, safe_load
 import search
 from search.config.schema import Config
 from search.errors import ConfigError
-from search.masking import masked
+from search.values import check_yaml, short
 
 CONF = Path(search.__file__).resolve().parents[1] / "conf"
 GROUPS = ("family", "objective", "space", "search")
@@ -44,6 +45,7 @@ def load(overrides: Sequence[str] = (), flags: Mapping[str, Any] | None = None) 
     """
     choices = _read(CONF / "config.yaml")
     values: list[str] = []
+    _refuse_interpolation([*overrides, *(flags or {}).values()], "the command line")
     for override in overrides:
         key, sign, value = override.partition("=")
         if not sign or not key:
@@ -59,8 +61,8 @@ def load(overrides: Sequence[str] = (), flags: Mapping[str, Any] | None = None) 
         for key, flag in (flags or {}).items():
             if flag is not None:
                 OmegaConf.update(merged, key, flag)
-        data = OmegaConf.to_container(merged, resolve=True)
-    except (OmegaConfBaseException, YAMLError) as error:
+        data = OmegaConf.to_container(merged)
+    except (OmegaConfBaseException, YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"an override cannot be applied: {error}") from None
     return parse(data)
 
@@ -102,13 +104,28 @@ def _group(group: str, choice: str) -> dict[str, Any]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
+        check_yaml(file.read_bytes())
         loaded = OmegaConf.load(file)
         data = OmegaConf.to_container(loaded) if isinstance(loaded, DictConfig) else None
-    except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException) as error:
+    except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(f"{file} cannot be read: {error}") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{file} must hold a mapping of keys to values")
+    _refuse_interpolation(data, str(file))
     return {str(key): value for key, value in data.items()}
+
+
+def _refuse_interpolation(values: Any, where: str) -> None:
+    """Refuse `${...}`: it would be taken for a part of a name, or worse, be filled in."""
+    if isinstance(values, dict | list):
+        inner = [*values, *values.values()] if isinstance(values, dict) else values
+        for value in inner:
+            _refuse_interpolation(value, where)
+    elif isinstance(values, str) and "${" in values:
+        raise ConfigError(
+            f"{where}: {values!r} holds ${{...}}, which nothing is put in for: write the value "
+            "itself"
+        )
 
 
 def _resolve_paths(data: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -144,12 +161,19 @@ def _place(path: Path) -> str:
 def _explain(fault: dict[str, Any]) -> str:
     path = ".".join(str(part) for part in fault["loc"]) or "(whole)"
     if fault["type"] == "extra_forbidden":
-        return f"{path} = {masked(repr(fault['input']))}: unknown key; {_allowed(fault['loc'])}"
+        return f"{path} = {_shown(fault['input'])}: unknown key; {_allowed(fault['loc'])}"
     if fault["type"] == "missing":
         return f"{path}: missing; give it in the YAML or as {path}=VALUE"
     hint = _HINTS.get(path, "") if fault["input"] is None else ""
-    value = "" if isinstance(fault["input"], Mapping) else f" = {masked(repr(fault['input']))}"
+    value = "" if isinstance(fault["input"], Mapping) else f" = {_shown(fault['input'])}"
     return f"{path}{value}: {fault['msg'].removeprefix('Value error, ')}{hint}"
+
+
+def _shown(value: Any) -> str:
+    try:
+        return short(repr(value))
+    except (ValueError, RecursionError) as error:  # an integer of too many digits; in itself
+        return f"({error})"
 
 
 def _allowed(location: Sequence[int | str]) -> str:

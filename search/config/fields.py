@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from objectives.settings import Count, Positive
+from search.masking import masked
 from search.merging.methods.registry import rivals
 
 Value = TypeVar("Value")
@@ -29,12 +30,17 @@ Engines = Annotated[Positive, BeforeValidator(_cores)]
 
 
 def _without_password(given: str) -> str:
-    if re.search(r"://([^/\s]*|[^/\s:@]*:(?!\d+/)[^\s]*)@", given):  # a password may hold a /
+    if masked(given) != given or "@" in urlsplit(given).netloc:
         raise ValueError(
             "leave name and password out of the address, which is written into records and logs; "
             "the store's package takes them from the environment"
         )
     return given
+
+
+Address = Annotated[
+    str, Field(json_schema_extra={"format": "cluster's address"}), AfterValidator(_without_password)
+]
 
 
 def _rival(given: str) -> str:

@@ -104,7 +104,7 @@ def _allowed(field: Mapping[str, Any]) -> str:
     if kind == "object":
         names = field.get("propertyNames", {}).get("enum")
         key = f"of {', '.join(names)}" if names else "a name"
-        of = field["additionalProperties"]
+        of = field.get("additionalProperties") or next(iter(field["patternProperties"].values()))
         return f"{{{key}: {'any value' if of is True else _allowed(of)}}}"
     if kind in ("integer", "number"):
         return _range(field)

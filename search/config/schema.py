@@ -15,9 +15,11 @@ from pydantic import Field, create_model, model_validator
 
 from objectives import targets
 from objectives.settings import Count, Positive, Settings, Share, Strict
-from search.config.fields import Engines, Location, RivalMethod
+from search.config.fields import Address, Engines, Location, RivalMethod
 from search.config.secrets import Database
 from search.config.space import SpaceConfig
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class FamilyConfig(Strict):
@@ -29,7 +31,7 @@ class FamilyConfig(Strict):
     adapter (PEFT) of the base.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Name
     """Name of the family: part of the study's name and of MLflow's experiment."""
 
     base: Location
@@ -38,10 +40,10 @@ class FamilyConfig(Strict):
     task: Annotated[tuple[Location, ...], Field(min_length=1)]
     """Experts of the task (English math), one at least; `space.pairs` counts them from 0."""
 
-    language: Annotated[dict[str, tuple[Location, ...]], Field(min_length=1)]
+    language: Annotated[dict[Name, tuple[Location, ...]], Field(min_length=1)]
     """Language code -> experts of that language, one at least; `space.pairs` counts from 0."""
 
-    references: dict[str, Location] = {}
+    references: dict[Name, Location] = {}
     """Name -> further models, which are never merged: each is scored for the final table."""
 
     allow_bin: bool = False
@@ -224,9 +226,9 @@ class SearchConfig(Strict):
     gpus_per_engine: Annotated[float, Field(ge=0)] = 0
     """GPUs that an engine takes, all on one node."""
 
-    address: str | None = None
-    """Address of the Ray cluster to join. None: what `RAY_ADDRESS` says, or else a Ray of its own
-    on this machine."""
+    address: Address | None = None
+    """Address of the Ray cluster to join; never taken from a study that is resumed. None: what
+    `RAY_ADDRESS` says, or else a Ray of its own on this machine."""
 
     trial_timeout: Annotated[float, Field(gt=0)] | None = None
     """Seconds after which a trial is ended and counts as failed; the fetching of experts is not

@@ -61,6 +61,11 @@ def parser() -> argparse.ArgumentParser:
         "--recommended", action="store_true", help="the study's recommended recipe (the default)"
     )
     p.add_argument("--tracking-uri", help="of --run (MLFLOW_TRACKING_URI, or runs/mlflow.db)")
+    p.add_argument(
+        "--trust-addresses",
+        action="store_true",
+        help="fetch models from hosts that only the study of --study or --run names",
+    )
     p.add_argument("--lang", help="language code of the language experts of --family")
     p.add_argument("--recipe", help="of --family: 'pair=0,1 b=3 u=1 ...', or a recipe.json")
     p.add_argument("--out", type=Path, required=True, help="folder to make")
@@ -116,15 +121,18 @@ class _Wanted:
 
 def _main(arguments: argparse.Namespace) -> int:
     _check(arguments)
-    from rich.console import Console
-
     from search.checkpoints.family import examine
+    from search.config.trust import refuse_foreign_models
     from search.export.notes import bytes_to_hash, notes, parts_of, used
     from search.export.writer import check_target, write_export
     from search.merging.plan import plan
+    from search.terminal import Terminal
 
-    console = Console()
+    console = Terminal()
     wanted = _wanted(arguments)
+    if wanted.study and not arguments.trust_addresses:
+        places = wanted.family.all_sources().values()
+        refuse_foreign_models(places, f"study {wanted.study.name}")
     asked = _questions(wanted, arguments.verify) if arguments.verify else []
     locations, allow_bin = wanted.family.sources(wanted.lang), wanted.family.allow_bin
     base = examine({"base": locations["base"]}, allow_bin=allow_bin)
@@ -316,7 +324,8 @@ def _progress(console: Console) -> Progress:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
 
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), Remaining()
+    told = TextColumn("{task.description}", markup=False)
+    columns = told, BarColumn(), DownloadColumn(), Remaining()
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from search.errors import RecipeError
+from search.masking import masked
 from search.merging.methods.method import Mergekit
 from search.merging.methods.registry import arithmetic_of
 from search.merging.plan import Mix, Plan, layer_of, plan
@@ -58,6 +59,7 @@ def mergekit_yaml(
     Raises:
         RecipeError: the recipe is not valid for L, or mergekit has no such method.
     """
+    models = {source: masked(model) for source, model in models.items()}
     merged = plan(recipe, names, n_layers)
     layers = {layer: mix for name, mix in merged.items() if (layer := layer_of(name)) is not None}
     outside = {name: mix for name, mix in merged.items() if layer_of(name) is None}
@@ -92,10 +94,10 @@ def mergekit_yaml(
     if parameters := form.parameters(lead):
         config["parameters"] = parameters
     config |= {"dtype": "float32", "out_dtype": _DTYPES[dtype]}
-    head = label(recipe, "#", n_layers) + "\n" + form.note
-    if mine := [source for source in sources if source in adapters]:
+    head = " ".join(label(recipe, "#", n_layers).split()) + "\n" + form.note
+    if mine := [" ".join(source.split()) for source in sources if source in adapters]:
         head += _ADAPTERS.format(", ".join(mine))
-    return head + yaml.safe_dump(tidy(config), sort_keys=False, default_flow_style=None)
+    return masked(head + yaml.safe_dump(tidy(config), sort_keys=False, default_flow_style=None))
 
 
 def _reference(model: str, adapter: str = "") -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ from objectives import targets
 from objectives.targets import Target
 from objectives.types import Score
 from search.export.mergekit_yaml import has_mergekit_form
+from search.masking import masked
 from search.merging.methods.registry import arithmetic_of
 from search.merging.plan import Mix, Plan, layer_of
 from search.merging.recipe import Recipe, label, to_dict
 from search.records.record import Record
-from search.values import tidy
+from search.values import in_markdown, tidy
 
 NOT_STATED = "not stated"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+").fullmatch
@@ -86,7 +87,23 @@ class Merge:
 
 def model_card(merge: Merge) -> str:
     """The card as Markdown with YAML front matter."""
-    title = f"{merge.family}: {label(merge.recipe, merge.lang, merge.n_layers)}"
+    parts = [
+        replace(
+            part,
+            model=in_markdown(masked(part.model)),
+            revision=in_markdown(masked(part.revision)),
+            licence=in_markdown(masked(part.licence)),
+        )
+        for part in merge.parts
+    ]
+    merge = replace(  # before a table breaks an address apart
+        merge,
+        parts=parts,
+        study=in_markdown(merge.study),
+        doubt=in_markdown(merge.doubt),
+        reason=in_markdown(merge.reason),
+    )
+    title = in_markdown(f"{merge.family}: {label(merge.recipe, merge.lang, merge.n_layers)}")
     intro = (
         f"A merge of {len(merge.parts)} checkpoints of one architecture, made without training. "
         "Where layers are swapped (Layer Swapping, arXiv 2410.01335), the bottom and upper ones "
@@ -101,7 +118,7 @@ def model_card(merge: Merge) -> str:
         "Licence": _licence(merge),
     }
     body = "\n\n".join(f"## {head}\n\n{text}" for head, text in sections.items())
-    return f"---\n{_front(merge)}---\n\n# {title}\n\n{intro}\n\n{body}\n"
+    return masked(f"---\n{_front(merge)}---\n\n# {title}\n\n{intro}\n\n{body}\n")
 
 
 def licence_of(folder: Path) -> str:
@@ -216,7 +233,7 @@ def _scores(merge: Merge) -> str:
     text += [merge.reason] if merge.reason else []
     text += [_table(["", *known], rows)]
     text += [
-        f"{record.split.replace('_', '-')} items: {record.state}, {record.reason}"
+        f"{record.split.replace('_', '-')} items: {record.state}, {in_markdown(record.reason)}"
         for record in known.values()
         if record.state != "scored"
     ]

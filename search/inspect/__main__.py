@@ -77,13 +77,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(arguments: argparse.Namespace) -> None:
     _check(arguments)
-    from rich.console import Console
-
     from search.checkpoints.family import Family, fit
     from search.config import compose
     from search.inspect import heat_map
     from search.inspect.expert_vectors import write_csv
     from search.inspect.suggest import space_yaml, suggest
+    from search.terminal import Terminal
 
     chosen = compose.load(arguments.overrides, {"lang": arguments.lang}).family
     sources = Family(**chosen.model_dump()).sources(arguments.lang)
@@ -94,7 +93,7 @@ def _main(arguments: argparse.Namespace) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"--out {out} cannot be made: {error}") from None
-    console = Console()
+    console = Terminal()
     vectors = _measure(family, arguments, console)
     shares = vectors.shares
     suggestion = suggest(

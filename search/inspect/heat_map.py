@@ -49,9 +49,11 @@ def draw(
         shares = _shares(vectors, expert)
         grid = [[shares.get((i, m), math.nan) for m in matrices] for i in range(n_layers)]
         image = place.imshow(grid, origin="lower", aspect="auto", cmap=_MAP, vmin=0, vmax=1)
-        place.set_xticks(range(len(matrices)), map(_short, matrices), rotation=90, fontsize=7.5)
+        ticks = {"rotation": 90, "fontsize": 7.5, "parse_math": False}
+        place.set_xticks(range(len(matrices)), map(_short, matrices), **ticks)
         place.axvline(len(matrices) - vectors.n_vectors - 0.5, color="white", linewidth=1.5)
-        place.set_title(name, fontsize=9, color=_COLOURS[expert.partition("/")[0]])
+        colour = _COLOURS[expert.partition("/")[0]]
+        place.set_title(name, fontsize=9, color=colour, parse_math=False)
     step = max(1, math.ceil(n_layers / 16))
     axes[0].set_yticks(range(0, n_layers, step))
     axes[0].set_ylabel("layer")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -96,6 +97,26 @@ class Bucket:
             return self.get(name) == data  # the answer to an earlier try may have been lost
         return True
 
+    def modified(self, name: str) -> float | None:
+        """When an object was written, in Unix time by the store's clock; None where it won't say.
+
+        Raises:
+            OSError: there is no such object, or the store is away.
+        """
+
+        def ask() -> datetime | None:
+            self._fs.invalidate_cache()
+            try:
+                found = self._fs.modified(self._path(name))
+            except NotImplementedError:
+                return None
+            return found if isinstance(found, datetime) else None
+
+        when = self._try(f"{name} cannot be looked at", ask)
+        if when is None:
+            return None
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+
     def remove(self, names: Iterable[str]) -> None:
         """Remove objects; what is not there is no error."""
         for name in names:
@@ -127,15 +148,15 @@ class Bucket:
 
     def _try(self, fault: str, call: Callable[[], T]) -> T:
         """Call until it succeeds or the patience ends; what exists or not is an answer, too."""
-        end, pause = time.time() + self.patience, FIRST_PAUSE
+        end, pause = time.monotonic() + self.patience, FIRST_PAUSE
         while True:
             try:
                 return call()
             except (FileNotFoundError, FileExistsError):
                 raise
             except Exception as error:  # each store's package has kinds of its own
-                why = f"{type(error).__name__}: {masked(short(error, 300))}"
-                if time.time() + pause > end or ENDING.is_set():
+                why = f"{type(error).__name__}: {short(masked(str(error)), 300)}"
+                if time.monotonic() + pause > end or ENDING.is_set():
                     raise OSError(f"{self.url}: {fault} ({why})") from error
                 _log.warning("%s: %s (%s); trying again in %.0f s", self.url, fault, why, pause)
             ENDING.wait(pause)

@@ -7,10 +7,14 @@ nothing of studies.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
 from pathlib import Path
+
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES}
+"""What file systems say that do not sync folders (SMB, FUSE), or where one may not be read."""
 
 _log = logging.getLogger(__name__)
 
@@ -35,28 +39,46 @@ def write_whole(file: Path, data: bytes) -> None:
     sync_folder(file.parent)
 
 
+class NotTakenBackError(OSError):
+    """The disk refused a line, and to remove what it had taken of it: it may be there or not."""
+
+
 def append_line(file: Path, line: bytes) -> None:
     """Add a line, which ends with a newline, to a file; on return it is on disk.
 
+    Half a line that stands at the file's end is moved to FILE.cut before, as by `read_lines`.
+
     Raises:
+        NotTakenBackError: the disk refuses, and something of the line is left: write no more.
         OSError: the disk refuses; nothing of the line is left.
     """
-    new = not file.exists()
-    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
     try:
         before = os.fstat(descriptor).st_size
+        if before and os.pread(descriptor, 1, before - 1) != b"\n":
+            read_lines(file, mend=True)
+            before = os.fstat(descriptor).st_size
         try:
             left = memoryview(line)
             while left:
                 left = left[os.write(descriptor, left) :]
             os.fsync(descriptor)
-        except OSError:
-            os.ftruncate(descriptor, before)  # or the next line would be joined to a part of it
+            if not before:  # a new file's name, or one whose first line failed
+                sync_folder(file.parent)
+        except OSError as error:
+            _take_back(descriptor, before, error)
             raise
     finally:
         os.close(descriptor)
-    if new:
-        sync_folder(file.parent)
+
+
+def _take_back(descriptor: int, size: int, error: OSError) -> None:
+    try:
+        os.ftruncate(descriptor, size)  # or the next line would be joined to a part of it
+    except OSError as again:
+        raise NotTakenBackError(
+            f"{error}; what was written of the line cannot be removed ({again})"
+        ) from error
 
 
 def read_lines(file: Path, *, mend: bool) -> list[bytes]:
@@ -87,13 +109,33 @@ def read_lines(file: Path, *, mend: bool) -> list[bytes]:
     return data[:end].split(b"\n")[:-1]
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where there is none; their names survive a power cut.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        sync_folder(made.parent)
+
+
 def sync_folder(folder: Path) -> None:
-    """Make a folder's new names survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Make a folder's new names survive a power cut, where its file system knows how to.
+
+    Raises:
+        OSError: the disk refuses.
+    """
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
 
 
 def _is_json(line: bytes) -> bool:

@@ -20,7 +20,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from search.errors import StudyError
-from search.records.durable import append_line, read_lines, write_whole
+from search.records.durable import (
+    NotTakenBackError,
+    append_line,
+    make_folder,
+    read_lines,
+    write_whole,
+)
 from search.records.head import StudyHead, taken
 from search.records.lock import StudyLock
 from search.records.place import Place
@@ -68,6 +74,7 @@ class FolderStore:
         self.folder = folder
         self._place = place
         self._lock = StudyLock(folder)
+        self._stuck: NotTakenBackError | None = None
         self._reader = FolderReader(folder)
 
     def head(self) -> bytes | None:
@@ -84,7 +91,7 @@ class FolderStore:
 
     def take(self) -> None:
         """Make the folder where there is none, and lock it."""
-        (self.folder / "items").mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder / "items")
         self._lock.take(str(self._place))
 
     def begin(self, head: StudyHead) -> None:
@@ -108,10 +115,19 @@ class FolderStore:
         write_whole(self.folder / TRIALS, b"".join(record.to_line() for record in records))
 
     def append(self, record: Record, items: bytes) -> None:
-        """Write the items whole, then add the line; both are fsynced."""
+        """Write the items whole, then add the line; both are fsynced.
+
+        After a line that could not be taken back nothing is added until the study is opened again.
+        """
+        if self._stuck is not None:
+            raise self._stuck
         if items:
             write_whole(self.folder / record.items, items)
-        append_line(self.folder / TRIALS, record.to_line())
+        try:
+            append_line(self.folder / TRIALS, record.to_line())
+        except NotTakenBackError as error:
+            self._stuck = error
+            raise
 
     def publish(self) -> None:
         """Nothing: the files are where they are to stay."""

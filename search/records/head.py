@@ -15,7 +15,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from search.errors import StudyError
-from search.values import differences, flatten
+from search.values import check_yaml, differences, flatten
 
 Value = TypeVar("Value")
 
@@ -87,6 +87,7 @@ class StudyHead:
             StudyError: it is not the head of a study of this schema.
         """
         try:
+            check_yaml(data)
             values = yaml.safe_load(data)
             schema = values.get("schema")
             if schema == STUDY_SCHEMA:

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from objectives.types import ItemResult
+from search.values import escaped_json
 
 _NAMES = {field.name for field in fields(ItemResult)}
 
@@ -23,9 +24,9 @@ def pack_items(results: Iterable[ItemResult]) -> bytes:
     """Per-item results as gzipped JSON lines, the same bytes for the same results.
 
     A trace becomes three columns (texts, entropies to 1e-4 nat, nucleus sizes), less than half the
-    size of one mapping for each token.
+    size of one mapping for each token. Half a surrogate pair is kept as its escape, as text.
     """
-    lines = [json.dumps(_pack(result), ensure_ascii=False) for result in results]
+    lines = [escaped_json(_pack(result)) for result in results]
     return gzip.compress("\n".join(lines).encode(), compresslevel=6, mtime=0)
 
 

@@ -4,7 +4,9 @@ The holder is whoever made the highest number under `lease/`, and no two can mak
 says every 30 s that it is alive; when it has been silent for three minutes, the next driver makes
 the next number. A driver that was only asleep finds that number and stops. What no lease can do is
 to stop it before it looks: that a record is never replaced is seen to by `Bucket.put_new`.
-The clocks of drivers on different machines should agree to within a minute.
+
+Two things that all this stands on are tried before a study is taken: that the store refuses to
+write an object that is there, and that this machine's clock agrees with the store's.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import os
 import socket
 import threading
 import time
+import uuid
 from typing import Any
 
 from search.errors import StudyError
@@ -22,6 +25,8 @@ from search.records.bucket import Bucket
 SILENCE_SECONDS = 180.0
 """A holder silent for so long has lost its claim."""
 RENEW_SECONDS = 30.0
+CLOCK_SECONDS = 60.0
+"""How far this machine's clock may be off the store's; S3 tells its own in whole seconds."""
 
 
 class Lease:
@@ -36,7 +41,7 @@ class Lease:
 
         Args:
             bucket: the study's objects.
-            copy: id of the working copy; no other has it.
+            copy: id of the working copy; no other has it, a copy of its disk neither.
         """
         self._bucket, self._copy = bucket, copy
         self._number, self._renewed = 0, 0.0
@@ -48,9 +53,11 @@ class Lease:
         """Become the holder, and stay it until `release`.
 
         Raises:
-            StudyError: another driver holds it.
+            StudyError: another driver holds it, the store knows no conditional writes, or this
+                machine's clock is off.
             OSError: the store is away.
         """
+        _try_out(self._bucket)
         newest, state = _newest(self._bucket)
         left = _left(state)
         if left > 0 and state.get("copy") != self._copy:
@@ -61,7 +68,7 @@ class Lease:
         self._number = newest + 1
         if not self._bucket.put_new(self._name(), self._state()):
             raise StudyError(f"{self._bucket.url} has just been taken by another search")
-        self._renewed = time.time()
+        self._renewed = _clock()
         old = [f"lease/{n}" for n in self._bucket.names("lease") if n < f"{self._number:06}.json"]
         self._bucket.remove(old)
         self._thread.start()
@@ -73,7 +80,7 @@ class Lease:
             StudyError: another has taken over.
             OSError: it was silent too long, and the store is away.
         """
-        if not self._lost and time.time() - self._renewed > SILENCE_SECONDS:
+        if not self._lost and _clock() - self._renewed > SILENCE_SECONDS:
             self._renew(Bucket(self._bucket.url, 0.0))  # it was asleep, or the store away
         if self._lost:
             raise StudyError(
@@ -108,8 +115,9 @@ class Lease:
         if newest > self._number:
             self._lost = _holder(state)
             return
+        asked = _clock()  # others count from what is written, not from the store's answer
         bucket.put(self._name(), self._state())
-        self._renewed = time.time()
+        self._renewed = asked
 
     def _name(self) -> str:
         return f"lease/{self._number:06}.json"
@@ -117,6 +125,41 @@ class Lease:
     def _state(self, *, released: bool = False) -> bytes:
         who = {"copy": self._copy, "host": socket.gethostname(), "pid": os.getpid()}
         return json.dumps({**who, "time": time.time(), "released": released}).encode()
+
+
+def _clock() -> float:
+    """Seconds that no setting of the clock changes, those included in which the machine slept."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def _try_out(bucket: Bucket) -> None:
+    """Does the store refuse what must be refused, and what time is it there?
+
+    Raises:
+        StudyError: it replaces an object that is there, or the clocks differ by a minute.
+        OSError: the store is away.
+    """
+    name = f"lease/{uuid.uuid4().hex}.trial"  # no number: nobody's claim
+    before = time.time()
+    bucket.put_new(name, b"first")
+    try:
+        replaced = bucket.put_new(name, b"second")
+        there = bucket.modified(name)
+        after = time.time()
+    finally:
+        bucket.remove([name])
+    if replaced:
+        raise StudyError(
+            f"{bucket.url}: its store replaces an object that is to be made only where there is "
+            "none (it ignores If-None-Match), so that two searches could spoil each other's "
+            "records: update it, or name another with --out"
+        )
+    off = 0.0 if there is None else max(before - there, there - after)
+    if off > CLOCK_SECONDS:
+        raise StudyError(
+            f"this machine's clock and that of the store of {bucket.url} differ by {off:.0f} s: "
+            "set it (NTP), as who drives a study is told by it"
+        )
 
 
 def is_held(bucket: Bucket) -> bool:

@@ -1,7 +1,8 @@
 """The lock on a study's folder: one driver at a time, on this machine and over a shared folder.
 
-The kernel keeps it for a process, so that a dead one holds nothing. Object stores have a lease
-instead (`search.records.lease`).
+The kernel keeps it for a process, so that a dead one holds nothing. Owns, too, how far it can be
+trusted: a second process must be refused, and mounts that lock for one machine alone are told of.
+Object stores have a lease instead (`search.records.lease`).
 """
 
 from __future__ import annotations
@@ -9,8 +10,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import logging
 import os
+import re
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -21,6 +26,26 @@ LOOK_SECONDS = 0.2
 """`is_held` takes the lock for a moment: so long a driver tries before it is refused."""
 
 _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
+
+_LOCAL = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs", "ramfs", "overlay"}
+"""File systems of one machine, whose locks are the kernel's own."""
+_ONE_MACHINE = {
+    "nfs": ("nolock", "local_lock=flock", "local_lock=all"),
+    "nfs4": ("local_lock=flock", "local_lock=all"),
+    "lustre": ("localflock",),
+    "cifs": ("nobrl",),
+    "smb3": ("nobrl",),
+}
+"""File system -> options with which its locks are not told to the server."""
+_NEVER_SHARED = {"fuse.sshfs", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone"}
+_REMEDY = (
+    "Two searches could spoil each other's records: mount its file system with locks (Lustre: -o "
+    "flock), or name another folder with --out"
+)
+_SECOND = "import fcntl, sys; fcntl.flock(open(sys.argv[1]), fcntl.LOCK_SH | fcntl.LOCK_NB)"
+_SECOND_SECONDS = 10.0
+
+_log = logging.getLogger(__name__)
 
 
 class StudyLock:
@@ -40,9 +65,26 @@ class StudyLock:
             study: its name for errors.
 
         Raises:
-            StudyError: another process has it, or the file system has no locks.
+            StudyError: another process has it, or the file system has no locks, or such as hold
+                nobody off.
             OSError: the file cannot be written.
         """
+        self._acquire(study)
+        kind, options = mount_of(self._file.resolve())
+        if kind not in _LOCAL and _second_gets(self._file):
+            self.release()
+            raise StudyError(
+                f"{self._file.parent} cannot be locked: a second process was given the lock while "
+                f"this one had it. {_REMEDY}"
+            )
+        if holds_here_alone(kind, options):
+            _log.warning(
+                "locks in %s (%s, mounted with %s) hold on this machine alone: start no search on "
+                "%s from another while this one runs",
+                *(self._file.parent, kind, options, study),
+            )
+
+    def _acquire(self, study: str) -> None:
         try:
             self._lock.acquire(timeout=LOOK_SECONDS, poll_interval=0.02)
         except Timeout:
@@ -52,9 +94,7 @@ class StudyLock:
             if error.errno not in _NO_LOCKS:
                 raise
             raise StudyError(
-                f"{self._file.parent} cannot be locked ({error.strerror}), so that two searches "
-                "could spoil each other's records: mount its file system with locks (Lustre: -o "
-                "flock), or name another folder with --out"
+                f"{self._file.parent} cannot be locked ({error.strerror}). {_REMEDY}"
             ) from None
 
     def release(self, *, remove: bool = False) -> None:
@@ -78,6 +118,42 @@ def is_held(folder: Path) -> bool:
     except OSError:  # no driver yet, or locks are not to be had
         return False
     return False
+
+
+def mount_of(file: Path, table: str | None = None) -> tuple[str, str]:
+    """Kind and options of the file system that a file is on; empty where that is not known.
+
+    Args:
+        file: absolute, without links.
+        table: lines of /proc/self/mounts; None: those of this process.
+    """
+    if table is None:
+        try:
+            table = Path("/proc/self/mounts").read_text("utf-8", "surrogateescape")
+        except OSError:
+            return "", ""
+    found, longest = ("", ""), -1
+    for line in table.splitlines():
+        _, place, kind, options, *_ = line.split(" ")
+        folder = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), place)
+        if file.is_relative_to(folder) and len(folder) >= longest:  # the later one lies on top
+            found, longest = (kind, options), len(folder)
+    return found
+
+
+def holds_here_alone(kind: str, options: str) -> bool:
+    """Whether a file system, so mounted, tells no other machine of its locks."""
+    given = set(options.split(","))
+    return kind in _NEVER_SHARED or bool(given.intersection(_ONE_MACHINE.get(kind, ())))
+
+
+def _second_gets(file: Path) -> bool:
+    """Whether another process gets the lock that this one has; False where none can be asked."""
+    command = [sys.executable, "-I", "-S", "-c", _SECOND, str(file)]
+    try:
+        return not subprocess.run(command, capture_output=True, timeout=_SECOND_SECONDS).returncode
+    except (OSError, subprocess.SubprocessError):
+        return False
 
 
 def _sign(descriptor: int) -> None:

@@ -14,7 +14,7 @@ from objectives.types import Score, Split
 from search.errors import RecipeError, StudyError
 from search.merging.recipe import Recipe, from_dict, to_dict
 from search.records.place import is_name
-from search.values import check_types
+from search.values import check_types, escaped_json
 
 SCHEMA = 1
 State = Literal["scored", "stopped", "infeasible", "failed"]
@@ -128,7 +128,7 @@ class Record:
         for name, empty in (("cause", ""), ("place", None), ("stopped", None)):
             if data[name] == empty:
                 del data[name]
-        return json.dumps(data, ensure_ascii=False)
+        return escaped_json(data)
 
     def to_line(self) -> bytes:
         """The record as trials.jsonl has it."""

@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import logging
+import socket
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from platformdirs import user_cache_path
+from platformdirs import user_state_path
 
 from search.ending import ENDING
 from search.errors import StudyError
@@ -35,6 +37,8 @@ from search.records.record import Record, next_number, parse
 OPENING_SECONDS = 5.0
 SENDING_SECONDS = 300.0
 """How long a store that stays away is asked again: when a study is opened; for an ended trial."""
+COPY, SENT = ".copy", ".sent"
+"""In a working copy: its id; file -> hashes of what was sent and of what may have arrived."""
 SHOWN = (".yaml", ".json", ".md", ".tsv", ".png")
 """Endings of the files beside the records that are kept in the store as well."""
 
@@ -42,10 +46,14 @@ _log = logging.getLogger(__name__)
 
 
 def working_copy(url: Url) -> Path:
-    """The folder of the user's cache where a study is worked on, beside others of its address."""
+    """Where a study is worked on, beside others of its address.
+
+    Among the user's state and not in a cache, which may be emptied at any time: trials that were
+    not sent yet are nowhere else.
+    """
     out = str(url).rpartition("/")[0]
-    cache = user_cache_path("layer-swap-search")
-    return cache / "studies" / hashlib.sha256(out.encode()).hexdigest()[:16] / url.name
+    state = user_state_path("layer-swap-search")
+    return state / "studies" / hashlib.sha256(out.encode()).hexdigest()[:16] / url.name
 
 
 class BucketReader:
@@ -105,6 +113,7 @@ class BucketStore:
         self._lease: Lease | None = None
         self._unsent: list[Record] = []
         self._shown: dict[str, tuple[int, int]] = {}
+        self._sent: dict[str, list[str]] = {}
 
     def head(self) -> bytes | None:
         """Get study.yaml."""
@@ -123,10 +132,10 @@ class BucketStore:
         """Lock the working copy, then take the lease."""
         self._copy.take()
         try:
-            known = self.folder / ".copy"
+            known = self.folder / COPY
             if not known.exists():
                 write_whole(known, uuid.uuid4().hex.encode())
-            claim = Lease(Bucket(self._url, OPENING_SECONDS), known.read_text())
+            claim = Lease(Bucket(self._url, OPENING_SECONDS), _owner(known))
             claim.take()
         except BaseException:
             self._copy.release()
@@ -153,7 +162,8 @@ class BucketStore:
     def load(self) -> list[Record]:
         """Bring the records of store and working copy together, and send what the store lacks.
 
-        The files beside them are copied here.
+        The files beside them are copied here, but for those that have changed here since they were
+        sent last: these are sent.
         """
         own = self._copy.load()
         there = self._fetch()
@@ -174,12 +184,37 @@ class BucketStore:
                     f"{self.folder} is the working copy of another study that once was at "
                     f"{self._url}: move it away"
                 )
+        self._sent = self._read_sent()
         for name in filter(_is_shown, self._bucket.names()):
             data = self._bucket.get(name)
-            if data is not None:
+            if data is not None and not self._is_newer(name, data):
                 write_whole(self.folder / name, data)
+                self._sent[name] = [_digest(data)]
                 self._shown[name] = _state(self.folder / name)
+        self._keep_sent()
         return parse(self.lines(), str(self._url))
+
+    def _is_newer(self, name: str, there: bytes) -> bool:
+        """Whether the store's file is one that this working copy once had, and has changed."""
+        file = self.folder / name
+        if not file.is_file() or (here := _digest(file.read_bytes())) == _digest(there):
+            return False
+        sent = self._sent.get(name, [])
+        if _digest(there) in sent:
+            return True
+        if here not in sent:
+            _log.warning("%s was changed here and in %s: the latter stays", file, self._url)
+        return False
+
+    def _read_sent(self) -> dict[str, list[str]]:
+        file = self.folder / SENT
+        try:
+            return dict(json.loads(file.read_bytes()))
+        except (FileNotFoundError, ValueError, TypeError, RecursionError):
+            return {}  # what the store has counts
+
+    def _keep_sent(self) -> None:
+        write_whole(self.folder / SENT, json.dumps(self._sent).encode())
 
     def _head(self) -> StudyHead:
         return StudyHead.from_yaml(self.head() or b"", f"{self._url}/study.yaml")
@@ -200,12 +235,12 @@ class BucketStore:
             ) from None
 
     def _patiently(self, call: Callable[[], None]) -> None:
-        end, pause = time.time() + self._patience, FIRST_PAUSE
+        end, pause = time.monotonic() + self._patience, FIRST_PAUSE
         while True:
             try:
                 call()
             except OSError as error:
-                if time.time() + pause > end or ENDING.is_set():
+                if time.monotonic() + pause > end or ENDING.is_set():
                     self._patience = 0.0
                     raise
                 _log.warning("%s; trying again in %.0f s", error, pause)
@@ -244,15 +279,22 @@ class BucketStore:
         self._check()
         for file in sorted(self.folder.iterdir()):
             if _is_shown(file.name) and self._shown.get(file.name) != _state(file):
-                self._once.put(file.name, file.read_bytes())
-                self._shown[file.name] = _state(file)
+                state, data = _state(file), file.read_bytes()
+                known = self._sent.setdefault(file.name, [])
+                if _digest(data) not in known:
+                    known.append(_digest(data))
+                    self._keep_sent()  # before: whether it arrived may never be known
+                self._once.put(file.name, data)
+                self._sent[file.name] = [_digest(data)]
+                self._shown[file.name] = state
 
     def discard(self) -> None:
         """Remove the objects as far as the store can be reached, and the working copy."""
         with contextlib.suppress(OSError):
             self._bucket.remove(filter(_is_shown, self._bucket.names()))
         self._let_go(remove=True)
-        (self.folder / ".copy").unlink(missing_ok=True)
+        for name in (COPY, SENT):
+            (self.folder / name).unlink(missing_ok=True)
         self._copy.discard()
 
     def release(self) -> None:
@@ -283,6 +325,18 @@ def _lacking(there: Sequence[Record], own: Sequence[Record]) -> list[Record]:
 
 def _name(record: Record) -> str:
     return f"trials/{record.number:06}.json"
+
+
+def _owner(marker: Path) -> str:
+    """Who works on a copy: another where its disk was copied, or the machine was started again."""
+    found, boot = marker.stat(), Path("/proc/sys/kernel/random/boot_id")
+    parts = [marker.read_text(), socket.gethostname(), found.st_dev, found.st_ino]
+    parts += [boot.read_text()] if boot.exists() else []
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _is_shown(name: str) -> bool:

@@ -22,6 +22,7 @@ from search.records.reader import RecordsReader, head_of
 from search.records.record import Record, next_number
 from search.records.remote import BucketStore, working_copy
 from search.records.store import Store
+from search.values import escaped
 
 _log = logging.getLogger(__name__)
 
@@ -113,7 +114,15 @@ class RecordsWriter(RecordsReader):
                 and `open` sends it.
         """
         name = f"items/{record.key}.{record.split}.jsonl.gz" if items else ""
-        record = replace(record, items=name, number=next_number(self.trials))
+        record = replace(
+            record,
+            items=name,
+            number=next_number(self.trials),
+            label=escaped(record.label),
+            reason=escaped(record.reason),
+            host=escaped(record.host),
+            note=escaped(record.note),
+        )
         try:
             self._store.append(record, items)
         except OSError as error:

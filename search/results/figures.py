@@ -14,6 +14,7 @@ from typing import Any
 from numpy import linspace
 
 from objectives import targets
+from objectives.letters import visible
 from search.merging.recipe import LayerSwap, Recipe, Single, canonical, key
 from search.merging.source import Source
 from search.records.record import Record
@@ -101,13 +102,13 @@ def _name(record: Record, kind: str, soup: Record | None) -> str:
     if kind == "soup":
         return SOUP if soup and soup.key == record.key else ""
     if isinstance(record.recipe, Single) and kind != RECOMMENDED:
-        return record.label.rpartition(" ")[2]
+        return visible(record.label.rpartition(" ")[2])
     return ""
 
 
 def _legend(kind: str, group: Sequence[Record]) -> str:
     if kind in (RECOMMENDED, DEFAULT):
-        return f"{kind}: {group[0].label.partition(' ')[2]}"
+        return visible(f"{kind}: {group[0].label.partition(' ')[2]}")
     return f"{kind} ({len(group)})" if kind in ("swap", "soup") else kind
 
 
@@ -135,7 +136,9 @@ def _pareto(
     axes.set_title(f"{title}: {x_axis.people} against {y_axis.people}, {len(points)} recipes")
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.margins(0.09)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)
+    legend = figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     figure.canvas.draw()  # settles the layout: labels are placed in pixels
     steps = [(x, y) for (x0, y), (x1, _) in pairwise(front) for x in linspace(x0, x1, 25)]
     _place_labels(figure, axes, points, names, [*points.values(), *steps])
@@ -166,6 +169,7 @@ def _place_labels(
                 va="bottom" if dy > 0 else "top" if dy < 0 else "center",
                 fontsize=8,
                 zorder=4,
+                parse_math=False,
             )
             box = text.get_window_extent(renderer)
             hidden = sum(box.padded(4).contains(*pixel) for pixel in pixels)

@@ -6,6 +6,7 @@ Owns how a comparison looks; what is in it is `search.results.comparison`'s.
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -19,7 +20,8 @@ from objectives.types import Score
 from search.records.record import Record
 from search.results.choose import RECOMMENDED
 from search.results.comparison import RIVALS, Report, ReportLine, p_value, signed
-from search.values import percent
+from search.terminal import Terminal
+from search.values import in_markdown, percent
 
 WIDTH = 120
 """Columns of the table where the terminal's width is not known."""
@@ -61,7 +63,7 @@ def show(report: Report, console: Console) -> None:
     A table or a front without a row is left out.
     """
     if not console.is_terminal:
-        console = Console(file=console.file, force_terminal=False, width=WIDTH)
+        console = Terminal(file=console.file, force_terminal=False, width=WIDTH)
     if report.no_recommendation:
         console.print(Text(f"no recommendation: {report.no_recommendation}", style="bold"))
     if report.lines:
@@ -93,16 +95,16 @@ def markdown(report: Report) -> str:
         for line in report.lines
     ]
     rule = ["---", "---", *["---:"] * (len(head) - 2)]
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, rule, *body)]
-    text = [f"# {report.title}", ""]
+    cells = [list(map(in_markdown, row)) for row in (head, rule, *body)]
+    text = [f"# {in_markdown(report.title)}", ""]
     if report.no_recommendation:
-        text += [f"**No recommendation**: {report.no_recommendation}", ""]
+        text += [f"**No recommendation**: {in_markdown(report.no_recommendation)}", ""]
     if report.lines:
         text += [*("| " + " | ".join(row) + " |" for row in cells), ""]
-    text += [*(f"- {note}" for note in report.notes), ""]
+    text += [*(f"- {in_markdown(note)}" for note in report.notes), ""]
     if report.front:
         text += [f"## {_front_title()}", ""]
-    text += [f"- {_front(record).strip()}" for record in report.front]
+    text += [f"- {in_markdown(_front(record).strip())}" for record in report.front]
     return "\n".join(text) + "\n"
 
 
@@ -126,7 +128,8 @@ def tsv(report: Report) -> str:
             row[f"{name}_p"] = f"{paired.p_value:.2g}" if paired else ""
         rows.append(row)
     names = list(rows[0]) if rows else ["role"]
-    return "".join("\t".join(r) + "\n" for r in (names, *([*row.values()] for row in rows)))
+    lines = (names, *([*row.values()] for row in rows))
+    return "".join("\t".join(re.sub(r"\s", " ", cell) for cell in r) + "\n" for r in lines)
 
 
 def write(report: Report, folder: Path) -> list[Path]:

@@ -61,6 +61,11 @@ def parser() -> argparse.ArgumentParser:
         "--import", dest="source", metavar="STUDY", help="propose this study's best recipes first"
     )
     p.add_argument("--tracking-uri", help="MLflow (MLFLOW_TRACKING_URI, else <out>/mlflow.db)")
+    p.add_argument(
+        "--trust-addresses",
+        action="store_true",
+        help="ask the database, MLflow and hosts that only the resumed study names",
+    )
     p.add_argument("--mgsm-dir", type=Path, help="folder of MGSM files (objective.mgsm.data_dir)")
     p.add_argument("--lcb-dir", type=Path, help="folder of LCB prompts (objective.lcpr.data_dir)")
     p.add_argument("--lid", type=Path, help="fastText model that tells languages (objective.lid)")
@@ -92,9 +97,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(arguments: argparse.Namespace) -> int:
     from objectives.errors import ObjectiveError
-    from search.run.progress import SearchConsole
+    from search.terminal import Terminal
 
-    console = SearchConsole(stderr=False)
+    console = Terminal()
     try:
         prepared = _prepare(arguments)
     except (SearchError, ObjectiveError) as error:
@@ -117,11 +122,14 @@ def _prepare(arguments: argparse.Namespace) -> Prepared:
     from search.run.opening import settle
     from search.run.prepare import prepare
     from search.tracking.outbox import address
+    from search.tuning.token import keep_token
 
     opened = _open(arguments)
     try:
+        keep_token(joins=bool(opened.config.search.address or os.environ.get("RAY_ADDRESS")))
         records = opened.records
-        uri = address(records.folder, arguments.tracking_uri)
+        trusted = arguments.trust_addresses
+        uri = address(records.folder, arguments.tracking_uri, trusted=trusted)
         return settle(opened, prepare(opened.config, opened.head.name, records, uri))
     except BaseException:
         opened.drop()
@@ -163,8 +171,8 @@ def _open(arguments: argparse.Namespace) -> Opened:
     known = arguments.extend or (arguments.resume if arguments.resume != "auto" else None)
     if known:
         flag = "--extend" if arguments.extend else "--resume"
-        trials = ["trials"] if flag == "--resume" else ["resume"]
-        names = ("lang", *trials, "study", "source", "mgsm_dir", "lcb_dir", "lid", "chat")
+        budget = ["trials"] if flag == "--resume" else ["resume"]
+        names = ("lang", *budget, "study", "source", "mgsm_dir", "lcb_dir", "lid", "chat")
         given = [f"--{n}".replace("source", "import") for n in names if getattr(arguments, n)]
         if given:
             raise ConfigError(
@@ -173,7 +181,8 @@ def _open(arguments: argparse.Namespace) -> Opened:
             )
         if flag == "--extend" and (arguments.trials or 0) < 1:
             raise ConfigError("--extend needs --trials N, how many trials are added (1 or more)")
-        return opening.resume(locate(known), arguments.overrides, arguments.trials or 0)
+        trials, trusted = arguments.trials or 0, arguments.trust_addresses
+        return opening.resume(locate(known), arguments.overrides, trials, trusted=trusted)
     if not arguments.lang:
         raise ConfigError("--lang is missing: name the target language, such as --lang te")
     flags: dict[str, Any] = {

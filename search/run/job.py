@@ -6,14 +6,21 @@ Owns the order: the report is written whatever way the study ended. What can be 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
+import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
 
+from search.config.schema import Config
+from search.config.secrets import without_password
+from search.ending import ENDING
 from search.engine.contract import EngineOptions
 from search.engine.experts import describe
 from search.masking import masked
@@ -31,7 +38,7 @@ from search.study.schedule import Schedule
 from search.tracking.outbox import Outbox
 from search.tracking.runs import default_uri, experiment_name, is_server
 from search.tuning.trainable import Job
-from search.tuning.tune import run_study
+from search.tuning.tune import SIGNALS, run_study
 
 Outcome = Literal["recommended", "undecided", "stopped"]
 """How a study ended: with a recommendation, with none, or not at all, after Ctrl-C."""
@@ -90,10 +97,28 @@ def run(prepared: Prepared, console: Console) -> Outcome:
             finish(records)
     finally:
         display.close()
-        undecided = _report(prepared, outbox, console, finished)
+        with _first_signal_heard():
+            undecided = _report(prepared, outbox, console, finished)
     if not finished:
         return "stopped"
     return "undecided" if undecided else "recommended"
+
+
+@contextlib.contextmanager
+def _first_signal_heard() -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM of the whole search only shortens waits; the next one ends it."""
+
+    def heard(number: int, frame: object) -> None:
+        if ENDING.is_set():
+            raise KeyboardInterrupt
+        ENDING.set()
+
+    before = {number: signal.signal(number, heard) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Sender:
@@ -215,6 +240,17 @@ def _say_where(prepared: Prepared, console: Console, finished: bool, unsent: int
     ui = uri if is_server(uri) else f"mlflow ui --backend-store-uri {uri}"
     lines.append(f"compare the runs: {ui}")
     if not finished:
-        lines.append(f"not finished; go on with: python -m search.run --resume {place}{server}")
+        where = f"{server}{_addresses(prepared.config)}"
+        lines.append(f"not finished; go on with: python -m search.run --resume {place}{where}")
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _addresses(config: Config) -> str:
+    """What a command has to name again, as a study's addresses are not trusted."""
+    search, found = config.search, ""
+    if search.address:
+        found += f" search.address={search.address}"
+    if search.storage:
+        found += f" {shlex.quote(f'search.storage={without_password(search.storage)}')}"
+    return found

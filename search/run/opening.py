@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from search.config import compose
+from search.config import compose, trust
 from search.config.schema import Config
 from search.errors import ConfigError, StudyError
 from search.records.head import StudyHead
@@ -116,16 +116,22 @@ def begin_or_resume(chosen: Config, out: Place, name: str, source: Place | None 
     return Opened(chosen, records, head, new=False, source=None if begun else source)
 
 
-def resume(place: Place, overrides: Sequence[str] = (), trials: int = 0) -> Opened:
-    """An existing study, with its own configuration.
+def resume(
+    place: Place, overrides: Sequence[str] = (), trials: int = 0, *, trusted: bool = False
+) -> Opened:
+    """An existing study, with its own configuration, but for the Ray cluster that it ran on.
+
+    A cluster runs code on this machine: its address comes from the command or the environment.
 
     Args:
         place: the study's folder.
         overrides: of keys in `FREE`.
         trials: added to its budget.
+        trusted: use the other addresses that study.yaml alone knows.
 
     Raises:
-        ConfigError: an override of another key, or study.yaml is no configuration.
+        ConfigError: an override of another key, or study.yaml is no configuration, or knows an
+            address that nobody has named.
         StudyError: no study is there, another driver holds it, or it cannot be read.
     """
     fixed = [text for text in overrides if text.partition("=")[0] not in FREE]
@@ -145,7 +151,10 @@ def resume(place: Place, overrides: Sequence[str] = (), trials: int = 0) -> Open
             kept["search"]["trials"] = budget
             head = replace(head, config=kept, extensions=[*head.extensions, added], finished="")
             chosen = compose.parse(kept)
-        chosen = _changed(chosen, overrides)
+        chosen = _changed(chosen, ["search.address=null", *overrides])
+        if not trusted:
+            named = {text.partition("=")[0] for text in overrides}
+            trust.refuse_foreign(chosen, f"{place}/study.yaml", named)
     except BaseException:
         records.close()
         raise
@@ -206,7 +215,7 @@ def _changed(chosen: Config, overrides: Sequence[str]) -> Config:
         name, _, value = text.partition("=")
         try:
             data["search"][name.removeprefix("search.")] = yaml.safe_load(value)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, RecursionError):
             raise ConfigError(f"{name}: its value is not YAML") from None
     return compose.parse(data)
 

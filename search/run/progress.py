@@ -5,8 +5,6 @@ Owns only the display; it listens to the study and changes nothing.
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 
 from rich.console import Console
@@ -16,16 +14,6 @@ from objectives import targets
 from search.records.record import Origin, Record
 from search.results.choose import gains
 from search.values import percent
-
-
-class SearchConsole(Console):
-    """What is printed; that nobody reads it any longer, as behind `| head`, ends no search."""
-
-    def on_broken_pipe(self) -> None:
-        """Print nothing further; Python flushes its output once more when it ends."""
-        self.quiet = True
-        if self.file is sys.stdout:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class ProgressDisplay:
@@ -49,12 +37,12 @@ class ProgressDisplay:
         self._begun: float | None = None
         self._best: Record | None = None
         self._progress = Progress(
-            TextColumn("{task.fields[stage]}"),
+            TextColumn("{task.fields[stage]}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[status]}"),
+            TextColumn("{task.fields[status]}", markup=False),
             console=console,
             transient=True,
             disable=not console.is_terminal,

@@ -12,9 +12,11 @@ import logging
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from traceback import format_exception
 from typing import Protocol
 
 from search.errors import StudyError
+from search.masking import masked
 from search.merging.recipe import label
 from search.records.record import Origin, Record
 from search.records.writer import RecordsWriter
@@ -260,7 +262,8 @@ class Course:
                 f"the study's log in {folder} cannot be written: {error}; make room, then --resume "
                 f"{place}"
             )
-        _log.error("the search stops by a fault of its own", exc_info=error)
+        trace = masked("".join(format_exception(error)))
+        _log.error("the search stops by a fault of its own: %s", trace)
         what = f"{type(error).__name__}: {error}"
         return StudyError(f"the search stopped by a fault of its own: {what}; --resume {place}")
 

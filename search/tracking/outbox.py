@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from search.ending import ENDING
-from search.errors import StudyError
+from search.errors import ConfigError, StudyError
 from search.masking import masked
 from search.records.durable import write_whole
 from search.records.head import StudyHead
@@ -205,18 +205,29 @@ class Outbox:
         self._failing = True
 
 
-def address(folder: Path, given: str | None = None) -> str:
+def address(folder: Path, given: str | None = None, *, trusted: bool = False) -> str:
     """Where a study is sent: as given, as MLFLOW_TRACKING_URI says, as before, or beside it.
 
     Args:
         folder: the study's.
         given: a tracking URI on the command line.
+        trusted: send it where it was sent before, an address that the study alone knows.
 
     Raises:
         StudyError: mlflow.json cannot be read.
+        ConfigError: it holds an address, and that is not trusted.
     """
-    named = given or os.environ.get("MLFLOW_TRACKING_URI") or _known(folder).get("uri")
-    return str(named or default_uri(folder.resolve().parent))
+    named = given or os.environ.get("MLFLOW_TRACKING_URI")
+    if named:
+        return named
+    known = _known(folder).get("uri")
+    if known and not trusted:
+        raise ConfigError(
+            f"{folder / FILE} says that the study is sent to {known}, which this command line does "
+            "not name: passwords and records go to no address that a study alone knows. If it is "
+            f"yours, write --tracking-uri {known} or --trust-addresses"
+        )
+    return str(known or default_uri(folder.resolve().parent))
 
 
 def _known(folder: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
+from traceback import format_exception
 
 from objectives import targets
 from objectives.types import Completion, Evaluation, ItemResult, Objective, Request, Split
@@ -108,7 +109,7 @@ class Judging:
 
 def scorer_failed(error: Exception) -> TrialOutcome:
     """The outcome of a trial that an objective could not ask or score."""
-    _log.error("an objective failed", exc_info=error)
+    _log.error("an objective failed: %s", masked("".join(format_exception(error))))
     reason = f"scoring failed: {type(error).__name__}: {masked(str(error))}"
     return TrialOutcome("failed", reason, "scorer")
 

@@ -161,10 +161,13 @@ def _signals_put_back() -> Iterator[None]:
 
 
 def _listen(watch: Watch) -> None:
-    """Ctrl-C, and SIGTERM as schedulers and `ray job stop` send it, end the study in order."""
+    """Ctrl-C, and SIGTERM as schedulers and `ray job stop` send it, end the study in order.
+
+    So does the first of them where a fault is ending it already.
+    """
 
     def stop(number: int, frame: object) -> None:
-        if watch.stopping:
+        if ENDING.is_set():
             os._exit(128 + number)  # Ray's processes and the engines end with this one
         watch.stop()
         ENDING.set()

@@ -91,6 +91,9 @@ def test_every_cluster_wants_a_token_and_launched_dashboards_are_on_loopback() -
     for file in LAUNCHER:
         data = read(file)
         assert "~/.ray/auth_token" in data["file_mounts"]
+        first = data["setup_commands"][0].partition("#")[0]
+        assert first.split() == "chmod 700 ~/.ray && chmod 600 ~/.ray/auth_token".split()
+        assert "(umask 077; ray get-auth-token --generate)" in file.read_text("utf-8")
         starts = data["head_start_ray_commands"] + data["worker_start_ray_commands"]
         for command in starts:
             if "ray start" in command:

@@ -110,7 +110,7 @@ def test_extended_after_its_journal_was_lost(
 def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
     server = S3()
     server.connect(monkeypatch)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     yield server
     server.stop()
 

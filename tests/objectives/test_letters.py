@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objectives.letters import composed, has_letter, whole
+from objectives.letters import composed, has_letter, visible, whole
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,17 @@ def test_any_text_can_be_written(text: str) -> None:
     whole(text).encode()
     if not any("\ud800" <= letter <= "\udfff" for letter in text):
         assert whole(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("తెలుగు\u200c స్త్రీ\ta\nb", "తెలుగు\u200c స్త్రీ\ta\nb"),
+        ("\x1b[2J\x07\x00", "\\x1b[2J\\x07\\x00"),
+        ("a\rb\x9b\x7f", "a\\rb\\x9b\\x7f"),
+        ("\u202ea\u2066", "\\u202ea\\u2066"),
+        ("\ud800 \U0001f600", "\\ud800 \U0001f600"),
+    ],
+)
+def test_what_commands_a_terminal_is_shown_as_its_escape(text: str, shown: str) -> None:
+    assert visible(text) == shown == visible(shown)

@@ -6,6 +6,8 @@ import pytest
 
 from search.errors import CheckpointError, SearchError, StudyError
 from search.masking import hide_named, masked
+from search.values import short
+from tests.secret_shapes import PW, SHAPES
 
 
 @pytest.mark.parametrize(
@@ -25,6 +27,40 @@ from search.masking import hide_named, masked
 def test_secrets_are_hidden_and_nothing_else(text: str, shown: str) -> None:
     assert masked(text) == shown
     assert masked(shown) == shown
+
+
+@pytest.mark.parametrize("text", SHAPES)
+def test_no_secret_survives(text: str) -> None:
+    assert PW in text and PW not in masked(text)
+    assert masked(masked(text)) == masked(text)
+    assert PW not in str(StudyError(f"it is at {text}"))
+    assert PW not in str(StudyError(repr([text])))
+
+
+@pytest.mark.parametrize("text", SHAPES)
+@pytest.mark.parametrize("length", [20, 30, 40])
+def test_a_text_is_masked_before_it_is_cut(text: str, length: int) -> None:
+    """Cut first, half an address shows a password that nothing tells from a host any more."""
+    assert "hunter" not in short(text, length)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"key": "3f2a", "split": "search", "number": 3}',
+        "unexpected token: ]",
+        "signature: (a, b)",
+        '"bos_token": "<s>", "pad_token": null, "tokenizer": "x"',
+        "put the password into the environment variable OPTUNA_STORAGE_PASSWORD",
+        "n_tokens: 3, max_tokens=96, key=value",
+        "see https://h/x?page=2&lang=te#top, or s3://bucket/a@b",
+        "https://h:5000/a and me@example.org",
+        "a monkey: yes; turkey=1; hf_transformers",
+        "sqlite:////out/mlflow.db",
+    ],
+)
+def test_what_is_no_secret_is_shown(text: str) -> None:
+    assert masked(text) == text
 
 
 def test_named_values_are_hidden_without_an_address() -> None:

@@ -155,7 +155,7 @@ def test_an_address_that_fails_is_not_the_study_s(
         remember(tmp_path / "s", before)
     assert sync.main([str(tmp_path / "s"), "--tracking-uri", f"http://127.0.0.1:{port}"]) == 1
     assert "still lacks 3 of the 3 runs of" in capsys.readouterr().err
-    assert address(tmp_path / "s") == (before or default_uri(tmp_path))
+    assert address(tmp_path / "s", trusted=True) == (before or default_uri(tmp_path))
 
 
 @pytest.mark.slow
@@ -172,7 +172,7 @@ def test_an_old_store_is_answered_with_the_whole_remedy(
     assert f"then run 'mlflow db upgrade {uri}' to migrate your database" in caplog.text
     assert address(tmp_path / "s") == default_uri(tmp_path)
     assert sync.main([str(tmp_path / "s"), "--tracking-uri", f"sqlite:///{mlflow_store}"]) == 0
-    assert address(tmp_path / "s") == f"sqlite:///{mlflow_store}"
+    assert address(tmp_path / "s", trusted=True) == f"sqlite:///{mlflow_store}"
 
 
 def test_a_study_whose_identity_is_broken(
@@ -185,6 +185,18 @@ def test_a_study_whose_identity_is_broken(
         assert sync.main(command) == 2
         assert "mlflow.json cannot be used" in capsys.readouterr().err
     RecordsWriter.open(tmp_path / "s").close()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_strangers_study_is_sent_to_nobody(
+    tmp_path: Path, port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    RecordsWriter.create(tmp_path / "s", HEAD).close()
+    remember(tmp_path / "s", f"http://127.0.0.1:{port}")
+    assert sync.main([str(tmp_path / "s")]) == 2
+    assert f"sent to http://127.0.0.1:{port}, which this command" in capsys.readouterr().err
+    assert sync.main([str(tmp_path / "s"), "--trust-addresses"]) == 1
+    assert f"http://127.0.0.1:{port} still lacks" in capsys.readouterr().err
 
 
 def test_a_study_that_a_search_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

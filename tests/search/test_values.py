@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import struct
 from dataclasses import dataclass, field
@@ -11,7 +12,38 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.values import check_types, differences, flatten, short, tidy
+from search.values import (
+    check_types,
+    differences,
+    escaped,
+    escaped_json,
+    flatten,
+    in_markdown,
+    short,
+    tidy,
+)
+
+
+@given(st.text(st.characters() | st.sampled_from("\ud800\udfff\\")))
+def test_texts_of_any_characters_can_be_written(text: str) -> None:
+    line = escaped_json({"a": [text]}).encode()
+    assert json.loads(line) == {"a": [escaped(text)]}
+    assert escaped(escaped(text)) == escaped(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("te b3 u1 t_b w.60", "te b3 u1 t_b w.60"),
+        ("a | b", "a \\| b"),
+        ("a\n# b", "a # b"),
+        ("<img src=x onerror=y>", "&lt;img src=x onerror=y>"),
+        ("![x](http://h/p.png)", "![x]\\(http://h/p.png)"),
+        ("`code` & \x1b[2J", "'code' &amp; \\x1b[2J"),
+    ],
+)
+def test_markdown_of_others_is_text(text: str, line: str) -> None:
+    assert in_markdown(text) == line
 
 
 def test_flat_names_are_dotted_and_values_stay() -> None:

@@ -50,10 +50,11 @@ def test_a_password_comes_from_the_environment(
     monkeypatch.delenv(STORAGE_PASSWORD, raising=False)
     with pytest.raises(ConfigError, match=f"environment variable {STORAGE_PASSWORD}"):
         open_storage("postgresql://me:***@127.0.0.1/x", tmp_path)
-    # sqlite has no passwords: the file's name shows what was put in
     monkeypatch.setenv(STORAGE_PASSWORD, "hunter2")
-    open_storage(f"sqlite:///{tmp_path}/***.db", tmp_path)
-    assert (tmp_path / "hunter2.db").is_file()
+    given: list[str] = []
+    monkeypatch.setattr("optuna.storages.RDBStorage", lambda url, engine_kwargs: given.append(url))
+    open_storage("postgresql://me:***@127.0.0.1/x", tmp_path)
+    assert given == ["postgresql://me:hunter2@127.0.0.1/x"]
 
 
 def test_a_database_that_cannot_be_used(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,45 @@ def test_a_reader_leaves_a_line_that_is_being_written(store: FolderStore) -> Non
     assert [found.key for found in store.load()] == ["k"]
     assert (store.folder / "trials.jsonl.cut").read_bytes() == b'{"number": 1, "key"\n'
     assert (store.folder / TRIALS).read_bytes().endswith(b"}\n")
+
+
+def test_after_a_line_that_stays_nothing_is_written(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it is on disk only the next driver can tell; another line would get its number."""
+
+    def refuse(*_: object) -> None:
+        raise OSError("input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "ftruncate", refuse)
+        patch.setattr(os, "fsync", refuse)
+        with pytest.raises(OSError, match="cannot be removed"):
+            store.append(record("k"), b"")
+    with pytest.raises(OSError, match="cannot be removed"):
+        store.append(record("l"), b"")
+    store.release()
+    again = FolderStore(store.folder, "runs/s")
+    again.take()
+    assert [found.key for found in again.load()] == ["k"]
+    again.append(record("l", number=1), b"")
+    assert [found.key for found in again.load()] == ["k", "l"]
+
+
+def test_the_names_of_study_and_folders_are_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    made = FolderStore(tmp_path / "out" / "s", "runs/s")
+    made.take()
+    assert {str(tmp_path), str(tmp_path / "out"), str(tmp_path / "out" / "s")} <= set(synced)
 
 
 def test_a_line_that_is_no_record_is_named(store: FolderStore) -> None:

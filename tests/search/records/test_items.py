@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -30,6 +31,14 @@ def test_packed_items_are_the_same_bytes() -> None:
 def test_results_come_back() -> None:
     assert unpack_items(pack_items([ITEM, CHAT])) == [ITEM, CHAT]
     assert unpack_items(pack_items([])) == []
+
+
+def test_half_a_surrogate_pair_is_recorded_as_text() -> None:
+    """No file holds one; a path of other bytes than UTF-8 has some, and prompts of broken JSON."""
+    broken = replace(ITEM, prompt="a\ud800", completion="\udc80 \\udc80", verdict={"\udfff": "é"})
+    (found,) = unpack_items(pack_items([broken]))
+    assert (found.prompt, found.completion) == ("a\\ud800", "\\udc80 \\udc80")
+    assert found.verdict == {"\\udfff": "é"}
 
 
 def test_fields_on_disk() -> None:

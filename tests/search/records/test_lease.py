@@ -6,6 +6,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import fsspec
 import pytest
@@ -95,3 +96,56 @@ def test_clock_that_is_ahead_holds_longer(objects: Bucket) -> None:
     objects.put("lease/000001.json", json.dumps({"time": time.time() + 60, "pid": 7}).encode())
     with pytest.raises(StudyError, match=r"\(process 7 on None\).* try again in 2[34]\d s"):
         Lease(objects, "b").take()
+
+
+def test_a_store_that_ignores_conditions_is_refused(
+    objects: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two drivers could take a study at once there, and each replace what the other records."""
+    real = objects._fs.pipe_file
+    monkeypatch.setattr(
+        objects._fs, "pipe_file", lambda path, data, mode: real(path, data, mode="overwrite")
+    )
+    with pytest.raises(StudyError, match=r"memory://.*ignores If-None-Match.* name another with"):
+        Lease(objects, "a").take()
+    assert objects.names("lease") == []
+
+
+@pytest.mark.parametrize(("off", "refused"), [(-300, True), (-20, False), (20, False), (90, True)])
+def test_a_clock_that_is_off_is_refused(
+    objects: Bucket, monkeypatch: pytest.MonkeyPatch, off: float, refused: bool
+) -> None:
+    """Before a claim is looked at: a clock that is ahead would see every holder as silent."""
+    live = Lease(objects, "a")
+    live.take()
+    real = time.time
+    monkeypatch.setattr(lease.time, "time", lambda: real() + off)
+    monkeypatch.setattr(objects._fs, "modified", lambda path: datetime.fromtimestamp(real(), UTC))
+    fault = rf"clock and that of the store of memory://\S+ differ by {abs(off)} s: set it"
+    with pytest.raises(StudyError, match=fault if refused else "in use by another"):
+        Lease(objects, "b").take()
+    live.check()
+    assert objects.names("lease") == ["000001.json"]
+    live.release()
+
+
+def test_a_store_that_tells_no_time_is_taken(
+    objects: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(path: str) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(objects._fs, "modified", unknown)
+    claim = Lease(objects, "a")
+    claim.take()
+    claim.release()
+
+
+def test_setting_the_clock_costs_no_claim(objects: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim = Lease(objects, "a")
+    claim.take()
+    before, real = objects.get("lease/000001.json"), time.time
+    monkeypatch.setattr(lease.time, "time", lambda: real() + 3600)
+    claim.check()
+    assert objects.get("lease/000001.json") == before  # the store was not asked
+    claim.release()

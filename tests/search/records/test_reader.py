@@ -24,7 +24,7 @@ from tests.search.records.samples import HEAD, ITEM, record
 def place(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Place]:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "cache"))
     if request.param == "folder":
         yield tmp_path / "s"
         return
@@ -65,7 +65,7 @@ def test_reading_writes_nothing(
     writer = RecordsWriter.create(place, HEAD)
     writer.append(record("a"), pack_items([ITEM]))
     writer.close()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "none"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "none"))
     before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")}
     for module, name in ((os, "mkdir"), (os, "rename"), (os, "replace"), (tempfile, "mkdtemp")):
         monkeypatch.setattr(module, name, refuse)

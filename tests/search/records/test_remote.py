@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -43,7 +44,7 @@ def runs(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Place]:
     """The address of an empty folder of studies."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(remote, "OPENING_SECONDS", 0.0)
     monkeypatch.setattr(remote, "SENDING_SECONDS", 0.0)
     if request.param == "s3":
@@ -67,7 +68,7 @@ def objects(place: Place) -> list[str]:
 
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str = "other") -> None:
     """Go on as another machine, which has no working copy."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / name))
 
 
 def bucket_store(records: RecordsWriter) -> BucketStore:
@@ -285,7 +286,7 @@ def test_working_copy_of_a_study_that_is_gone(runs: Place) -> None:
 
 def test_store_that_stays_away(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The study stops, resumable, with all that was scored in the working copy."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(remote, "OPENING_SECONDS", 0.0)
     monkeypatch.setattr(remote, "SENDING_SECONDS", 0.0)
     s3.connect(monkeypatch)
@@ -308,6 +309,80 @@ def test_store_that_stays_away(s3: S3, tmp_path: Path, monkeypatch: pytest.Monke
     again.close()
     elsewhere(tmp_path, monkeypatch)
     assert RecordsReader.read(place).items(again.trials[2])[0].id == ITEM.id
+
+
+def test_what_is_newer_here_is_sent_before_the_old_is_read(
+    runs: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store was away when the study was extended: the extension is not lost."""
+    records = RecordsWriter.create(runs / "s", HEAD)
+    (records.folder / "report.md").write_text("old")
+    records.rewrite(replace(HEAD, layers=4))
+    store = bucket_store(records)
+
+    def away(*_: object) -> None:
+        raise OSError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store._once, "put", away)
+        (records.folder / "report.md").write_text("new")
+        for layers in (8, 16):  # sent twice, of which nothing arrived
+            with pytest.raises(StudyError, match=r"study.yaml cannot be written: away"):
+                records.rewrite(replace(HEAD, layers=layers))
+        records.close()
+    assert RecordsReader.read(runs / "s").head().layers == 4
+    again = RecordsWriter.open(runs / "s")
+    assert again.head().layers == RecordsReader.read(runs / "s").head().layers == 16
+    assert isinstance(runs, Url)
+    assert Bucket(runs / "s", 0).get("report.md") == b"new"
+    again.close()
+
+
+def test_what_has_changed_elsewhere_is_read(
+    runs: Place,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Also where it was changed here as well: the store is the truth, and it is told."""
+    records = RecordsWriter.create(runs / "s", HEAD)
+    records.rewrite(replace(HEAD, layers=4))
+    records.close()
+    elsewhere(tmp_path, monkeypatch)
+    other = RecordsWriter.open(runs / "s")
+    other.rewrite(replace(HEAD, layers=8))
+    other.close()
+    elsewhere(tmp_path, monkeypatch, "cache")
+    again = RecordsWriter.open(runs / "s")
+    assert again.head().layers == 8 and caplog.text == ""
+    again.close()
+    (again.folder / "study.yaml").write_bytes(replace(HEAD, layers=2).to_yaml())
+    elsewhere(tmp_path, monkeypatch)
+    other = RecordsWriter.open(runs / "s")
+    other.rewrite(replace(HEAD, layers=9))
+    other.close()
+    elsewhere(tmp_path, monkeypatch, "cache")
+    again = RecordsWriter.open(runs / "s")
+    assert again.head().layers == 9 and "study.yaml was changed here and in" in caplog.text
+    again.close()
+
+
+def test_a_copied_disk_is_another_owner(
+    runs: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its working copy has the same id; its lock shows nothing of the driver that runs."""
+    records = RecordsWriter.create(runs / "s", HEAD)
+    shutil.copytree(tmp_path / "cache", tmp_path / "other", symlinks=True)
+    elsewhere(tmp_path, monkeypatch)
+    with pytest.raises(StudyError, match="if that one is dead, try again in"):
+        RecordsWriter.open(runs / "s")
+    records.append(record("a"))
+    records.close()
+
+
+def test_unsent_trials_are_in_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert working_copy(Url("s3://b/runs/s")).is_relative_to(tmp_path / "state")
 
 
 def test_store_that_comes_back_in_time(
@@ -378,13 +453,14 @@ def test_hostile_object_names(runs: Place) -> None:
     assert sorted(f.name for f in again.folder.iterdir()) == [
         ".copy",
         ".lock",
+        ".sent",
         "items",
         "study.yaml",
     ]
 
 
 def test_missing_bucket(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     s3.connect(monkeypatch)
     monkeypatch.setattr(remote, "OPENING_SECONDS", 0.0)
     with pytest.raises(StudyError, match=r"cannot be written: s3://nowhere/s: .*no nowhere"):
@@ -401,7 +477,7 @@ def test_missing_bucket(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_package_that_is_missing(
     address: str, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(StudyError, match=fault):
         RecordsWriter.create(locate(address), HEAD)
@@ -412,7 +488,7 @@ def test_package_that_is_missing(
 def test_killed_driver_on_s3(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kill -9 between any two requests: nothing that an `append` returned is lost or twice."""
     s3.connect(monkeypatch)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "cache"))
     place = f"{s3.url}/s"
     RecordsWriter.create(locate(place), HEAD).close()
     told: list[str] = []

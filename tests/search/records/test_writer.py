@@ -39,6 +39,17 @@ def test_round_trip(tmp_path: Path) -> None:
     assert set(again.ended("search")) == {"a", "b"} and again.ended("held_out") == {}
 
 
+def test_half_a_surrogate_pair_is_recorded_as_text(tmp_path: Path) -> None:
+    head = StudyHead("s", {"lang": "te", "family": {"base": "/x/\udcff"}})
+    records = RecordsWriter.create(tmp_path / "s", head)
+    failed = record(state="failed", scores={}, reason="no file \udcff", label="te \ud800")
+    written = records.append(failed, pack_items([ITEM]))
+    assert (written.reason, written.label) == ("no file \\udcff", "te \\ud800")
+    records.close()
+    assert RecordsReader.read(tmp_path / "s").trials == [written]
+    assert RecordsReader.read(tmp_path / "s").head() == head
+
+
 def test_line_cut_off_by_a_crash(tmp_path: Path) -> None:
     records = RecordsWriter.create(tmp_path / "s", HEAD)
     first = records.append(record("a"))

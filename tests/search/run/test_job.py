@@ -6,6 +6,8 @@ The study itself, on Ray, is in tests/faults and tests/e2e; here a function stan
 from __future__ import annotations
 
 import io
+import os
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from rich.console import Console
 
 from objectives.types import ItemResult, Score, Split
+from search.ending import ENDING
 from search.errors import StudyError
 from search.merging.recipe import LayerSwap, Recipe, Single, key, label
 from search.records.items import pack_items
@@ -237,6 +240,15 @@ def test_the_commands_that_come_next(prepared: Prepared, uri: str, option: str, 
     out = io.StringIO()
     job._say_where(replace(prepared, uri=uri), Console(file=out), finished=True, unsent=0)
     assert out.getvalue().splitlines() == [records, compare]
+    search = prepared.config.search.model_copy(
+        update={"storage": "postgresql://me:pw@h/d", "address": "head:6379"}
+    )
+    out = io.StringIO()
+    config = prepared.config.model_copy(update={"search": search})
+    here = replace(prepared, uri=uri, config=config)
+    job._say_where(here, Console(file=out), finished=False, unsent=0)
+    named = " search.address=head:6379 'search.storage=postgresql://me:***@h/d'"
+    assert out.getvalue().splitlines()[-1].endswith(f" {place}{option}{named}")
 
 
 def test_the_commit_of_the_code_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,3 +258,37 @@ def test_the_commit_of_the_code_is_noted(tmp_path: Path, monkeypatch: pytest.Mon
     assert job._commit() == ""
     monkeypatch.setenv("PATH", str(tmp_path))  # no git
     assert job._commit() == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_after_a_fault_still_reports(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """It comes while the report is made; nobody is waited for after it."""
+    real = job.comparison.build
+
+    def build(*arguments: Any, **options: Any) -> Any:
+        os.kill(os.getpid(), number)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(job.comparison, "build", build)
+    before = signal.getsignal(number)
+    try:
+        _, printed = run(prepared, scoring(TRIALS, StudyError("the disk is full")), monkeypatch)
+        assert ENDING.is_set()
+    finally:
+        ENDING.clear()
+    assert (prepared.records.folder / "report.md").is_file()
+    assert "not finished; go on with:" in printed and signal.getsignal(number) is before
+
+
+def test_the_next_signal_ends_the_report(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job.comparison, "build", lambda *_, **__: os.kill(os.getpid(), 2))
+    ENDING.set()  # the search was ended by one
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(prepared, scoring(TRIALS, False), monkeypatch)
+    finally:
+        ENDING.clear()

@@ -238,6 +238,37 @@ def test_import_names_what_it_took(setup: Setup, capsys: pytest.CaptureFixture[s
     assert not (setup.out / "new").exists()
 
 
+def test_a_strangers_addresses_are_not_asked(
+    setup: Setup,
+    ran: list[Prepared],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Passwords go where this command line or environment says; a foreign cluster runs code."""
+    opened: list[str] = []
+    monkeypatch.setattr("search.run.prepare.open_storage", lambda url, _: opened.append(url))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    theirs, study = "postgresql://me:***@theirs/db", setup.out / "s"
+    setup.more = [f"search.storage={theirs}", "search.address=ray://theirs:10001"]
+    assert setup.main() == 0 and opened.pop() == theirs
+    assert ran.pop().config.search.address == "ray://theirs:10001"  # the command line named it
+    (study / "mlflow.json").write_text('{"uri": "http://theirs:5000", "tags": {}}')
+    resume = ["--resume", str(study)]
+    assert run.main(resume) == 2
+    assert f"s/study.yaml keeps Optuna's study in {theirs}, which" in error(capsys)
+    assert run.main([*resume, f"search.storage={theirs}"]) == 2
+    assert "s/mlflow.json says that the study is sent to http://theirs:5000" in error(capsys)
+    assert opened == ran == []
+    for named in ([f"search.storage={theirs}", "--tracking-uri=http://theirs:5000"], []):
+        assert run.main([*resume, *(named or ["--trust-addresses"])]) == 0
+        assert opened.pop() == theirs and ran[-1].uri == "http://theirs:5000"
+        assert ran.pop().config.search.address is None  # whatever is trusted
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ours:5000")
+    assert run.main([*resume, "search.storage=null", "search.address=ours:6379"]) == 0
+    assert (ran[-1].uri, ran[-1].config.search.address) == ("http://ours:5000", "ours:6379")
+    RecordsWriter.open(study).close()
+
+
 def test_no_password_is_kept(
     setup: Setup,
     ran: list[Prepared],
@@ -253,7 +284,7 @@ def test_no_password_is_kept(
     assert head(study).config["search"]["storage"] == "postgresql://me:***@db/optuna"
     for file in study.rglob("*"):
         assert not file.is_file() or b"hunter2" not in file.read_bytes()
-    assert run.main(["--resume", str(study)]) == 0
+    assert run.main(["--resume", str(study), "--trust-addresses"]) == 0
     assert opened[1:] == ["postgresql://me:***@db/optuna"]
     setup.more = ["search.storage=oracle://me:hunter2@db/optuna"]
     assert setup.main(study="other") == 2

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from search.run.progress import ProgressDisplay, SearchConsole
+from search.run.progress import ProgressDisplay
+from search.terminal import Terminal
 from tests.search.tracking.sent import trial
 
 GLOO = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:525] Connection closed [127.0.0.1]"
@@ -31,7 +32,7 @@ class Closed(io.StringIO):
 
 
 def test_a_search_goes_on_when_nobody_reads_it() -> None:
-    console = SearchConsole(file=Closed())
+    console = Terminal(file=Closed())
     display = ProgressDisplay(console, total=3)
     for number in range(3):
         display.started("x", "search")

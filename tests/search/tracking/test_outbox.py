@@ -10,7 +10,7 @@ import pytest
 
 from objectives.types import Score
 from search.ending import ENDING
-from search.errors import StudyError
+from search.errors import ConfigError, StudyError
 from search.tracking import outbox
 from search.tracking.outbox import address
 from search.tracking.runs import default_uri
@@ -35,17 +35,21 @@ def test_a_broken_identity_is_a_clear_error(folder: Path) -> None:
         tracker("sqlite:///unused.db", folder)
 
 
-def test_a_study_is_sent_where_it_was_sent_before(
+def test_a_study_is_sent_where_it_was_sent_before_if_that_is_trusted(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that the commands that are printed at the end find the server; passwords are not kept."""
+    """A stranger's study could name a stranger's server; passwords are not kept."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     own = default_uri(folder.parent)
     assert address(folder) == own
     tracker("http://me:hunter2@mlflow:5000", folder)
     assert address(folder) == own and "hunter2" not in (folder / "mlflow.json").read_text()
     tracker("http://mlflow:5000", folder)
-    assert address(folder) == "http://mlflow:5000"
+    with pytest.raises(
+        ConfigError, match=r"sent to http://mlflow:5000, .*--tracking-uri http://ml"
+    ):
+        address(folder)  # the study may be somebody else's
+    assert address(folder, trusted=True) == "http://mlflow:5000"
     assert address(folder, "http://other:5000") == "http://other:5000"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://third:5000")
     assert address(folder) == "http://third:5000"

@@ -1,0 +1,55 @@
+"""Whom a configuration would speak to: addresses in it that credentials or data could be sent to.
+
+Owns which of its values are such. A configuration that comes with a study may be a stranger's: its
+addresses are used only where this command line names them as well, or says that they are trusted.
+Object stores are none: which host a bucket is at, this machine's environment says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from search.config.schema import Config
+from search.config.secrets import without_password
+from search.errors import ConfigError
+
+FLAG = "--trust-addresses"
+ASKS_ITS_HOST = ("hdfs://",)
+"""Beginnings of models' addresses that name the host itself."""
+
+
+def refuse_foreign(config: Config, where: str, named: Collection[str] = ()) -> None:
+    """Refuse addresses that nobody but a study has named.
+
+    Args:
+        config: the study's.
+        where: the study, for the message.
+        named: keys that the command line has given, such as `search.storage`.
+
+    Raises:
+        ConfigError: there are some, shown without passwords, with what to do.
+    """
+    if config.search.storage and "search.storage" not in named:
+        shown = without_password(config.search.storage)
+        raise ConfigError(
+            f"{where} keeps Optuna's study in {shown}, which this command line does not name: "
+            f"passwords go to no address that a study alone knows. If it is yours, write "
+            f"search.storage={shown} or {FLAG}"
+        )
+    family = config.family
+    experts = (location for group in family.language.values() for location in group)
+    refuse_foreign_models((family.base, *family.task, *experts, *family.references.values()), where)
+
+
+def refuse_foreign_models(locations: Iterable[object], where: str) -> None:
+    """Refuse models at hosts that nobody but a study has named.
+
+    Raises:
+        ConfigError: there are some.
+    """
+    hosts = [text for text in map(str, locations) if text.lower().startswith(ASKS_ITS_HOST)]
+    if hosts:
+        raise ConfigError(
+            f"{where} takes models from {', '.join(hosts)}: this machine would speak to a host "
+            f"that a study alone knows. If you know it, write {FLAG}"
+        )

@@ -1,0 +1,98 @@
+"""Configurations and heads of studies that others made: read or refused, at once, in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.hostile.limits import limited
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
+)
+MERGES = "a0: &a0 {x: 1}\n" + "".join(
+    f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 12)
+)
+FAMILY = "name: n\ntask: [t]\nlanguage: {te: [l]}\nbase: "
+FILES = {
+    "environment": FAMILY + "s3://host/${oc.env:HOSTILE_SECRET}/x",
+    "decoded": FAMILY + "b\nreferences: ${oc.decode:${oc.env:HOSTILE_SECRET}}",
+    "in a key": FAMILY + "b\nreferences: {'${oc.env:HOSTILE_SECRET}': r}",
+    "half": FAMILY + "${oc.env:",
+    "nested": FAMILY + "${oc.env:${oc.env:HOSTILE_SECRET}}",
+    "bomb": FAMILY + "b\n" + BOMB,
+    "merges": FAMILY + "b\n" + MERGES,
+    "within itself": FAMILY + "b\nreferences: &r {r: *r}",
+    "deep": FAMILY + "[" * 200_000,
+    "deep and closed": FAMILY + "[" * 5000 + "]" * 5000,
+    "long number": FAMILY + "9" * 5000,
+    "hexadecimal": FAMILY + "0x" + "f" * 100_000,
+    "large": FAMILY + "b\n" + "# x\n" * 400_000,
+    "bytes": FAMILY + "\udcff",
+    "python": FAMILY + "!!python/object/apply:os.system ['false']",
+    "nothing": "",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("files")
+    for name, text in FILES.items():
+        (made / f"{name}.yaml").write_text(text, "utf-8", "surrogateescape")
+    return made
+
+
+def test_hostile_families(folder: Path) -> None:
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from search.config import compose\n"
+        "from search.errors import ConfigError\n"
+        "for file in sys.argv[1:]:\n"
+        "    for more in ([], ['family.references.more=x']):\n"
+        "        try: print(compose.load([f'family={file}', *more], {'lang': 'te'}))\n"
+        "        except ConfigError as error: print('refused', str(error)[:500].splitlines()[0])\n"
+    )
+    files = [str(folder / f"{name}.yaml") for name in FILES]
+    run = limited("-c", code, *files, environment={"HOSTILE_SECRET": "{hunter2: hunter2}"})
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert "hunter2" not in run.stdout + run.stderr
+    lines = run.stdout.splitlines()
+    assert len(lines) == 2 * len(FILES) and all(line.startswith("refused") for line in lines)
+    assert "holds ${...}, which nothing is put in for: write the value itself" in lines[0]
+
+
+def test_hostile_overrides() -> None:
+    code = (
+        "import sys\n"
+        "from search.config import compose\n"
+        "from search.errors import ConfigError\n"
+        "for given in sys.argv[1:]:\n"
+        "    try: print(compose.load([given], {'lang': 'te'}))\n"
+        "    except ConfigError as error: print('refused', str(error)[:500].splitlines()[0])\n"
+    )
+    given = ["family.base=${oc.env:HOSTILE_SECRET}", "search.seed=" + "9" * 5000]
+    given += ["search.seed=" + "[" * 5000, "family.references=${oc.decode:'{a: b}'}"]
+    run = limited("-c", code, *given, environment={"HOSTILE_SECRET": "hunter2"})
+    assert run.returncode == 0, run.stderr[-2000:]
+    lines = run.stdout.splitlines()
+    assert len(lines) == 4 and all(line.startswith("refused") for line in lines)
+    assert "hunter2" not in run.stdout + run.stderr
+
+
+def test_hostile_heads(folder: Path) -> None:
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from search.errors import StudyError\n"
+        "from search.records.head import StudyHead\n"
+        "for file in sys.argv[1:]:\n"
+        "    text = Path(file).read_bytes().replace(b'\\n', b'\\n  ')\n"
+        "    try: StudyHead.from_yaml(b'schema: 2\\nname: s\\nconfig:\\n  ' + text, 's')\n"
+        "    except StudyError as error: print('refused', str(error)[:200].splitlines()[0])\n"
+        "    else: print('read')\n"
+    )
+    run = limited("-c", code, *(str(folder / f"{name}.yaml") for name in FILES))
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert len(run.stdout.splitlines()) == len(FILES)

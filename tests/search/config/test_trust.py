@@ -1,0 +1,36 @@
+"""Addresses that a study alone knows are not used unasked."""
+
+from __future__ import annotations
+
+import pytest
+
+from search.config import compose
+from search.config.schema import Config
+from search.config.trust import FLAG, refuse_foreign, refuse_foreign_models
+from search.errors import ConfigError
+
+DATABASE = "postgresql://me:hunter2@theirs/db"
+
+
+def chosen(*overrides: str) -> Config:
+    return compose.load(overrides, {"lang": "te"})
+
+
+def test_a_database_is_named_by_the_command_line_too() -> None:
+    config = chosen(f"search.storage={DATABASE}")
+    refuse_foreign(config, "s", {"search.storage"})
+    with pytest.raises(ConfigError, match=rf"^s keeps .* postgresql://me:\*\*\*@theirs/db.*{FLAG}"):
+        refuse_foreign(config, "s", {"search.engines"})
+
+
+@pytest.mark.parametrize(
+    "key", ["family.base", "family.task.0", "family.language.te.1", "family.references.other"]
+)
+def test_models_at_a_host(key: str) -> None:
+    with pytest.raises(ConfigError, match=r"takes models from HDFS://theirs:9000/x: .*" + FLAG):
+        refuse_foreign(chosen(f"{key}=HDFS://theirs:9000/x"), "s")
+
+
+def test_what_the_environment_finds_is_nobodys_address() -> None:
+    refuse_foreign(chosen(), "s")
+    refuse_foreign_models(["s3://bucket/x", "org/name", "/models/hdfs", "gs://b/x"], "s")
