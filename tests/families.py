@@ -109,6 +109,22 @@ def apart(source: Path, folder: Path, *, token: str = "<|tool|>", rows: int = 16
     return folder
 
 
+def in_folders(source: Path, folder: Path) -> Path:
+    """A copy of a checkpoint whose shards lie in folders below it, as its index says."""
+    shutil.copytree(source, folder)
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    where = {}
+    for number in range(2):
+        shard = f"part/{number}/model.safetensors"
+        (folder / shard).parent.mkdir(parents=True)
+        own = dict(list(tensors.items())[number::2])
+        save_file(own, folder / shard, metadata={"format": "pt"})
+        where |= dict.fromkeys(own, shard)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+    return folder
+
+
 def make_family(
     folder: Path,
     architecture: str,

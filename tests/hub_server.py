@@ -64,11 +64,17 @@ class _Handler(BaseHTTPRequestHandler):
             return self.reply(200, {}, json.dumps({"id": name, "sha": COMMIT}).encode(), body)
         if rest[0] == "tree":
             files = [
-                {"type": "file", "path": f.name, "size": f.stat().st_size, "oid": _hash(f)}
-                for f in sorted(folder.iterdir())
+                {
+                    "type": "file",
+                    "path": str(f.relative_to(folder)),
+                    "size": f.stat().st_size,
+                    "oid": _hash(f),
+                }
+                for f in sorted(folder.rglob("*"))
+                if f.is_file()
             ]
             return self.reply(200, {}, json.dumps(files).encode(), body)
-        file = folder / rest[2]
+        file = folder.joinpath(*rest[2:])
         if not file.is_file():
             return self.reply(404, {"X-Error-Code": "EntryNotFound"}, b"", body)
         data, code = file.read_bytes(), 200

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from filelock import FileLock
@@ -22,11 +22,13 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from search.checkpoints.checkpoint import FETCHED_FROM, ORIGIN, Checkpoint, revision_of
-from search.checkpoints.files import ADAPTER_CONFIG, INDEX, choose
+from search.checkpoints.files import ADAPTER_CONFIG, INDEX, choose, is_own
 from search.errors import CheckpointError
 
 SHARD_BYTES = 1024**3  # what is in memory at once
 _FORMAT = "1"  # raise it when the same inputs give other weights
+ALONE = "alone"
+"""Our folder of links; see `alone`."""
 _LEFT_OUT = (".safetensors", ".bin", ".pt", ".pth", ".index.json", ".py")
 
 
@@ -83,29 +85,37 @@ def store(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def alone(base: Checkpoint) -> Checkpoint:
-    """A base in a folder of links to what belongs to it, where its own holds more.
+    """A base in a folder of links to what belongs to it, where its own holds more or has folders.
 
-    vLLM is given the folder, and follows an index and takes files that are to be left alone.
+    vLLM is given the folder, and follows an index and takes files that are to be left alone; it
+    looks into no folder below.
 
     Raises:
         CheckpointError: the cache cannot be written.
     """
-    if not base.notes or base.derived is not None:
+    shards = {info.file for info in (*base.tensors.values(), *base.spare.values())}
+    nested = any("/" in shard for shard in shards)
+    if not (base.notes or nested) or base.derived is not None:
         return base
-    files = {base.path / info.file for info in (*base.tensors.values(), *base.spare.values())}
-    files |= {f for f in base.path.iterdir() if f.is_file() and not f.name.endswith(_LEFT_OUT)}
-    if choose(base.path).where:
-        files.add(base.path / INDEX)
+    links = {shard.replace("/", "--"): base.path / shard for shard in shards}
+    links |= {file.name: file for file in companions(base.path, lambda name: True)}
+    links.pop(ADAPTER_CONFIG, None)
+    where = choose(base.path).where
+    if where and not nested:
+        links[INDEX] = base.path / INDEX
     try:
-        final = root() / "alone" / digest(identity(files))[:20] / base.path.name
+        final = root() / ALONE / digest(identity(links.values()))[:20] / base.path.name
         final.parent.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{final.parent}.lock"):
             if not final.exists():
                 part = final.with_name("part")
                 shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
                 part.mkdir(parents=True)
-                for file in files - {base.path / ADAPTER_CONFIG}:
-                    (part / file.name).symlink_to(file.absolute())
+                for name, file in links.items():
+                    (part / name).symlink_to(file.absolute())
+                if nested:
+                    flat = {name: shard.replace("/", "--") for name, shard in where.items()}
+                    (part / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": flat}))
                 if revision := revision_of(base.path):
                     (part / FETCHED_FROM).write_text(revision, encoding="utf-8")
                 os.replace(part, final)
@@ -117,6 +127,34 @@ def alone(base: Checkpoint) -> Checkpoint:
     return Checkpoint.open(final)
 
 
+def belongs(file: Path, folder: Path) -> bool:
+    """Whether a file is of a model's folder (`files.is_own`), or a link that `alone` made to it."""
+    return is_own(file, folder) or (
+        file.is_file() and folder.absolute().is_relative_to((root() / ALONE).absolute())
+    )
+
+
+def companions(folder: Path, wanted: Callable[[str], bool]) -> list[Path]:
+    """The files beside a model's weights, sorted: configuration, tokenizer, terms; no code.
+
+    Args:
+        folder: the model's.
+        wanted: says of a name whether it is.
+
+    Raises:
+        CheckpointError: one leads out of the folder: what is copied is passed on to others.
+    """
+    found = [f for f in sorted(folder.iterdir()) if not f.name.endswith(_LEFT_OUT) and f.is_file()]
+    found = [file for file in found if wanted(file.name)]
+    for file in found:
+        if not belongs(file, folder):
+            raise CheckpointError(
+                f"{file} is a link out of its folder, and would be passed on with the model: put "
+                "the file itself there, or remove the link"
+            )
+    return found
+
+
 def _write(checkpoint: Checkpoint, folder: Path) -> None:
     derived = checkpoint.derived
     assert derived is not None
@@ -124,9 +162,8 @@ def _write(checkpoint: Checkpoint, folder: Path) -> None:
     if free < checkpoint.bytes:
         raise OSError(f"{checkpoint.bytes / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
     folder.mkdir()
-    for file in derived.files.iterdir():
-        if file.is_file() and not file.name.endswith(_LEFT_OUT):
-            shutil.copyfile(file, folder / file.name)
+    for file in companions(derived.files, lambda name: True):
+        shutil.copyfile(file, folder / file.name)
     shards = list(_shards(checkpoint))
     where: dict[str, str] = {}
     label = f"making {checkpoint.label} once"

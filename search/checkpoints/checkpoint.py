@@ -46,7 +46,7 @@ ReadHeader = Callable[[str], Iterable[tuple[str, "TensorInfo"]]]
 
 
 class TensorInfo(NamedTuple):
-    """What a header says of a tensor: its file, dtype (safetensors' name) and shape."""
+    """What a header says of a tensor: its file in the folder, dtype (safetensors' name), shape."""
 
     file: str
     dtype: str
@@ -302,7 +302,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _local_header(folder: Path, file: str) -> Iterator[tuple[str, TensorInfo]]:
-    return _header(folder / file)
+    return _header(folder / file, file)
 
 
 def revision_of(folder: Path) -> str:
@@ -338,11 +338,11 @@ def headers_of(place: str, weights: Weights, read: ReadHeader) -> Iterator[tuple
         raise CheckpointError(f"{place}: {INDEX} names tensors that no shard holds: {lost[:5]}")
 
 
-def _header(file: Path) -> Iterator[tuple[str, TensorInfo]]:
+def _header(file: Path, name_of_file: str) -> Iterator[tuple[str, TensorInfo]]:
     try:
         with safe_open(str(file), framework="pt") as opened:
             for name in opened.keys():
                 part = opened.get_slice(name)
-                yield name, TensorInfo(file.name, part.get_dtype(), tuple(part.get_shape()))
+                yield name, TensorInfo(name_of_file, part.get_dtype(), tuple(part.get_shape()))
     except (SafetensorError, OSError) as error:
         raise unreadable(file, error, "is truncated or not safetensors") from None

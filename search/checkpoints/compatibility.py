@@ -236,7 +236,7 @@ def _tokens(tokens: dict[int, str]) -> str:
 
 def _some(words: Sequence[str]) -> str:
     more = f", ... ({len(words) - 3} more)" if len(words) > 3 else ""
-    return ", ".join(words[:3]) + more
+    return ", ".join(short(word, 120) for word in words[:3]) + more
 
 
 def _show(value: tuple[int, ...]) -> str:

@@ -21,7 +21,7 @@ from search.checkpoints.compatibility import (
     look_at_base,
     one_head,
 )
-from search.checkpoints.files import choose
+from search.checkpoints.files import choose, read_by_others
 from search.checkpoints.sources import hub, url
 from search.checkpoints.sources.cast import like_base
 from search.checkpoints.sources.lora import open_adapter
@@ -302,11 +302,12 @@ def examine(sources: Mapping[str, Location], *, allow_bin: bool = False) -> Exam
     for name in sorted(sources, key=lambda name: name != "base"):
         base = found.opened.get("base")
         try:
-            checkpoint = found._open(sources[name], base, weights=False)
-            if name == "base":
-                seen = look_at_base(checkpoint)
-            else:
-                seen = look_at(base, checkpoint, remembered) if base else Comparison()
+            with read_by_others(str(sources[name])):
+                checkpoint = found._open(sources[name], base, weights=False)
+                if name == "base":
+                    seen = look_at_base(checkpoint)
+                else:
+                    seen = look_at(base, checkpoint, remembered) if base else Comparison()
         except ExpertMismatchError as error:
             found.misfits[name] = [str(error)]
             continue

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import fnmatch
 import json
-from collections.abc import Callable, Iterable
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from search.errors import CheckpointError
+from search.errors import CheckpointError, SearchError
 from search.values import short
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -23,6 +26,7 @@ BESIDE = ("consolidated*", "adapter_model*", "value_head*", "v_head*", "*optimiz
 """Safetensors that are no part of the model, whatever else there is."""
 
 _LFS = b"version https://git-lfs.github.com/spec/"
+_NO_PART = re.compile(r"[\\:\x00-\x1f]").search  # of Windows' paths: drives, separators
 POINTER = "is a Git LFS pointer, not the file: run `git lfs pull` in its folder"
 
 
@@ -56,7 +60,9 @@ class Weights(NamedTuple):
 
 def choose(folder: Path) -> Weights:
     """Which files of a folder hold its weights; see `choose_of`."""
-    names = [file.name for file in folder.iterdir()] if folder.is_dir() else []
+    names = [file.name for file in folder.iterdir() if file.is_file()] if folder.is_dir() else []
+    below = weight_map(folder / INDEX).values() if INDEX in names and WHOLE not in names else ()
+    names += [name for name in set(below) if "/" in name and (folder / name).is_file()]
     return choose_of(str(folder), names, lambda: _bytes(folder / INDEX, ""))
 
 
@@ -65,18 +71,18 @@ def choose_of(folder: str, names: Iterable[str], index_file: Callable[[], bytes]
 
     Args:
         folder: the place, for people.
-        names: all files there.
+        names: all files there; those in folders below it that an index may name as well.
         index_file: gives the index, where there is one.
 
     Raises:
         CheckpointError: the index cannot be used, or several files might be the model.
     """
     there = set(names)
-    tensors = {name for name in there if name.endswith(".safetensors")}
-    pickled = sorted(fnmatch.filter(there, PICKLED))
+    tensors = {name for name in there if name.endswith(".safetensors") and "/" not in name}
+    pickled = sorted(name for name in fnmatch.filter(there, PICKLED) if "/" not in name)
     beside = {name for name in tensors if any(fnmatch.fnmatch(name, b) for b in BESIDE)}
     notes: list[str] = []
-    index = _map_of(f"{folder}/{INDEX}", index_file()) if INDEX in there else {}
+    index = parse_map(f"{folder}/{INDEX}", index_file()) if INDEX in there else {}
     if INDEX in there and WHOLE in tensors and set(index.values()) - {WHOLE}:
         notes.append(f"{INDEX} is left alone: it names other files than {WHOLE}, which is whole")
         index = {}
@@ -86,7 +92,7 @@ def choose_of(folder: str, names: Iterable[str], index_file: Callable[[], bytes]
             raise CheckpointError(f"{folder}: {INDEX} names 0 shards; remove it")
     elif INDEX in there:
         files = sorted(set(index.values()))
-        missing = [file for file in files if file not in tensors]
+        missing = [f for f in files if f not in there or not f.endswith(".safetensors")]
         if missing or not files:
             raise CheckpointError(
                 f"{folder}: {INDEX} names {len(files)} shards, missing: {', '.join(missing[:5])}"
@@ -146,21 +152,71 @@ def weight_map(index: Path) -> dict[str, str]:
     Raises:
         CheckpointError: it cannot be read, or says something else.
     """
-    return _map_of(str(index), _bytes(index, ""))
+    return parse_map(str(index), _bytes(index, ""))
 
 
-def _map_of(index: str, raw: bytes) -> dict[str, str]:
+def parse_map(index: str, raw: bytes) -> dict[str, str]:
+    """`weight_map` of an index's bytes.
+
+    Raises:
+        CheckpointError: it says something else, or names what is not in its folder or below.
+    """
     found = parse_json(index, raw).get("weight_map")
     if not isinstance(found, dict) or not all(isinstance(file, str) for file in found.values()):
         raise CheckpointError(f"{index} has no weight_map: tensor name -> file")
-    odd = [file for file in found.values() if Path(file).name != file]
+    odd = [file for file in found.values() if not is_inside(file)]
     if odd:
         raise CheckpointError(f"{index} names {short(odd[0], 80)!r}, no file of its folder")
     return found
 
 
+def is_inside(name: str) -> bool:
+    """Whether a name that somebody wrote stays in its folder or in one below, on any system."""
+    parts = name.split("/")
+    return not any(part in ("", ".", "..") or _NO_PART(part) for part in parts)
+
+
+def is_own(file: Path, folder: Path) -> bool:
+    """Whether a file's content lies in the folder itself, and is no device or pipe.
+
+    Links that leave it would pass on what is somebody else's. In the hub's cache they lead to the
+    blobs of the same model.
+    """
+    try:
+        real, inside = file.resolve(strict=True), folder.resolve()
+        regular = stat.S_ISREG(real.stat().st_mode)
+    except OSError:
+        return False
+    blobs = inside.parents[1] / "blobs" if inside.parent.name == "snapshots" else inside
+    return regular and any(real.is_relative_to(place) for place in (inside, blobs))
+
+
+@contextmanager
+def read_by_others(what: str) -> Iterator[None]:
+    """Whatever a library raises while it reads a file that people made, as one error.
+
+    A panic of a Rust library is no Exception: nobody who expects errors would catch it.
+
+    Args:
+        what: what is read, for people.
+
+    Raises:
+        CheckpointError: with what the library said.
+    """
+    try:
+        yield
+    except (SearchError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise CheckpointError(
+            f"{what} cannot be read ({type(error).__name__}: {short(error)})"
+        ) from None
+
+
 def _bytes(file: Path, why: str) -> bytes:
     try:
+        if file.exists() and not file.is_file():  # a pipe or a device has no end
+            raise CheckpointError(f"{file} cannot be read: it is no regular file")
         return file.read_bytes()
     except FileNotFoundError:
         raise CheckpointError(f"{file} is missing: {why}") from None

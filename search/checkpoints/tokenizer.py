@@ -8,6 +8,7 @@ a row that the other does not use, is no difference; it is told. Knows nothing o
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
@@ -250,6 +251,7 @@ def _of_json(data: Any) -> Tokenizer:
     skipped = ("vocab", "merges", "type")
     settings = {n: v for n, v in model.items() if n not in skipped and not _is_off(v)}
     kind = model.get("type")
+    _refuse_long_charsmap(data.get("normalizer"))
     return Tokenizer(
         numbers,
         added,
@@ -260,6 +262,17 @@ def _of_json(data: Any) -> Tokenizer:
         {part: data.get(part) for part in _PARTS},
         _framing(data.get("post_processor")),
     )
+
+
+def _refuse_long_charsmap(part: Any) -> None:
+    """The library makes room for as much as the table's head says, up to 4 GiB, or dies of it."""
+    if isinstance(part, list | dict):
+        for inner in part.values() if isinstance(part, dict) else part:
+            _refuse_long_charsmap(inner)
+    if isinstance(part, dict) and isinstance(table := part.get("precompiled_charsmap"), str):
+        data = base64.b64decode(table)
+        if int.from_bytes(data[:4], "little") > len(data) - 4:
+            raise ValueError("its precompiled_charsmap is cut off")
 
 
 def _of_sentencepiece(data: bytes) -> Tokenizer:

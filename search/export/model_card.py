@@ -18,15 +18,18 @@ import yaml
 from objectives import targets
 from objectives.targets import Target
 from objectives.types import Score
+from search.checkpoints.cache import belongs
 from search.export.mergekit_yaml import has_mergekit_form
 from search.masking import masked
 from search.merging.methods.registry import arithmetic_of
 from search.merging.plan import Mix, Plan, layer_of
 from search.merging.recipe import Recipe, label, to_dict
 from search.records.record import Record
-from search.values import in_markdown, tidy
+from search.values import in_markdown, short, tidy
 
 NOT_STATED = "not stated"
+_FRONT_BYTES = 16_384
+"""How much of another model's card is read: its front matter comes first."""
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+").fullmatch
 _BESIDES = {"in_language": "answers in the language", "lpr": "LPR", "wpr": "WPR"}
 """Scores that the card shows beside the targets -> what it calls them."""
@@ -122,18 +125,26 @@ def model_card(merge: Merge) -> str:
 
 
 def licence_of(folder: Path) -> str:
-    """The licence that a checkpoint's README.md states in its front matter."""
+    """The licence that a checkpoint's README.md states in its front matter.
+
+    Of a text that somebody else wrote: only its beginning is read, and only words are taken.
+    """
+    file = folder / "README.md"
+    if not belongs(file, folder):
+        return NOT_STATED
     try:
-        head = (folder / "README.md").read_text(encoding="utf-8").split("---\n", 2)[1]
-        stated = yaml.safe_load(head)
-    except (OSError, UnicodeDecodeError, IndexError, yaml.YAMLError):
+        with file.open("rb") as opened:
+            start = opened.read(_FRONT_BYTES).decode("utf-8", "ignore")
+        # its base loader knows no merge keys, whose lists may double with every line
+        stated = yaml.load(start.split("---\n", 2)[1], yaml.BaseLoader)
+    except (OSError, IndexError, yaml.YAMLError, RecursionError):
         return NOT_STATED
-    if not isinstance(stated, dict) or not stated.get("license"):
+    found = stated.get("license") if isinstance(stated, dict) else None
+    words = [w for w in (found if isinstance(found, list) else [found]) if isinstance(w, str) and w]
+    if not words:
         return NOT_STATED
-    found = stated["license"]
-    words = ", ".join(map(str, found)) if isinstance(found, list) else str(found)
     name = stated.get("license_name")
-    return f"{words} ({name})" if name else words
+    return short(", ".join(words) + (f" ({name})" if name and isinstance(name, str) else ""))
 
 
 def _front(merge: Merge) -> str:

@@ -18,6 +18,7 @@ from types import EllipsisType
 import torch
 from filelock import FileLock, Timeout
 
+from search.checkpoints.cache import companions
 from search.checkpoints.checkpoint import Checkpoint, TensorInfo, is_finite
 from search.errors import CheckpointError
 from search.merging.arithmetic import combine, is_elementwise
@@ -137,14 +138,10 @@ def _alone(out: Path) -> Iterator[None]:
 
 
 def _companions(base: Checkpoint) -> list[Path]:
-    return [
-        file
-        for file in sorted(base.path.iterdir())
-        if file.is_file()
-        and (file.suffix in _COPIED or file.name.startswith(_TERMS))
-        and not file.name.endswith(".index.json")
-        and file.name not in _LEFT_OUT
-    ]
+    def wanted(name: str) -> bool:
+        return name not in _LEFT_OUT and (name.endswith(_COPIED) or name.startswith(_TERMS))
+
+    return companions(base.path, wanted)
 
 
 def _publish(part: Path, out: Path) -> None:

@@ -82,6 +82,7 @@ def _main(arguments: argparse.Namespace) -> None:
     from search.inspect import heat_map
     from search.inspect.expert_vectors import write_csv
     from search.inspect.suggest import space_yaml, suggest
+    from search.records.durable import write_whole
     from search.terminal import Terminal
 
     chosen = compose.load(arguments.overrides, {"lang": arguments.lang}).family
@@ -113,7 +114,7 @@ def _main(arguments: argparse.Namespace) -> None:
         *write_csv(vectors, out),
         out / "space.yaml",
     ]
-    files[-1].write_text(space_yaml(suggestion, title), encoding="utf-8")
+    write_whole(files[-1], space_yaml(suggestion, title).encode())
     console.print(heat_map.matrix_table(vectors))
     console.print(heat_map.layer_table(vectors, suggestion))
     console.print(f"changed: {_criterion(arguments, vectors)}")

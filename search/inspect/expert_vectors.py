@@ -12,6 +12,7 @@ Owns the measurement. Knows nothing of pictures, or of what follows for the sear
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -24,6 +25,7 @@ import torch
 from search.checkpoints.family import FittedFamily
 from search.errors import CheckpointError
 from search.merging.plan import layer_of
+from search.records.durable import write_whole
 
 TOP = 0.25
 """Share of an expert's input columns that count as changed, unless a threshold is given."""
@@ -265,14 +267,15 @@ def write_csv(vectors: ExpertVectors, folder: Path) -> list[Path]:
     Empty fields: no layer (tensors outside the layers), or no cosine (a vector is zero).
     """
     files = [folder / "expert_vectors.csv", folder / "cosines.csv"]
-    with files[0].open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [f.name for f in fields(Cell)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(cell) for cell in vectors.cells)
-    with files[1].open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["expert_a", "expert_b", "layer", "cosine"])
-        for pair, cosines in vectors.cosines.items():
-            for layer, cosine in enumerate(cosines):
-                rows.writerow([*pair, layer, "" if math.isnan(cosine) else cosine])
+    texts = io.StringIO(), io.StringIO()
+    writer = csv.DictWriter(texts[0], [f.name for f in fields(Cell)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(cell) for cell in vectors.cells)
+    rows = csv.writer(texts[1], lineterminator="\n")
+    rows.writerow(["expert_a", "expert_b", "layer", "cosine"])
+    for pair, cosines in vectors.cosines.items():
+        for layer, cosine in enumerate(cosines):
+            rows.writerow([*pair, layer, "" if math.isnan(cosine) else cosine])
+    for file, text in zip(files, texts, strict=True):
+        write_whole(file, text.getvalue().encode())
     return files

@@ -5,6 +5,7 @@ Owns how they look; draws without a display. What is measured and suggested is g
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from rich.text import Text
 from search.inspect.expert_vectors import ExpertVectors
 from search.inspect.suggest import LayerRange, Suggestion
 from search.merging.source import Source
+from search.records.durable import write_whole
 
 _COLOURS = {"lang": "#7b4fb5", "task": "#d9730d"}  # as in `search.results.figures`
 _MAP = colormaps["viridis"]
@@ -61,7 +63,9 @@ def draw(
     _draw_lead(axes[-2], suggestion, n_layers)
     _draw_cosines(axes[-1], vectors)
     figure.suptitle(title, fontsize=11)
-    figure.savefig(file, metadata={"Software": None})
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", metadata={"Software": None})
+    write_whole(file, drawn.getvalue())
     return file
 
 

@@ -55,7 +55,7 @@ NO_ROWS = Rows()
 # The first number between dots: `model.layers.3.mlp...`, `transformer.h.3...`,
 # `gpt_neox.layers.3...`; an expert number (`...block_sparse_moe.experts.5...`) comes later in the
 # name.
-_LAYER = re.compile(r"(?:^|\.)(\d+)\.")
+_LAYER = re.compile(r"(?:^|\.)(\d{1,9})\.")
 
 
 def layer_of(name: str) -> int | None:

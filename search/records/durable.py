@@ -22,12 +22,15 @@ _log = logging.getLogger(__name__)
 def write_whole(file: Path, data: bytes) -> None:
     """Write a file so that it is whole or as it was after a crash.
 
+    A link of its name is replaced and not followed, nor is one of the name that it has before.
+
     Raises:
         OSError: the disk refuses; the file is as it was.
     """
     part = file.with_name(file.name + ".part")
     try:
-        with open(part, "wb") as out:
+        part.unlink(missing_ok=True)  # of a process that was killed, or somebody's link
+        with open(part, "xb") as out:
             out.write(data)
             out.flush()
             os.fsync(out.fileno())

@@ -90,7 +90,16 @@ class FolderStore:
         return self._reader.items(name)
 
     def take(self) -> None:
-        """Make the folder where there is none, and lock it."""
+        """Make the folder where there is none, and lock it.
+
+        Raises:
+            StudyError: there are links in it, or another process drives it.
+        """
+        if self.folder.is_dir() and (links := [f for f in self.folder.iterdir() if f.is_symlink()]):
+            raise StudyError(
+                f"{links[0]} is a link, and what is written there would change, or send, what it "
+                "leads to: put the file itself there, or remove the link"
+            )
         make_folder(self.folder / "items")
         self._lock.take(str(self._place))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import gzip
+import io
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, fields
@@ -17,6 +18,9 @@ from pydantic import TypeAdapter
 from objectives.types import ItemResult
 from search.values import escaped_json
 
+SMALL, RATIO = 2**25, 100
+"""Bytes that are always unpacked; of more, that many times the packed ones. Texts of people and
+models pack to a third or a tenth; gzip can stand for a thousand times as much."""
 _NAMES = {field.name for field in fields(ItemResult)}
 
 
@@ -26,8 +30,9 @@ def pack_items(results: Iterable[ItemResult]) -> bytes:
     A trace becomes three columns (texts, entropies to 1e-4 nat, nucleus sizes), less than half the
     size of one mapping for each token. Half a surrogate pair is kept as its escape, as text.
     """
-    lines = [escaped_json(_pack(result)) for result in results]
-    return gzip.compress("\n".join(lines).encode(), compresslevel=6, mtime=0)
+    data = "\n".join(escaped_json(_pack(result)) for result in results).encode()
+    packed = gzip.compress(data, compresslevel=6, mtime=0)
+    return packed if len(data) <= _most(packed) else gzip.compress(data, compresslevel=0, mtime=0)
 
 
 def unpack_items(data: bytes) -> list[ItemResult]:
@@ -35,10 +40,23 @@ def unpack_items(data: bytes) -> list[ItemResult]:
 
     Raises:
         OSError, EOFError, zlib.error: the bytes are not gzipped, or cut off.
-        ValueError, RecursionError: a line is not an item.
+        ValueError, RecursionError: a line is not an item, or they are far more than is packed.
     """
-    rows = [_unpack(json.loads(line)) for line in gzip.decompress(data).splitlines()]
+    rows = [_unpack(json.loads(line)) for line in _unzipped(data).splitlines()]
     return _items().validate_python(rows)
+
+
+def _unzipped(data: bytes) -> bytes:
+    with gzip.open(io.BytesIO(data)) as opened:
+        found = opened.read(_most(data) + 1)
+    if len(found) > _most(data):
+        raise ValueError(f"unpacked, it is more than {_most(data) >> 20} MiB, which we never write")
+    return found
+
+
+def _most(packed: bytes) -> int:
+    """Bytes that packed ones may stand for: what is written holds to it, what is read must."""
+    return max(SMALL, RATIO * len(packed))
 
 
 def _pack(result: ItemResult) -> dict[str, Any]:

@@ -6,6 +6,7 @@ what is recommended or why: the choice is given.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +18,7 @@ from objectives import targets
 from objectives.letters import visible
 from search.merging.recipe import LayerSwap, Recipe, Single, canonical, key
 from search.merging.source import Source
+from search.records.durable import write_whole
 from search.records.record import Record
 from search.results.choose import (
     DEFAULT,
@@ -255,5 +257,7 @@ def _figure(width: float, height: float) -> tuple[Any, Any]:
 
 
 def _save(figure: Any, file: Path) -> Path:
-    figure.savefig(file, metadata={"Software": None})  # the same bytes for the same trials
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", metadata={"Software": None})  # the same for the same trials
+    write_whole(file, drawn.getvalue())
     return file

@@ -17,6 +17,7 @@ from rich.text import Text
 from objectives import targets
 from objectives.stats import PairedDifference
 from objectives.types import Score
+from search.records.durable import write_whole
 from search.records.record import Record
 from search.results.choose import RECOMMENDED
 from search.results.comparison import RIVALS, Report, ReportLine, p_value, signed
@@ -136,7 +137,7 @@ def write(report: Report, folder: Path) -> list[Path]:
     """Write report.md and report.tsv into a folder."""
     files = {folder / "report.md": markdown(report), folder / "report.tsv": tsv(report)}
     for file, text in files.items():
-        file.write_text(text, "utf-8")
+        write_whole(file, text.encode())
     return list(files)
 
 

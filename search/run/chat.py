@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from objectives.types import Message
+from search.checkpoints.files import read_by_others
 from search.engine.decode import chat_text
 from search.errors import ConfigError
 
@@ -35,17 +36,16 @@ def check_chat(
         without room for it.
 
     Raises:
-        ConfigError: the tokenizer cannot be opened, has no template, or its template refuses a
-            conversation or leaves a turn out.
+        ConfigError: the tokenizer has no template, or its template refuses a conversation or leaves
+            a turn out.
+        CheckpointError: the tokenizer cannot be opened.
     """
     from transformers import AutoTokenizer
 
-    try:
+    with read_by_others(f"objective.chat: the tokenizer in {folder}"):
         tokenizer = AutoTokenizer.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False
         )
-    except Exception as error:  # whatever a tokenizer's files make transformers raise
-        raise ConfigError(f"objective.chat: the tokenizer in {folder}: {error}") from None
     if not tokenizer.chat_template:
         raise ConfigError(
             f"objective.chat: the tokenizer in {folder} has no chat template; leave "

@@ -13,6 +13,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from objectives.types import Objective, Prompt, Split
+from search.checkpoints.files import read_by_others
 from search.errors import ConfigError
 
 SPLITS: tuple[Split, ...] = ("search", "held_out")
@@ -41,10 +42,11 @@ def check_context(objectives: Sequence[Objective], folder: Path, limit: int | No
         limit: tokens of prompt and answer together; None is no limit.
 
     Returns:
-        A warning for each objective that has such prompts; none where the tokenizer cannot be read.
+        A warning for each objective that has such prompts; none where there is no tokenizer.json.
 
     Raises:
         ConfigError: an answer alone may fill the context.
+        CheckpointError: the tokenizer cannot be read.
     """
     file = folder / "tokenizer.json"
     if limit is None:
@@ -61,7 +63,8 @@ def check_context(objectives: Sequence[Objective], folder: Path, limit: int | No
         raise ConfigError("; ".join(full))
     if not file.is_file():
         return []
-    tokenizer = Tokenizer.from_file(str(file))
+    with read_by_others(str(file)):
+        tokenizer = Tokenizer.from_file(str(file))
     warnings = []
     for name, own in requests.items():
         encoded = tokenizer.encode_batch([_text(r.prompt) for r in own])

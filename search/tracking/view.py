@@ -224,7 +224,7 @@ class StudyView:
         """Complete the parent run."""
         self._write(self._parent, end.metrics, tags=end.tags)
         for file in end.artifacts:
-            if file.is_file():
+            if file.is_file() and not file.is_symlink():
                 self._client.log_artifact(self._parent, str(file))
         self._client.set_terminated(self._parent, end.status)
 

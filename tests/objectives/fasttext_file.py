@@ -4,6 +4,9 @@ import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from objectives.langid import language_of
+from objectives.langid_sentences import SENTENCES
+
 CERTAIN = 40.0
 """Makes a label's share all but 1 where every known word of a text is its own."""
 
@@ -11,7 +14,8 @@ CERTAIN = 40.0
 def write_model(path: Path, words: Mapping[str, Sequence[str]]) -> Path:
     """Write a supervised model (softmax, no subwords) that knows some words of each label.
 
-    The layout is fastText's own, version 12 (`FastText::saveModel`): arguments, dictionary, input
+    It knows the plain sentences of its labels' languages as well, as every model has to. The layout
+    is fastText's own, version 12 (`FastText::saveModel`): arguments, dictionary, input
     and output matrix, little-endian. A word's vector points at its label.
 
     Args:
@@ -19,6 +23,9 @@ def write_model(path: Path, words: Mapping[str, Sequence[str]]) -> Path:
         words: Label, without "__label__" -> its words.
     """
     labels = list(words)
+    given = {word for own in words.values() for word in own}
+    plain = {label: SENTENCES.get(language_of(label), "").split() for label in labels}
+    words = {label: [*words[label], *sorted(set(plain[label]) - given)] for label in labels}
     known = [(word, labels.index(label)) for label in labels for word in words[label]]
     dim = len(labels)
     # dim, ws, epoch, minCount, neg, wordNgrams, loss=softmax, model=supervised, bucket, minn, maxn,

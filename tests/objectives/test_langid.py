@@ -5,6 +5,7 @@ import pytest
 
 from objectives.errors import DataError, DependencyError
 from objectives.langid import LanguageIdentifier, language_of
+from objectives.langid_sentences import SENTENCES
 from objectives.languages import LANGUAGES
 from tests.objectives.fasttext_file import write_model
 
@@ -91,3 +92,35 @@ def test_bad_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_threshold(lid: LanguageIdentifier) -> None:
     assert lid.labels([ENGLISH, TELUGU]) == ["en", "te"]
     assert lid.labels([ENGLISH], min_score=1.1) == ["unknown"]
+
+
+def test_the_packaged_model_knows_the_plain_sentences(lid: LanguageIdentifier) -> None:
+    assert set(SENTENCES) == set(LANGUAGES)
+    assert lid.labels(SENTENCES.values(), 0.3) == list(SENTENCES)
+
+
+def test_the_packaged_model_is_known_by_its_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*args: object, **options: object) -> None:
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr("subprocess.run", never)
+    LanguageIdentifier().check("te")
+
+
+def test_a_model_that_calls_another_language_by_the_name(tmp_path: Path) -> None:
+    words = {"tel_Telu": SENTENCES["en"].split(), "eng_Latn": ["b"]}
+    found = LanguageIdentifier(write_model(tmp_path / "own.bin", words))
+    with pytest.raises(
+        DataError, match=r"calls a plain sentence in 'en' 'te'\. Get the file again"
+    ):
+        found.check("te")
+    with pytest.raises(DataError, match="calls a plain sentence in 'en' 'te'"):
+        found.check("en")
+
+
+def test_a_model_is_tried_again_when_its_file_has_changed(tmp_path: Path) -> None:
+    found = LanguageIdentifier(write_model(tmp_path / "own.bin", {"eng": ["b"]}))
+    found.check("en")
+    write_model(tmp_path / "own.bin", {"swh": ["b"]})
+    with pytest.raises(DataError, match="none of its 1 labels is 'en'"):
+        found.check("en")

@@ -8,7 +8,7 @@ of families.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from httpx2 import HTTPError
@@ -82,7 +82,8 @@ def fetch(location: str, *, online: bool, weights: bool, allow_bin: bool = False
             repository = Path(folder).parents[1]
             pinned = f"{location.partition('@')[0]}@{Path(folder).name}"
             with locked(repository.name), progress(location, repository):
-                _snapshot(pinned, files, online)
+                never = NEVER if wanted.kind == "pickled" else ()  # shards may lie in folders
+                _snapshot(pinned, files, online, never)
         if weights and not online and wanted.kind == "":
             raise LocalEntryNotFoundError("no weights in the cache")
     except _FAULTS as error:
@@ -90,14 +91,16 @@ def fetch(location: str, *, online: bool, weights: bool, allow_bin: bool = False
     return Path(folder)
 
 
-def _snapshot(location: str, patterns: list[str], online: bool) -> str:
+def _snapshot(
+    location: str, patterns: list[str], online: bool, never: Sequence[str] = NEVER
+) -> str:
     name, _, revision = location.partition("@")
     return snapshot_download(
         name,
         revision=revision or None,
         local_files_only=not online,
         allow_patterns=patterns,
-        ignore_patterns=NEVER,
+        ignore_patterns=list(never),
     )
 
 
@@ -116,7 +119,7 @@ def choose_there(folder: Path, *, online: bool) -> Weights:
     """
     revision = revision_of(folder)
     name, _, commit = revision.partition("@")
-    names = [file.name for file in folder.iterdir()]
+    names = [str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()]
     if online:
         try:
             names = HfApi().list_repo_files(name, revision=commit)

@@ -47,6 +47,7 @@ KNOWN = {
 other that is on is refused by its name."""
 
 _INITS = (True, False, "gaussian", "eva", "orthogonal")  # the others change the base's weights too
+_NAME = re.compile(r"\^?[\w.-]+\$?")  # of a module, or of the end of some; no regular expression
 _PART = re.compile(r"base_model\.model\.(.+)\.lora_(embedding_)?([AB])(?:\.weight)?")
 
 
@@ -258,18 +259,28 @@ def _differs(
 def _scale(config: Mapping[str, Any], module: str, rank: int) -> float:
     """PEFT's scaling of a module: its alpha is the first of `alpha_pattern` that fits its name.
 
+    PEFT takes regular expressions there, which might never come to an end: names alone are taken,
+    of modules or of their last parts, with ^ for the whole name.
+
     Raises:
-        CheckpointError: the configuration has something else than numbers there.
+        CheckpointError: the configuration has something else than names and numbers there.
     """
     alpha = config.get("lora_alpha", 8)
     patterns = config.get("alpha_pattern") or {}
     try:
         for pattern, value in patterns.items():
-            if re.match(rf"(.*\.)?({pattern})$", module):
+            name = pattern.replace("\\.", ".")
+            if not _NAME.fullmatch(name):
+                raise CheckpointError(
+                    f"{ADAPTER_CONFIG}: alpha_pattern {short(repr(pattern), 60)} is no plain name "
+                    f"of modules, and other patterns are not followed; {_REMEDY}"
+                )
+            name = name.removesuffix("$")
+            if f".{module}".endswith(f".{name}") or f"^{module}" == name:
                 alpha = value
                 break
         scale = float(alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank)
-    except (AttributeError, TypeError, ValueError, ArithmeticError, re.error) as error:
+    except (AttributeError, TypeError, ValueError, ArithmeticError) as error:
         numbers = f"lora_alpha {short(alpha, 60)}, alpha_pattern {short(patterns, 60)}"
         raise CheckpointError(f"{ADAPTER_CONFIG}: {numbers}: {short(error, 80)}") from None
     if not math.isfinite(scale):

@@ -14,7 +14,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,11 @@ from search.checkpoints.checkpoint import FETCHED_FROM, TensorInfo, headers_of, 
 from search.checkpoints.files import (
     INDEX,
     POINTER,
+    WHOLE,
     Weights,
     choose_of,
     is_lfs_pointer,
+    parse_map,
 )
 from search.checkpoints.sources.hub import NEVER, SMALL
 from search.checkpoints.sources.node_files import locked, plain, progress
@@ -52,7 +54,8 @@ class Listing:
     Attributes:
         place: the URL without what pins it.
         store: fsspec's filesystem.
-        files: file name -> its path in the store and its size in bytes.
+        files: file name, with the folder below in which an index has it -> its path in the store
+            and its size in bytes.
         key: hash of names, sizes and what the store has for a version.
     """
 
@@ -172,18 +175,22 @@ def _look(url: str) -> Listing:
         )
     try:
         store, path = fsspec.core.url_to_fs(place)
-        entries = [e for e in store.ls(path, detail=True, refresh=True) if e["type"] == "file"]
+        files = _entries(store, path, "")
+        for folder in _folders(place, store, files):
+            files |= _entries(store, path, folder)
     except ImportError:
         raise CheckpointError(
             f"{place}: {protocol}:// needs the package {PACKAGES[protocol]}, on every node: "
             f"pip install {PACKAGES[protocol]}"
         ) from None
+    except CheckpointError:
+        raise
     except Exception as error:  # each store has kinds of its own
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{place} cannot be read ({type(error).__name__}: {why})") from error
-    files = {e["name"].rstrip("/").rpartition("/")[2]: (e["name"], int(e["size"])) for e in entries}
     state = [
-        (e["name"], e["size"], next((str(e[c]) for c in _CHANGES if c in e), "")) for e in entries
+        (e["name"], e["size"], next((str(e[c]) for c in _CHANGES if c in e), ""))
+        for e in files.values()
     ]
     key = hashlib.sha256(json.dumps(sorted(state)).encode()).hexdigest()[:16]
     if pinned and pinned != key:
@@ -191,7 +198,27 @@ def _look(url: str) -> Listing:
             f"{place} has changed since the search looked at it: start a new study with it, or put "
             "the files back"
         )
-    return Listing(place, store, files, key)
+    return Listing(place, store, {n: (e["name"], int(e["size"])) for n, e in files.items()}, key)
+
+
+def _entries(store: Any, path: str, folder: str) -> dict[str, Any]:
+    """Name -> what the store says of a file, of those in a folder that ends with / or is empty."""
+    try:
+        there = store.ls(f"{path}/{folder}".rstrip("/"), detail=True, refresh=True)
+    except FileNotFoundError:
+        if folder:
+            return {}  # the index's word: what is missing is told with its name
+        raise
+    names = [(e["name"].rstrip("/").rpartition("/")[2], e) for e in there if e["type"] == "file"]
+    return {f"{folder}{name}": entry for name, entry in names}
+
+
+def _folders(place: str, store: Any, files: Mapping[str, Any]) -> set[str]:
+    """The folders below it in which an index says that shards lie."""
+    if INDEX not in files or WHOLE in files:
+        return set()
+    where = parse_map(f"{place}/{INDEX}", store.cat_file(files[INDEX]["name"]))
+    return {f"{name.rpartition('/')[0]}/" for name in where.values() if "/" in name}
 
 
 def _copy(found: Listing, names: list[str], final: Path) -> Path:
@@ -209,6 +236,8 @@ def _copy(found: Listing, names: list[str], final: Path) -> Path:
             if free < total:
                 raise OSError(f"{total / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
             with progress(found.place, part, total):
+                for name in names:
+                    (part / name).parent.mkdir(parents=True, exist_ok=True)
                 remote = [found.files[name][0] for name in names]
                 found.store.get(remote, [str(part / name) for name in names])
             short = [n for n in names if (part / n).stat().st_size != found.files[n][1]]

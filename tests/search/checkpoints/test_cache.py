@@ -18,6 +18,7 @@ from search.checkpoints import cache
 from search.checkpoints.checkpoint import ORIGIN, Checkpoint
 from search.checkpoints.family import Family, FittedFamily, fit
 from search.errors import CheckpointError
+from tests.families import in_folders
 from tests.search.checkpoints.adapters import NORM, Q, Tensors, merge, pair, write_adapter
 
 
@@ -212,3 +213,21 @@ def test_a_base_with_more_beside_it_is_given_alone(tiny_llama: Family, tmp_path:
     assert family.locations["base"] == str(folder)
     again = fit({"base": folder}).sources["base"]
     assert again.path == found.path
+
+
+def test_a_base_whose_shards_lie_in_folders_is_given_flat(
+    tiny_llama: Family, tmp_path: Path
+) -> None:
+    """VLLM looks for shards in the folder itself."""
+    folder = in_folders(Path(tiny_llama.base), tmp_path / "base")
+    found = fit({"base": folder, "task/0": tiny_llama.task[0]}).base
+    assert {f.name for f in found.path.glob("*.safetensors")} == {
+        "part--0--model.safetensors",
+        "part--1--model.safetensors",
+    }
+    opened = Checkpoint.open(found.path)
+    whole = Checkpoint.open(tiny_llama.base)
+    assert all(torch.equal(opened.read(name), whole.read(name)) for name in whole.tensors)
+    assert [f.name for f in cache.companions(found.path, lambda name: name == "config.json")] == [
+        "config.json"
+    ]

@@ -7,8 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from search.checkpoints.files import INDEX, choose, choose_of, is_adapter, read_json
-from search.errors import CheckpointError
+from search.checkpoints.files import (
+    INDEX,
+    choose,
+    choose_of,
+    is_adapter,
+    is_inside,
+    read_by_others,
+    read_json,
+)
+from search.errors import CheckpointError, ConfigError
 
 WHOLE = "model.safetensors"
 PARTS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
@@ -118,3 +126,44 @@ def test_infinity_is_read(tmp_path: Path) -> None:
     """As Mamba's published configurations have it."""
     (tmp_path / "config.json").write_text('{"a": [0.0, Infinity]}')
     assert read_json(tmp_path / "config.json", "") == {"a": [0.0, float("inf")]}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../x.safetensors", "/etc/x.safetensors", "a/../../x.safetensors", "", "a//b", "./a"),
+        *("C:x.safetensors", "C:/x.safetensors", "..\\x.safetensors", "a/\\\\host/x", "a\0b"),
+    ],
+)
+def test_an_index_names_what_is_in_its_folder_or_below(tmp_path: Path, name: str) -> None:
+    assert not is_inside(name)
+    (tmp_path / INDEX).write_text(json.dumps({"weight_map": {"a": name}}))
+    with pytest.raises(CheckpointError, match=r"index.json names .*, no file of its folder"):
+        choose(tmp_path)
+
+
+def test_shards_in_folders_below(tmp_path: Path) -> None:
+    names = ["a..b/x..safetensors", "c/d/y.safetensors"]
+    (tmp_path / INDEX).write_text(json.dumps({"weight_map": dict(zip("ab", names, strict=True))}))
+    with pytest.raises(CheckpointError, match=r"names 2 shards, missing: a\.\.b/x"):
+        choose(tmp_path)
+    for name in (*names, "onnx/model.safetensors"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    assert choose(tmp_path).files == tuple(names)
+    there = [INDEX, *names, "onnx/model.safetensors", "pytorch_model/x.bin"]
+    found = choose_of("place", there, (tmp_path / INDEX).read_bytes)
+    assert found.files == tuple(names) and found.notes == ()
+
+
+def test_whatever_a_library_raises_is_one_error() -> None:
+    class PanicException(BaseException):
+        """As Rust libraries raise it."""
+
+    for kind in (PanicException, MemoryError, RecursionError, AssertionError):
+        with pytest.raises(CheckpointError, match=rf"x cannot be read \({kind.__name__}: why\)"):
+            with read_by_others("x"):
+                raise kind("why")
+    for kind in (KeyboardInterrupt, SystemExit, ConfigError):
+        with pytest.raises(kind), read_by_others("x"):
+            raise kind("why")

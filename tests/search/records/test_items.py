@@ -57,3 +57,11 @@ def test_fields_on_disk() -> None:
 def test_lines_that_are_no_item(line: bytes) -> None:
     with pytest.raises((ValueError, RecursionError)):
         unpack_items(gzip.compress(line))
+
+
+def test_what_is_written_can_be_read_however_well_it_packs() -> None:
+    """Of a model that repeats itself; more than gzip may stand for is stored as it is."""
+    long = replace(ITEM, completion="ha" * 2**23)
+    packed = pack_items([long] * 3)
+    assert len(packed) > 2**25 and unpack_items(packed) == [long] * 3
+    assert len(pack_items([long])) < 2**20

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from objectives.types import Message
-from search.errors import ConfigError
+from search.errors import CheckpointError, ConfigError
 from search.run.chat import check_chat
 from tests.families import tokenizer
 from tests.search.run.setup import Setup
@@ -52,7 +52,7 @@ def test_a_conversation_that_the_template_takes(tmp_path: Path) -> None:
 
 def test_a_tokenizer_that_cannot_be_opened(tmp_path: Path) -> None:
     (folder(tmp_path, TURNS) / "tokenizer.json").write_text("[]")
-    with pytest.raises(ConfigError, match=f"objective.chat: the tokenizer in {tmp_path}"):
+    with pytest.raises(CheckpointError, match=f"objective.chat: the tokenizer in {tmp_path}"):
         check_chat([ASKED], tmp_path, {}, 0)
 
 

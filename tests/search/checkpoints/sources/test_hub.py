@@ -12,9 +12,11 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file
 
+from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Family, examine, fit
 from search.checkpoints.sources import hub
 from search.errors import CheckpointError, ExpertMismatchError, HubError
+from tests.families import in_folders
 from tests.hub_server import COMMIT, Hub
 from tests.search.checkpoints.adapters import Q, pair, write_adapter
 
@@ -241,3 +243,16 @@ def test_a_folder_comes_before_the_hub(
 )
 def test_what_reads_as_an_id(location: str, expected: bool) -> None:
     assert hub.is_id(location) is expected
+
+
+def test_shards_in_folders_below(
+    server: Hub, sources: dict[str, str], tiny_llama: Family, tmp_path: Path
+) -> None:
+    server.models["org/math"] = in_folders(Path(tiny_llama.task[0]), tmp_path / "own")
+    assert examine(sources).error() is None
+    assert "model.safetensors" not in server.sent or not list(
+        Path(constants.HF_HUB_CACHE).glob("models--org--math/**/model.safetensors")
+    )
+    found, whole = fit(sources).sources["task/0"], Checkpoint.open(tiny_llama.task[0])
+    assert len(list(found.path.glob("part/*/model.safetensors"))) == 2
+    assert all(torch.equal(found.read(name), whole.read(name)) for name in whole.tensors)

@@ -43,7 +43,7 @@ def formula(base: Checkpoint, module: str, tensors: Tensors, scale: float) -> to
         ({"use_rslora": True}, 4, (4.0,) * 3),
         ({"rank_pattern": {"q_proj": 2}}, 2, (4.0,) * 3),
         ({"alpha_pattern": {"down_proj": 4}}, 4, (2.0, 2.0, 1.0)),
-        ({"alpha_pattern": {r"layers\.1\..*": 4, "q_proj": 16}}, 4, (4.0, 1.0, 2.0)),
+        ({"alpha_pattern": {r"1\.self_attn\.q_proj$": 4, "q_proj": 16}}, 4, (4.0, 1.0, 2.0)),
         ({"alpha_pattern": {"^model.layers.0.self_attn.q_proj": 4}}, 4, (1.0, 2.0, 2.0)),
         ({"init_lora_weights": "gaussian", "lora_dropout": 0.1}, 4, (2.0,) * 3),
     ],

@@ -14,10 +14,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 
+from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Family, examine, fit
 from search.checkpoints.sources import node_files, url
 from search.errors import CheckpointError, ExpertMismatchError
 from search.run.fingerprint import take
+from tests.families import in_folders
 from tests.search.checkpoints.adapters import Q, pair, write_adapter
 from tests.search.checkpoints.sources import fetcher
 
@@ -289,3 +291,15 @@ def test_a_plain_name_is_one_part_of_a_path(tmp_path: Path, name: str) -> None:
     found = tmp_path / node_files.plain(name)
     assert found.parent == tmp_path and found.resolve().parent == tmp_path.resolve()
     found.write_text("x")
+
+
+def test_shards_in_folders_below(
+    sources: dict[str, str], memory: Any, cache: Path, tiny_llama: Family, tmp_path: Path
+) -> None:
+    memory.rm("/models/math", recursive=True)
+    folder = in_folders(Path(tiny_llama.task[0]), tmp_path / "own")
+    memory.put(str(folder) + "/", "/models/math/", recursive=True)
+    assert examine(sources).error() is None and not list(cache.glob("*/**/model.safetensors"))
+    found, whole = fit(sources).sources["task/0"], Checkpoint.open(tiny_llama.task[0])
+    assert len(list(found.path.glob("part/*/model.safetensors"))) == 2
+    assert all(torch.equal(found.read(name), whole.read(name)) for name in whole.tensors)

@@ -1,0 +1,108 @@
+"""Links in folders that came from somebody else: nothing is written through them, or passed on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from search.checkpoints.cache import companions
+from search.checkpoints.family import Family, fit
+from search.errors import CheckpointError, StudyError
+from search.export.model_card import NOT_STATED, licence_of
+from search.export.writer import write_export
+from search.inspect import expert_vectors
+from search.merging.recipe import Single
+from search.records.durable import write_whole
+from search.records.folder import FolderStore
+from search.results import figures
+
+SECRET = "whoever reads this has read too much"
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """Somebody's file, elsewhere."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "secret").write_text(SECRET)
+    return tmp_path / "home" / "secret"
+
+
+@pytest.mark.parametrize("name", ["study.yaml", "study.yaml.part"])
+def test_what_is_written_whole_goes_through_no_link(
+    tmp_path: Path, secret: Path, name: str
+) -> None:
+    (tmp_path / name).symlink_to(secret)
+    write_whole(tmp_path / "study.yaml", b"a: 1")
+    assert secret.read_text() == SECRET
+    file = tmp_path / "study.yaml"
+    assert file.read_bytes() == b"a: 1" and not file.is_symlink()
+    assert not (tmp_path / "study.yaml.part").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["pareto.png", "expert_vectors.csv", "cosines.csv"])
+def test_figures_and_tables_are_written_so(tmp_path: Path, secret: Path, name: str) -> None:
+    (tmp_path / name).symlink_to(secret)
+    if name.endswith("png"):
+        figure, _ = figures._figure(1, 1)
+        figures._save(figure, tmp_path / name)
+    else:
+        expert_vectors.write_csv(expert_vectors.ExpertVectors(1, {}, (), {}, {}, (), 0), tmp_path)
+    assert secret.read_text() == SECRET and not (tmp_path / name).is_symlink()
+
+
+@pytest.mark.parametrize("name", ["trials.jsonl", "items", "optuna.journal", "report.md"])
+def test_a_study_that_holds_links_is_not_gone_on_with(
+    tmp_path: Path, secret: Path, name: str
+) -> None:
+    """Else lines are added to somebody's file, or a store is sent it."""
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / name).symlink_to(secret.parent if name == "items" else secret)
+    with pytest.raises(StudyError, match=rf"s/{name} is a link.*put the file itself there"):
+        FolderStore(tmp_path / "s", "runs/s").take()
+    assert secret.read_text() == SECRET and os.listdir(secret.parent) == ["secret"]
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "generation_config.json"])
+def test_an_export_passes_on_no_file_from_elsewhere(
+    tiny_llama: Family, tmp_path: Path, secret: Path, name: str
+) -> None:
+    base = shutil.copytree(tiny_llama.base, tmp_path / "base")
+    (base / name).unlink(missing_ok=True)
+    (base / name).symlink_to(secret)
+    family = fit({"base": base})
+    with pytest.raises(CheckpointError, match=rf"{name} is a link out of its folder.*remove the"):
+        write_export(family.plan(Single("base")), family.sources, family.base, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_links_within_a_model_and_to_its_blobs_are_followed(
+    tiny_llama: Family, tmp_path: Path, secret: Path
+) -> None:
+    """The hub's cache is made of links; those that lead to another model's blobs are not taken."""
+    model = tmp_path / "models--org--name"
+    folder = model / "snapshots" / ("0" * 40)
+    folder.mkdir(parents=True)
+    shutil.copytree(tiny_llama.base, model / "blobs")
+    for file in (model / "blobs").iterdir():
+        (folder / file.name).symlink_to(f"../../blobs/{file.name}")
+    (folder / "LICENSE").write_text("mine")
+    (folder / "LICENSE.txt").symlink_to("LICENSE")
+    family = fit({"base": folder})
+    write_export(family.plan(Single("base")), family.sources, family.base, tmp_path / "out")
+    assert (tmp_path / "out" / "LICENSE.txt").read_text() == "mine"
+    other = tmp_path / "models--org--private" / "blobs"
+    other.mkdir(parents=True)
+    shutil.copy(secret, other / "x")
+    (folder / "NOTICE").symlink_to(other / "x")
+    with pytest.raises(CheckpointError, match="NOTICE is a link out of its folder"):
+        companions(folder, lambda name: True)
+
+
+def test_no_licence_is_read_from_elsewhere(tmp_path: Path, secret: Path) -> None:
+    secret.write_text("---\nlicense: secret\n---\n")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "README.md").symlink_to(secret)
+    assert licence_of(tmp_path / "model") == NOT_STATED
