@@ -89,7 +89,8 @@ def open_adapter(
             "the family's YAML"
         )
     adapter = Adapter(folder, base)
-    return Checkpoint(folder, base.config, base.tensors, adapter, notes=found.notes)
+    notes = (*found.notes, *adapter.notes)
+    return Checkpoint(folder, base.config, base.tensors, adapter, notes=notes)
 
 
 class Adapter:
@@ -106,6 +107,12 @@ class Adapter:
         self.deltas, self.whole = _match(folder, self.config, shapes, base)
         if base.tied:
             self._leave_one_of_two()
+        rows = {shapes[key][0] for name, key in self.whole.items() if base.rows_of(name)}
+        self.notes = tuple(
+            f"holds {own} rows of embeddings, base has {base.rows}: "
+            + (f"the first {base.rows} are merged" if own > base.rows else "the others are its own")
+            for own in sorted(rows - {base.rows})
+        )
         own = revision_of(folder) or folder.name
         self.origin = f"LoRA {own} merged into {base.revision or base.label}"
 
@@ -259,24 +266,37 @@ def _scale(config: Mapping[str, Any], module: str, rank: int) -> float:
     """PEFT's scaling of a module: its alpha is the first of `alpha_pattern` that fits its name.
 
     Raises:
-        CheckpointError: the configuration has something else than numbers there.
+        CheckpointError: the configuration has something else than numbers there, or another rank:
+            PEFT divides by the one that it says.
     """
     alpha = config.get("lora_alpha", 8)
-    patterns = config.get("alpha_pattern") or {}
+    patterns = config.get("alpha_pattern")
     try:
-        for pattern, value in patterns.items():
-            if re.match(rf"(.*\.)?({pattern})$", module):
-                alpha = value
-                break
+        alpha = _by_name(module, patterns, alpha)
+        said = _by_name(module, config.get("rank_pattern"), config.get("r", 8))
         scale = float(alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank)
     except (AttributeError, TypeError, ValueError, ArithmeticError, re.error) as error:
-        numbers = f"lora_alpha {short(alpha, 60)}, alpha_pattern {short(patterns, 60)}"
+        ranks = short(config.get("rank_pattern"), 60)
+        numbers = f"lora_alpha {short(alpha, 60)}, patterns {short(patterns, 60)}, {ranks}"
         raise CheckpointError(f"{ADAPTER_CONFIG}: {numbers}: {short(error, 80)}") from None
+    if said != rank:
+        raise CheckpointError(
+            f"{ADAPTER_CONFIG} says rank {short(said, 40)} (r, rank_pattern) of {module}, and its "
+            f"LoRA matrices have {rank}"
+        )
     if not math.isfinite(scale):
         raise CheckpointError(
             f"{ADAPTER_CONFIG}: lora_alpha {short(alpha, 60)} is no finite number"
         )
     return scale
+
+
+def _by_name(module: str, patterns: Any, otherwise: Any) -> Any:
+    """The value of the first pattern that fits a module's name, as PEFT looks for it."""
+    for pattern, value in (patterns or {}).items():
+        if re.match(rf"(.*\.)?({pattern})$", module):
+            return value
+    return otherwise
 
 
 def _show(shape: tuple[int, ...]) -> str:
