@@ -24,7 +24,7 @@ from objectives.types import Completion, Request
 from search.checkpoints.family import FittedFamily
 from search.engine.contract import EngineOptions, Materialised, NonFinite
 from search.errors import EngineDeadError, EngineStartError, MaterialiseError
-from search.merging.plan import Plan, layer_of, plan
+from search.merging.plan import Plan, layer_of
 from search.merging.recipe import Single
 
 
@@ -75,8 +75,7 @@ class FakeEngine:
     def __post_init__(self) -> None:
         if self.faults.broken():
             raise EngineStartError("no engine starts on this node")
-        names = self.family.names
-        self._loaded: Any = dict(plan(Single("base"), names, self.family.n_layers))
+        self._loaded: Any = dict(self.family.plan(Single("base")))
         # As vLLM's workers: a process that ends when the pipe from its parent does.
         self._worker = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import fnmatch
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -23,9 +24,10 @@ IGNORED = (
     *("architectures", "model_type", "transformers_version", "_*", "auto_map", "name_or_path"),
     *("unsloth*", "tokenizer_*", "task_specific_params", "finetuning_task", "license", "language"),
     *("base_model_name_or_path", "model_name", "pretraining_tp", "ep_size", "torchscript"),
+    *("is_llama_config", "transformers.js_config*"),
     # how it is run: precision, cache, outputs, kernels
     *("dtype", "torch_dtype", "use_bfloat16", "use_cache", "cache_implementation", "return_dict"),
-    *("output_*", "attn_implementation", "experts_implementation", "use_flash_attn*", "flash_*"),
+    *("output_*", "attn_implementation", "experts_implementation", "use_flash_att*", "flash_*"),
     *("chunk_size_feed_forward", "use_return_dict"),
     # training alone
     *("*dropout*", "*_pdrop", "initializer_*", "gradient_checkpointing", "neftune_noise_alpha"),
@@ -40,6 +42,7 @@ IGNORED = (
     *("max_window_layers", "use_sliding_window", "sliding_window_pattern"),
     # how long a prompt may be; where it changes the rotation, it is said by `_settled`
     *("max_position_embeddings", "original_max_position_embeddings", "n_positions", "seq_length"),
+    *("max_seq*",),
 )
 """Settings that do not change what the same weights compute, as patterns of their names."""
 
@@ -49,6 +52,11 @@ MOST_LAYERS = 10_000
 _LARGEST = 2**40
 _LABELS = ("num_labels", "id2label", "label2id")  # of a classifier's head
 _ROPE_SPELLINGS = ("rope_parameters", "rope_scaling", "rope_theta", "rope_local_base_freq")
+_STRETCH = (
+    *("factor", "original_max_position_embeddings", "attention_factor", "low_freq_factor"),
+    *("high_freq_factor", "short_factor", "long_factor", "beta_fast", "beta_slow"),
+)
+"""Parameters of a rotation that is stretched for longer prompts."""
 _YARN = {"beta_fast": 32, "beta_slow": 1, "truncate": True}  # as transformers fills them in
 
 
@@ -169,8 +177,21 @@ def _parted(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _is_ignored(name: str) -> bool:
-    """Whether a dotted name, or what it belongs to, is one of `IGNORED`."""
-    return any(fnmatch.fnmatchcase(n, p) for n in name.split(".") for p in IGNORED)
+    """Whether a dotted name, or what it belongs to, is one of `IGNORED`; no part of a rotation."""
+    names = [name, *name.split(".")]
+    if "rope_parameters" in names:
+        names = name.partition("rope_parameters")[0].split(".")
+    return not _of_generation().isdisjoint(names) or any(
+        fnmatch.fnmatchcase(n, p) for n in names for p in IGNORED
+    )
+
+
+@functools.cache
+def _of_generation() -> frozenset[str]:
+    """How a text is sampled, which older files say in config.json."""
+    from transformers import GenerationConfig
+
+    return frozenset(GenerationConfig().to_dict())
 
 
 def _settled(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,7 +230,9 @@ def _rotation(rope: Mapping[str, Any], length: object) -> dict[str, Any]:
     kind, factor = found.get("rope_type") or rope.get("type") or "default", found.get("factor")
     if kind == "linear" and factor == 1:
         kind = "default"
-        del found["factor"]
+    if kind in ("default", "linear"):
+        found = {n: v for n, v in found.items() if n not in _STRETCH}
+        found |= {} if factor in (None, 1) else {"factor": factor}
     found["rope_type"] = kind
     if kind == "yarn":
         found = _YARN | found
@@ -219,7 +242,7 @@ def _rotation(rope: Mapping[str, Any], length: object) -> dict[str, Any]:
         if isinstance(found.get("attention_factor"), float):
             found["attention_factor"] = round(found["attention_factor"], 6)
     if kind in ("dynamic", "longrope"):
-        found["of_positions"] = length  # max_position_embeddings
+        found["max_position_embeddings"] = length
     return found
 
 

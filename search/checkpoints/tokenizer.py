@@ -12,17 +12,21 @@ import base64
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search.checkpoints.files import is_lfs_pointer
+from search.checkpoints.files import is_lfs_pointer, read_json
 from search.errors import CheckpointError
 from search.values import short
 
-FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
 """Files that say which pieces there are; each is compared with its namesake."""
+
+_CONFIG, _SPECIAL = "tokenizer_config.json", "special_tokens_map.json"
+_ADDED = "added_tokens.json"
 
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
 # Names that publishers give to rows which they leave to others.
@@ -55,6 +59,12 @@ class Tokenizer:
     scores: Mapping[str, float] = field(default_factory=dict)
     parts: Mapping[str, Any] = field(default_factory=dict)
     framing: Any = ((), ())
+
+    @property
+    def twice(self) -> list[str]:
+        """Pieces whose number another piece has too: which one a text gives, no file says."""
+        count = Counter(self.numbers.values())
+        return [piece for piece, number in self.numbers.items() if count[number] > 1]
 
 
 @dataclass(frozen=True)
@@ -94,8 +104,12 @@ def parse(name: str, data: bytes) -> Tokenizer:
         raise ValueError("it is a Git LFS pointer, not the file: run `git lfs pull` in its folder")
     if name == "tokenizer.model":
         return _of_sentencepiece(data)
+    if name == "merges.txt":
+        lines = data.decode("utf-8").split("\n")
+        pairs = [line for line in lines if line.strip() and not line.startswith("#version")]
+        return Tokenizer({}, merges=tuple(_pair(line.rstrip("\r")) for line in pairs))
     try:
-        found = json.loads(data)
+        found = json.loads(data.decode("utf-8"), parse_constant=_no_number)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if name == "vocab.json":
@@ -123,14 +137,28 @@ def compare(base: Path, expert: Path, parse: Parse) -> Difference:
     shared = [name for name in FILES if name in wanted and name in own]
     if not shared:  # the pieces are what different files have in common
         first, second = next(iter(wanted.values())), next(iter(own.values()))
-        return difference(Tokenizer(first.numbers), Tokenizer(second.numbers))
+        merges = [_merges(*found.values()) for found in (wanted, own)]
+        merges = merges if all(merges) else [(), ()]
+        return difference(
+            Tokenizer(first.numbers, merges=merges[0]), Tokenizer(second.numbers, merges=merges[1])
+        )
     found = difference(wanted[shared[0]], own[shared[0]])
+    if found.faults and (twice := own[shared[0]].twice):
+        found.faults.append(f"some of its pieces have one number: {_some(twice)}")
+        return found
     for name in shared[1:]:
         if faults := difference(wanted[name], own[name]).faults:
             found.faults.extend(f"{name}: {fault}" for fault in faults)
             return found
-    ends = _ends(base), _ends(expert)
-    if shared[0] == "tokenizer.json" and (found.faults or ends[0] != ends[1]):
+    if shared[0] != "tokenizer.json":
+        return found
+    configs = _object(base / _CONFIG), _object(expert / _CONFIG)
+    ends = _ends(configs[0]), _ends(configs[1])
+    further = [
+        _further(folder, config, known[shared[0]])
+        for folder, config, known in zip((base, expert), configs, (wanted, own), strict=True)
+    ]
+    if found.faults or ends[0] != ends[1] or further[0] != further[1]:
         return _as_loaded(base, expert, found, ends)
     return found
 
@@ -144,14 +172,15 @@ def difference(base: Tokenizer, expert: Tokenizer) -> Difference:
     for name in sorted(base.settings.keys() | expert.settings.keys()):
         own, wanted = expert.settings.get(name), base.settings.get(name)
         if own != wanted:
-            say(f"its model has {name} {own!r}, the base's {wanted!r}")
+            own, wanted = short(repr(own), 60), short(repr(wanted), 60)
+            say(f"its model has {name} {own}, the base's {wanted}")
     if base.merges != expert.merges:
         say(f"its merges are others ({len(expert.merges)}, the base has {len(base.merges)})")
     _compare_pieces(base, expert, found)
     for part in _PARTS:
         own, wanted = expert.parts.get(part), base.parts.get(part)
         if own != wanted and _plain(part, own) != _plain(part, wanted):
-            say(f"its {part} is {_show(own)}, the base's {_show(wanted)}")
+            say(f"its {part} is {_show(own, wanted)}, the base's {_show(wanted, own)}")
     if base.framing != expert.framing:
         say(
             f"its post_processor puts {short(expert.framing, 80)} around a text, the base's "
@@ -217,6 +246,11 @@ def _is_placeholder(piece: str) -> bool:
 def _last(*tokenizers: Tokenizer) -> int:
     """Highest number in the first of some tokenizers."""
     return max((n for t in tokenizers[:1] for n in t.numbers.values()), default=-1)
+
+
+def _merges(*tokenizers: Tokenizer) -> tuple[tuple[str, str], ...]:
+    """Merges of the first that has some."""
+    return next((t.merges for t in tokenizers if t.merges), ())
 
 
 def _close(one: float | None, other: float | None) -> bool:
@@ -423,14 +457,36 @@ def _load(folder: Path) -> Tokenizer | None:
         logging.set_verbosity(loudness)
 
 
-def _ends(folder: Path) -> tuple[Any, Any]:
+def _object(file: Path) -> dict[str, Any]:
+    """What a file says that may be missing."""
+    return read_json(file, "") if file.is_file() else {}
+
+
+def _further(folder: Path, config: Mapping[str, Any], known: Tokenizer) -> dict[str, Any]:
+    """Tokens that the files beside tokenizer.json add to it, or give other flags."""
+    entries: list[Any] = []
+    for part in (config, _object(folder / _SPECIAL)):
+        entries += [value for name, value in part.items() if name.endswith("_token")]
+        for name in ("added_tokens_decoder", "additional_special_tokens", "extra_special_tokens"):
+            more = part.get(name)
+            entries += more.values() if isinstance(more, dict) else ()
+            entries += more if isinstance(more, list) else ()
+    entries += _object(folder / _ADDED)
+    found: dict[str, Any] = {}
+    for entry in entries:
+        token = entry if isinstance(entry, dict) else {"content": entry}
+        content = token.get("content")
+        if not isinstance(content, str):
+            continue
+        flags = dict(zip(_FLAGS, known.added.get(content, ()), strict=False))
+        other = {name: token[name] for name in flags if token.get(name, flags[name]) != flags[name]}
+        if other or content not in known.numbers:
+            found[content] = other
+    return found
+
+
+def _ends(config: Mapping[str, Any]) -> tuple[Any, Any]:
     """Whether tokenizer_config.json says that tokens are put around a text; None: nothing."""
-    try:
-        config = json.loads((folder / "tokenizer_config.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None, None
-    if not isinstance(config, dict):
-        return None, None
     found = config.get("add_bos_token"), config.get("add_eos_token")
     return tuple(end if isinstance(end, bool) else None for end in found)  # type: ignore[return-value]
 
@@ -440,6 +496,10 @@ def _read(file: Path, parse: Parse) -> Tokenizer:
         return parse(file.name, file.read_bytes())
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{file} cannot be read: {short(error)}") from None
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no JSON")  # nor does the tokenizers library read it
 
 
 def _mapping(value: Any, name: str) -> dict[str, Any]:
@@ -471,9 +531,11 @@ def _float(value: float) -> float:
         raise ValueError("model.vocab has a score too large for a float") from None
 
 
-def _show(part: Any) -> str:
-    kind = part.get("type") if isinstance(part, dict) else part
-    return short(json.dumps(part) if kind == "Sequence" else kind or "none", 120)
+def _show(part: Any, other: Any) -> str:
+    """What a part is: its type where that tells it from the other."""
+    kinds = [p.get("type") if isinstance(p, dict) else p for p in (part, other)]
+    whole = kinds[0] == kinds[1] or kinds[0] == "Sequence"
+    return short(json.dumps(part) if whole else kinds[0] or "none", 160)
 
 
 def _some(words: list[str]) -> str:

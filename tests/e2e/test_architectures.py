@@ -17,7 +17,6 @@ import torch
 
 from search.checkpoints.family import fit
 from search.export.writer import write_export
-from search.merging.plan import plan
 from search.merging.recipe import LayerSwap, Recipe, Single, Slerp, Soup, Ties
 from tests.e2e.test_fresh_engine import TOLERANCE, difference, random_recipe
 from tests.engine_process import finish, make_job, start
@@ -85,7 +84,7 @@ def test_live_engine_equals_a_fresh_one(case: Case, tmp_path: Path) -> None:
     live = finish(start(make_job(family.paths, recipes, letters, dtype=case.dtype)))
 
     out = tmp_path / "merged"
-    write_export(plan(recipes[-1], family.names, L), family.sources, family.base, out)
+    write_export(family.plan(recipes[-1]), family.sources, family.base, out)
     job = make_job({"base": out}, [Single("base")], letters, dtype=case.dtype)
     fresh = finish(start(job))[0]
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from search.checkpoints.family import fit
 from search.config import compose
 from search.engine.live import Engine
-from search.merging.plan import plan
 from search.merging.recipe import from_dict
 from search.run.prepare import build_objectives
 from tests.engine_options import engine_options
@@ -26,7 +25,7 @@ engine = Engine(family, engine_options(max_num_seqs=128, enforce_eager=True))
 judges = build_objectives(compose.load(settings, {"lang": "te"}).objective, "te").values()
 found = []
 for recipe in map(from_dict, recipes):
-    engine.materialise(plan(recipe, family.names, family.n_layers))
+    engine.materialise(family.plan(recipe))
     scores = {}
     for judge in judges:
         scores |= judge.score("search", engine.generate(judge.requests("search"))).scores

@@ -17,7 +17,6 @@ from objectives.types import ItemResult, Request, Score
 from search.config import compose
 from search.engine.live import Engine
 from search.checkpoints.family import Family, fit
-from search.merging.plan import plan
 from search.merging.recipe import LayerSwap, Single, key, label
 from search.records.items import pack_items
 from search.records.record import Record
@@ -35,7 +34,7 @@ family = fit(Family(**chosen.family.model_dump()).sources("te"))
 engine = Engine(family, engine_options(chosen))
 records = RecordsWriter.create(Path(sys.argv[1]), StudyHead("s", chosen.model_dump(mode="json")))
 for recipe in (Single("task/0"), LayerSwap(0, 1, 1, 1, 1, 0, 0.4, 0.6)):
-    engine.materialise(plan(recipe, family.names, family.n_layers))
+    engine.materialise(family.plan(recipe))
     items = [
         ItemResult("mgsm", f"{i}", request.prompt, c.text + "?" * (i == 2), c.n_tokens, "stop", {})
         for i, (request, c) in enumerate(zip(requests, engine.generate(requests), strict=True))

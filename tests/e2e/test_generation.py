@@ -41,7 +41,6 @@ from objectives.types import Message, Request, Sampling
 from search.engine.contract import NonFinite
 from search.engine.live import Engine
 from search.checkpoints.family import fit
-from search.merging.plan import plan
 from search.merging.recipe import Single
 from tests.engine_options import engine_options
 
@@ -84,10 +83,10 @@ stopped = engine.generate(
 )
 engine._trace_top = 20
 bounds = engine.generate([mixed[1], mixed[3]])
-engine.materialise(plan(Single("lang/0"), family.names, family.n_layers))
+engine.materialise(family.plan(Single("lang/0")))
 each = [engine.generate([mixed[i]]) for i in (0, 1, 5)]
 broken = [isinstance(answer, NonFinite) for answer in each]
-engine.materialise(plan(Single("base"), family.names, family.n_layers))
+engine.materialise(family.plan(Single("base")))
 mended = engine.generate(mixed[:2])
 engine.generate([Request(text * 9, greedy)])
 cut = [list(seen[-1].prompt_token_ids), engine._tokenizer.encode(text * 9)]

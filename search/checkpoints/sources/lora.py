@@ -90,7 +90,8 @@ def open_adapter(
             "the family's YAML"
         )
     adapter = Adapter(folder, base)
-    return Checkpoint(folder, base.config, base.tensors, adapter, notes=found.notes)
+    notes = (*found.notes, *adapter.notes)
+    return Checkpoint(folder, base.config, base.tensors, adapter, notes=notes)
 
 
 class Adapter:
@@ -107,6 +108,12 @@ class Adapter:
         self.deltas, self.whole = _match(folder, self.config, shapes, base)
         if base.tied:
             self._leave_one_of_two()
+        rows = {shapes[key][0] for name, key in self.whole.items() if base.rows_of(name)}
+        self.notes = tuple(
+            f"holds {own} rows of embeddings, base has {base.rows}: "
+            + (f"the first {base.rows} are merged" if own > base.rows else "the others are its own")
+            for own in sorted(rows - {base.rows})
+        )
         own = revision_of(folder) or folder.name
         self.origin = f"LoRA {own} merged into {base.revision or base.label}"
 
@@ -263,31 +270,51 @@ def _scale(config: Mapping[str, Any], module: str, rank: int) -> float:
     of modules or of their last parts, with ^ for the whole name.
 
     Raises:
-        CheckpointError: the configuration has something else than names and numbers there.
+        CheckpointError: the configuration has something else than names and numbers there, or
+            another rank: PEFT divides by the one that it says.
     """
     alpha = config.get("lora_alpha", 8)
-    patterns = config.get("alpha_pattern") or {}
+    patterns = config.get("alpha_pattern")
     try:
-        for pattern, value in patterns.items():
-            name = pattern.replace("\\.", ".")
-            if not _NAME.fullmatch(name):
-                raise CheckpointError(
-                    f"{ADAPTER_CONFIG}: alpha_pattern {short(repr(pattern), 60)} is no plain name "
-                    f"of modules, and other patterns are not followed; {_REMEDY}"
-                )
-            name = name.removesuffix("$")
-            if f".{module}".endswith(f".{name}") or f"^{module}" == name:
-                alpha = value
-                break
+        alpha = _by_name(module, patterns, alpha)
+        said = _by_name(module, config.get("rank_pattern"), config.get("r", 8))
         scale = float(alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank)
     except (AttributeError, TypeError, ValueError, ArithmeticError) as error:
-        numbers = f"lora_alpha {short(alpha, 60)}, alpha_pattern {short(patterns, 60)}"
+        ranks = short(config.get("rank_pattern"), 60)
+        numbers = (
+            f"lora_alpha {short(alpha, 60)}, alpha_pattern {short(patterns, 60)}, "
+            f"rank_pattern {ranks}"
+        )
         raise CheckpointError(f"{ADAPTER_CONFIG}: {numbers}: {short(error, 80)}") from None
+    if said != rank:
+        raise CheckpointError(
+            f"{ADAPTER_CONFIG} says rank {short(said, 40)} (r, rank_pattern) of {module}, and its "
+            f"LoRA matrices have {rank}"
+        )
     if not math.isfinite(scale):
         raise CheckpointError(
             f"{ADAPTER_CONFIG}: lora_alpha {short(alpha, 60)} is no finite number"
         )
     return scale
+
+
+def _by_name(module: str, patterns: Any, otherwise: Any) -> Any:
+    """The value of the first name that is a module's, whole or its last parts.
+
+    Raises:
+        CheckpointError: a pattern is more than a name.
+    """
+    for pattern, value in (patterns or {}).items():
+        name = pattern.replace("\\.", ".")
+        if not _NAME.fullmatch(name):
+            raise CheckpointError(
+                f"{ADAPTER_CONFIG}: pattern {short(repr(pattern), 60)} is no plain name of "
+                f"modules, and other patterns are not followed; {_REMEDY}"
+            )
+        name = name.removesuffix("$")
+        if f".{module}".endswith(f".{name}") or f"^{module}" == name:
+            return value
+    return otherwise
 
 
 def _show(shape: tuple[int, ...]) -> str:

@@ -113,7 +113,7 @@ FILES = [
 ]
 
 
-@pytest.mark.parametrize("draws", [40, pytest.param(600, marks=pytest.mark.long)])
+@pytest.mark.parametrize("draws", [20, pytest.param(600, marks=pytest.mark.long)])
 @pytest.mark.parametrize(("member", "name"), FILES)
 def test_any_value_in_any_place(
     folders: dict[str, Path], member: str, name: str, draws: int

@@ -81,6 +81,19 @@ def tensors(folder: Path, **changes: torch.Tensor | None) -> dict[str, torch.Ten
     return found
 
 
+def rows(where: str, embeddings: int, head: int) -> Change:
+    """Give a member so many rows of each; config.json says the first."""
+
+    def change(places: Places) -> None:
+        folder = getattr(places, where)
+        known = load_file(folder / "model.safetensors")
+        sizes = {EMBED: embeddings, HEAD: head}
+        tensors(folder, **{n: torch.cat([known[n], known[n]])[:size] for n, size in sizes.items()})
+        config(where, vocab_size=embeddings)(places)
+
+    return change
+
+
 def tied(*heads: str) -> Change:
     """All three tied; of those that are named, the head is kept: a copy, or `other`."""
 
@@ -95,14 +108,20 @@ def tied(*heads: str) -> Change:
     return change
 
 
-def adapter(whole: dict[str, float] | None = None, lora: str = Q(0), **settings: Any) -> Change:
-    """The math expert as an adapter: LoRA on a matrix, and tensors of the base's plus a number."""
+def adapter(
+    whole: dict[str, float] | None = None, lora: str = Q(0), rows: int = 0, **settings: Any
+) -> Change:
+    """The math expert as an adapter: LoRA on a matrix, and tensors of the base's plus a number.
+
+    `rows` more of them.
+    """
 
     def change(places: Places) -> None:
         known = load_file(places.base / "model.safetensors")
         known.setdefault(HEAD, known[EMBED])
         shutil.rmtree(places.math)
         found = {f"{PREFIX}{name}": known[name] + by for name, by in (whole or {}).items()}
+        found = {name: torch.cat([t, t[:rows]]) for name, t in found.items()}
         shape = known[f"{lora}.weight"].shape
         found |= pair(lora, int(shape[0]), int(shape[1]))
         write_adapter(places.math, found, **settings)
@@ -151,6 +170,7 @@ def swap(data: dict[str, Any]) -> None:
     vocab[200], vocab[201] = vocab[201], vocab[200]
 
 
+MORE = [added(f"<|{row}|>", row) for row in range(274, 281)]
 MISTRAL = config("base math te", model_type="mistral", architectures=["MistralForCausalLM"])
 GRANITE = config("base math te", model_type="granite", architectures=["GraniteForCausalLM"])
 V_HEAD = {"v_head.summary.weight": torch.zeros(1, 96)}
@@ -162,6 +182,13 @@ ROWS: dict[str, list[tuple[Change, str]]] = {
         (config("base", rope_theta=5e5), "refused rope_theta 10000.0, base has 500000.0"),
         (config("te", rope_scaling=YARN), "refused rope_parameters.rope_type yarn, base has def"),
         (config("te", rope_scaling={"rope_type": "default"}), "fits"),
+        (
+            both(
+                config("base math te", rope_scaling=YARN),
+                config("te", rope_scaling={**YARN, "original_max_position_embeddings": 64}),
+            ),
+            "refused rope_parameters.original_max_position_embeddings 64, base has 128",
+        ),
         (config("base math te", rope_scaling=YARN), "fits"),
     ],
     "what else computes": [
@@ -212,6 +239,22 @@ ROWS: dict[str, list[tuple[Change, str]]] = {
             "refused has 280 rows of embeddings, and its tokens are numbered up to 280",
         ),
         (write("math", "tokenizer.json", POINTER), "refused git lfs pull"),
+    ],
+    "rows": [
+        (rows("math", 288, 288), "told has 288 rows of embeddings, base has 280: the first 280"),
+        (rows("base", 288, 288), "told has 280 rows of embeddings, base has 288"),
+        (rows("math", 280, 288), "refused differs in shape in 1 tensors: lm_head.weight 288x96"),
+        (config("math", vocab_size=300), "told has vocab_size 300 in config.json, and 280 rows"),
+        (config("base", vocab_size=300), "refused has vocab_size 300 in config.json, and 280 rows"),
+        # Gemma 3's own tokenizer numbers a token that its embeddings have no row for
+        (
+            tokenizer("base math te", lambda d: d["added_tokens"].extend(MORE)),
+            "fits",
+        ),
+        (
+            adapter({EMBED: 0.5, HEAD: 0.5}, rows=8),
+            "told holds 288 rows of embeddings, base has 280: the first 280 are merged",
+        ),
     ],
     "tied embeddings": [
         (tied(), "fits"),

@@ -16,6 +16,7 @@ SIZES: dict[str, Any] = {
 YARN = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128}
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
 LLAMA3["original_max_position_embeddings"] = 64
+LONG = {"type": "longrope", "short_factor": [1.0] * 16, "long_factor": [2.0] * 16}
 LOCAL = {"rope_theta": 1e4, "rope_type": "default"}
 
 
@@ -58,6 +59,7 @@ def differ(model_type: str, base: dict[str, Any], expert: dict[str, Any]) -> lis
             },
         ),
         ("gpt_neox", {"rotary_pct": 0.25, "rotary_emb_base": 10000}, {}),
+        ("llama", {}, {"rope_scaling": {"rope_type": "default", "factor": 1.0}}),
         # defaults, and what follows from other settings
         ("llama", {"head_dim": 32}, {"head_dim": None}),
         ("qwen2", {"head_dim": 32}, {}),
@@ -79,6 +81,9 @@ def differ(model_type: str, base: dict[str, Any], expert: dict[str, Any]) -> lis
         # what does not change what the weights compute
         ("llama", {"max_position_embeddings": 1024}, {"torch_dtype": "float16"}),
         ("llama", {"attention_dropout": 0.1}, {"use_cache": False, "pad_token_id": 3}),
+        ("llama", {"is_llama_config": True}, {"transformers.js_config": {"dtype": "q4"}}),
+        ("llama", {"max_sequence_length": 512}, {"use_flash_attention_2": True}),
+        ("llama", {"max_new_tokens": 64}, {"temperature": 0.6, "do_sample": True}),
         ("llama", {"unsloth_version": "2026.1"}, {"_name_or_path": "x", "license": "y"}),
         ("mixtral", {"router_aux_loss_coef": 0.02}, {"output_router_logits": True}),
         (
@@ -129,7 +134,25 @@ def test_the_same_in_other_words(
             "llama",
             {"rope_scaling": {"type": "dynamic", "factor": 2.0}},
             {"rope_scaling": {"type": "dynamic", "factor": 2.0}, "max_position_embeddings": 1024},
-            "of_positions",
+            "rope_parameters.max_position_embeddings",
+        ),
+        (
+            "llama",
+            {"rope_scaling": YARN},
+            {"rope_scaling": {**YARN, "original_max_position_embeddings": 64}},
+            "rope_parameters.original_max_position_embeddings",
+        ),
+        (
+            "llama",
+            {"rope_scaling": LLAMA3},
+            {"rope_parameters": {**LLAMA3, "original_max_position_embeddings": 128}},
+            "rope_parameters.original_max_position_embeddings",
+        ),
+        (
+            "phi3",
+            {"pad_token_id": 0, "rope_scaling": LONG},
+            {"pad_token_id": 0, "rope_scaling": LONG, "original_max_position_embeddings": 128},
+            "rope_parameters.original_max_position_embeddings",
         ),
     ],
 )

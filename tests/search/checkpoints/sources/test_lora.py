@@ -41,7 +41,7 @@ def formula(base: Checkpoint, module: str, tensors: Tensors, scale: float) -> to
         ({}, 4, (2.0, 2.0, 2.0)),
         ({"lora_alpha": 3}, 4, (0.75,) * 3),
         ({"use_rslora": True}, 4, (4.0,) * 3),
-        ({"rank_pattern": {"q_proj": 2}}, 2, (4.0,) * 3),
+        ({"rank_pattern": {"q_proj": 2, "down_proj": 2}}, 2, (4.0,) * 3),
         ({"alpha_pattern": {"down_proj": 4}}, 4, (2.0, 2.0, 1.0)),
         ({"alpha_pattern": {r"1\.self_attn\.q_proj$": 4, "q_proj": 16}}, 4, (4.0, 1.0, 2.0)),
         ({"alpha_pattern": {"^model.layers.0.self_attn.q_proj": 4}}, 4, (1.0, 2.0, 2.0)),
@@ -69,6 +69,13 @@ def test_merge_is_the_formula(
             torch.testing.assert_close(merged.read(name), expected[name], rtol=2**-8, atol=1e-6)
         else:
             assert torch.equal(merged.read(name), base.read(name))
+
+
+def test_another_rank_than_the_configuration_says(tiny_llama: Family, tmp_path: Path) -> None:
+    """PEFT divides by the one there: which of the two was trained, nobody knows."""
+    adapter = write_adapter(tmp_path / "lora", pair(Q(0), 64, 64), r=16)
+    with pytest.raises(CheckpointError, match=r"says rank 16 \(r, rank_pattern\) of .* have 4"):
+        merge(tiny_llama, adapter)
 
 
 def test_float32_arithmetic_rounded_once(tiny_llama: Family, tmp_path: Path) -> None:
