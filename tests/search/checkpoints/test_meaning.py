@@ -75,6 +75,7 @@ def differ(model_type: str, base: dict[str, Any], expert: dict[str, Any]) -> lis
         ("gemma2", {"layer_types": ["sliding_attention", "full_attention"] * 2}, {}),
         ("qwen2", {"sliding_window": 131072, "use_sliding_window": False}, {"sliding_window": 64}),
         ("qwen2", {"max_window_layers": 2}, {"max_window_layers": 4}),
+        ("falcon_h1", {"time_step_limit": [0.0, {"__float__": "Infinity"}]}, {}),
         # null is unset
         ("llama", {"vision_config": None, "quantization_config": None}, {"auto_map": None}),
         ("llama", {"rms_norm_eps": None}, {"rms_norm_eps": 1e-6}),
@@ -147,6 +148,12 @@ def test_the_same_in_other_words(
             {"rope_scaling": LLAMA3},
             {"rope_parameters": {**LLAMA3, "original_max_position_embeddings": 128}},
             "rope_parameters.original_max_position_embeddings",
+        ),
+        (
+            "falcon_h1",
+            {"time_step_limit": [0.0, {"__float__": "Infinity"}]},
+            {"time_step_limit": [0.0, 0.5]},
+            "time_step_limit",
         ),
         (
             "phi3",
