@@ -46,8 +46,10 @@ FENCES = {
     "torch": {
         *(f"search/checkpoints/{n}.py" for n in ("checkpoint", "sources/lora", "sources/pickled")),
         *(f"search/engine/{name}.py" for name in ("experts", "layout", "worker", "writer")),
+        *(f"search/engine/{n}.py" for n in ("device_writer", "link", "pieces", "pinned")),
+        *(f"search/engine/{n}.py" for n in ("staging", "views")),
         *(f"search/merging/{name}.py" for name in ("arithmetic", "blocks")),
-        *(f"search/merging/methods/{name}.py" for name in ("dare_linear", "ties")),
+        *(f"search/merging/methods/{name}.py" for name in ("dare_linear", "slerp", "ties")),
         "search/export/writer.py",
         "search/inspect/expert_vectors.py",
     },
@@ -63,6 +65,7 @@ FENCES = {
     "filelock": {
         "search/checkpoints/cache.py",
         "search/checkpoints/sources/node_files.py",
+        "search/engine/pinned.py",
         "search/export/writer.py",
         "search/records/lock.py",
     },

@@ -130,8 +130,8 @@ class Merge:
     """One tensor's merge, chunk by chunk, for whoever brings the chunks.
 
     For each of its surveys in turn, what `survey` says of every chunk is added; then `step` merges
-    every chunk. Chunks are equal flat parts of the sources, float32; they come in memory order, or in
-    any where the mix is elementwise.
+    every chunk. Chunks are equal flat parts of the sources, float32; they come in memory order, or
+    in any where the mix is elementwise.
     """
 
     def __init__(self, mix: Mix, name: str) -> None:
@@ -140,6 +140,7 @@ class Merge:
         self._arithmetic = arithmetic_of(mix.method)
         self._surveys = self._arithmetic.surveys(mix)
         self._sums: list[torch.Tensor] = []
+        self._begun = False
 
     @property
     def surveys(self) -> int:
@@ -148,13 +149,16 @@ class Merge:
 
     def survey(self) -> Survey:
         """What the next survey adds up; the one before is complete."""
-        self._sums.append(torch.zeros(()))
-        return self._surveys[len(self._sums) - 1](self._sums[:-1])
+        self._begun = False
+        return self._surveys[len(self._sums)](self._sums)
 
     def add(self, part: torch.Tensor) -> None:
         """One chunk's part of the survey at hand."""
-        total = self._sums[-1]
-        self._sums[-1] = part if total.dim() == 0 else total.add_(part)
+        if self._begun:
+            self._sums[-1].add_(part)
+        else:
+            self._sums.append(part)
+            self._begun = True
 
     def step(self) -> ChunkMerge:
         """What merges the chunks, when all surveys are complete; one for the whole tensor."""

@@ -82,7 +82,8 @@ def _merge(mix: Mix, name: str, surveyed: Sequence[Tensor]) -> ChunkMerge:
     series = [Bernoulli(mix.density, f"{mix.seed} {term.source} {name}") for term in mix.terms]
 
     def step(parts: list[Tensor], start: int) -> Tensor:
-        kept = [delta * keep(delta, start) for delta, keep in zip(deltas(parts), series, strict=True)]
+        task_vectors = zip(deltas(parts), series, strict=True)
+        kept = [delta.mul_(keep(delta, start)) for delta, keep in task_vectors]
         return parts[0] + weighted_sum(kept, scales)
 
     return step

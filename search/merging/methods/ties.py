@@ -77,6 +77,11 @@ def _label(form: Ties, recipe: Recipe, n_layers: int) -> list[str]:
     return ["TIES", *numbers, *parts(form.experts, shares(form.weights))]
 
 
+def is_here(tensor: Tensor) -> bool:
+    """Whether to look at its values costs nothing; elsewhere the device would be waited for."""
+    return tensor.device.type == "cpu"
+
+
 def _merge(mix: Mix, name: str, surveyed: Sequence[Tensor]) -> ChunkMerge:
     """Yadav et al. 2023, Algorithm 1, tensor by tensor as in mergekit's `ties`.
 
@@ -125,7 +130,7 @@ def _lower_halves(uppers: Tensor, parts: list[Tensor]) -> Tensor:
     for delta, upper in zip(deltas(parts), uppers, strict=True):
         bits = _bits(delta)
         at = bits >> 16 == upper
-        if bits.device.type == "cpu":
+        if is_here(bits):
             found.append(bits[at] & HALF)
         else:  # how many there are is not waited for
             found.append((bits & HALF).masked_fill_(at.logical_not_(), -1))
@@ -143,7 +148,7 @@ def _histograms(halves: Sequence[Tensor]) -> Tensor:
     """How many there are of each number from 0 to 65535; shape (number of task vectors, 2^16)."""
     import torch
 
-    if halves[0].device.type == "cpu":
+    if is_here(halves[0]):
         return torch.stack([torch.bincount(half, minlength=HALF + 1) for half in halves])
     # bincount waits for the device; histc is exact up to 2^24 numbers, more than a chunk has.
     counts = [half.float().histc(HALF + 1, min=0, max=HALF + 1) for half in halves]
@@ -213,7 +218,7 @@ class _Trim:
             self._room = (room - found).clamp_(min=0)
         for i, (delta, size) in enumerate(zip(task_vectors, sizes, strict=True)):
             keep = size > self._thresholds[i]
-            if delta.device.type != "cpu" or found[i] > room[i]:
+            if not is_here(delta) or found[i] > room[i]:
                 equal[i] &= equal[i].cumsum(0, dtype=torch.int32) <= room[i]
             delta.mul_(keep.logical_or_(equal[i]))
 

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from search.checkpoints.checkpoint import Checkpoint
-from search.checkpoints.family import Family, fit
-from search.engine.worker import MaterialiseExtension, new_expert_kernels
+from search.checkpoints.family import Family, FittedFamily, fit
+from search.engine.worker import MaterialiseExtension, new_expert_kernels, refresh_sinks
 from search.export.writer import write_export
 from search.merging.plan import plan
 from search.merging.recipe import (
@@ -39,26 +39,31 @@ class Model(torch.nn.Module):
 
 
 class Runner:
-    """The part of vLLM's model runner that the worker uses; keeps what it is given."""
+    """The part of vLLM's model runner that the worker uses."""
 
     def __init__(self) -> None:
-        self.model, self.got = Model(), dict[str, torch.Tensor]()
+        self.model = Model()
 
     def get_model(self) -> Model:
         return self.model
+
+
+class Worker(MaterialiseExtension):
+    """The part of vLLM's worker that the extension is mixed into; keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.model_runner, self.got = Runner(), dict[str, torch.Tensor]()
 
     def reload_weights(self, weights_iterator: Iterable[tuple[str, torch.Tensor]]) -> None:
         self.got = dict(weights_iterator)
 
 
-def write(family: Any, recipe: Recipe) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """A worker's answer to all tensors of a recipe, and what it handed over."""
-    worker = MaterialiseExtension()
-    worker.model_runner = Runner()
+def opened(family: FittedFamily, recipe: Recipe) -> tuple[Worker, Any]:
+    """A worker and all the jobs of a recipe, as they come from another process."""
+    worker = Worker()
     worker.swap_open(family.paths, tied_head=False)
     merged = plan(recipe, family.names, family.n_layers)
-    jobs = json.loads(json.dumps([(name, mix.plain()) for name, mix in merged.items()]))
-    return worker.swap_write(jobs), worker.model_runner.got
+    return worker, json.loads(json.dumps([(name, mix.plain()) for name, mix in merged.items()]))
 
 
 @pytest.mark.parametrize(
@@ -76,14 +81,16 @@ def write(family: Any, recipe: Recipe) -> tuple[dict[str, Any], dict[str, torch.
 )
 def test_worker_equals_export(tiny_llama: Family, tmp_path: Path, recipe: Recipe) -> None:
     family = fit(tiny_llama.sources("te"))
-    answer, got = write(family, recipe)
+    worker, jobs = opened(family, recipe)
+    assert worker.swap_non_finite(jobs) == []
+    answer, got = worker.swap_write(jobs), worker.got
     merged = plan(recipe, family.names, family.n_layers)
     write_export(merged, family.sources, family.base, tmp_path / "out")
     written = Checkpoint.open(tmp_path / "out")
     assert set(got) == set(family.names)
     assert all(torch.equal(got[name], written.read(name)) for name in family.names)
     size = sum(tensor.numel() * tensor.element_size() for tensor in got.values())
-    assert answer == {"non_finite": [], "bytes": size}
+    assert answer == size
 
 
 def test_nothing_is_written_if_the_base_of_a_task_vector_is_not_finite(
@@ -95,9 +102,52 @@ def test_nothing_is_written_if_the_base_of_a_task_vector_is_not_finite(
     tensors = load_file(sources["base"] / "model.safetensors")
     tensors[name][0, 0] = float("nan")
     save_file(tensors, sources["base"] / "model.safetensors")
-    answer, got = write(fit(sources, check_finite=False), TaskArithmetic(PAIR, (0.5, 0.7)))
-    assert answer == {"non_finite": [("base", name)], "bytes": 0}
-    assert got == {}
+    worker, jobs = opened(fit(sources, check_finite=False), TaskArithmetic(PAIR, (0.5, 0.7)))
+    for _ in range(2):
+        assert worker.swap_non_finite(jobs) == [("base", name)]
+    assert worker.got == {}
+
+
+def test_closed_is_as_it_was(tiny_llama: Family) -> None:
+    """Nothing of the extension keeps the model or the experts alive."""
+    worker = Worker()
+    before = worker.model_runner.model.compute_logits
+    worker.swap_open(fit(tiny_llama.sources("te")).paths, tied_head=False)
+    assert worker.model_runner.model.compute_logits != before
+    worker.swap_close()
+    assert worker.model_runner.model.compute_logits == before
+    assert [name for name in vars(worker) if name.startswith("_swap")] == [
+        "_swap_bytes",
+        "_swap_tied_head",
+        "_swap_bad_logits",
+    ]
+
+
+class Kernel:
+    """An attention backend that keeps sinks in a dtype of its own."""
+
+    def __init__(self, sinks: torch.Tensor) -> None:
+        self.sinks = sinks
+
+
+class Attends(torch.nn.Module):
+    """A layer of a model with sinks, as vLLM's: the attention is a module inside."""
+
+    def __init__(self, kept: torch.Tensor | None) -> None:
+        super().__init__()
+        self.sinks = torch.nn.Parameter(torch.arange(4.0).bfloat16(), requires_grad=False)
+        self.attn = torch.nn.Module()
+        self.attn.impl = Kernel(self.sinks if kept is None else kept)
+
+
+def test_copies_of_sinks_are_written_again() -> None:
+    """In place, for captured graphs; what shares the parameter's memory needs nothing."""
+    kept = torch.zeros(4)
+    model = torch.nn.Sequential(Attends(kept), Attends(None), torch.nn.Linear(2, 2))
+    refresh_sinks(model)
+    assert kept.tolist() == [0.0, 1.0, 2.0, 3.0]
+    with pytest.raises(RuntimeError, match=r"sinks of shape \(3,\), the model has \(4,\)"):
+        refresh_sinks(Attends(torch.zeros(3)))
 
 
 class Method:

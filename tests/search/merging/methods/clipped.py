@@ -28,7 +28,7 @@ def _faults(recipe: Clipped, n_layers: int) -> list[str]:
 
 def _merge(mix: Mix, name: str, surveyed: Sequence[Tensor]) -> ChunkMerge:
     (limit,) = mix.more
-    return lambda chunk, start: chunk[0] + sum(delta.clamp_(-limit, limit) for delta in deltas(chunk))
+    return lambda parts, start: parts[0] + sum(d.clamp_(-limit, limit) for d in deltas(parts))
 
 
 METHOD = Method(
