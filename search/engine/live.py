@@ -24,6 +24,8 @@ from search.merging.recipe import Single
 
 WHOLE_VOCABULARY = 2048
 """Up to this many tokens, a traced request gets the log-probabilities of all."""
+CLOSE_SECONDS = 60
+"""How long workers in processes of their own may take to let go of the experts."""
 HELD_LOGPROBS = 10_000_000
 """Log-probabilities of traced requests that are held at once; vLLM needs some 110 bytes for one."""
 
@@ -199,7 +201,7 @@ class Engine:
         if llm is None:
             return
         with suppress(Exception):  # of an engine that is dead
-            llm.collective_rpc("swap_close")
+            llm.collective_rpc("swap_close", timeout=CLOSE_SECONDS)
         core = llm.llm_engine.engine_core
         del llm
         core.shutdown()

@@ -136,6 +136,7 @@ def test_a_copy_that_fails_half_way_is_removed(
     assert held(folder) == []
 
 
+@pytest.mark.slow
 def test_processes_share_a_copy_and_a_killed_ones_is_removed(
     models: dict[str, Checkpoint], folder: Path
 ) -> None:
