@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Family, FittedFamily, fit
+from search.engine import worker as worker_module
+from search.engine.link import HostLink
 from search.engine.worker import MaterialiseExtension, new_expert_kernels, refresh_sinks
 from search.export.writer import write_export
 from search.merging.plan import plan
@@ -32,7 +34,11 @@ PAIR = ("task/0", "lang/1")
 
 
 class Model(torch.nn.Module):
-    """The part of vLLM's model that the worker watches."""
+    """The part of vLLM's model that the worker watches, on a CPU or another device."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.empty(1, device=device), requires_grad=False)
 
     def compute_logits(self) -> torch.Tensor:
         return torch.zeros(1)
@@ -42,9 +48,9 @@ class Runner:
     """The part of vLLM's model runner that the worker uses."""
 
     def __init__(self) -> None:
-        self.model = Model()
+        self.model: torch.nn.Module = Model()
 
-    def get_model(self) -> Model:
+    def get_model(self) -> torch.nn.Module:
         return self.model
 
 
@@ -58,14 +64,16 @@ class Worker(MaterialiseExtension):
         self.got = dict(weights_iterator)
 
 
-def opened(family: FittedFamily, recipe: Recipe) -> tuple[Worker, Any]:
+def opened(family: FittedFamily, recipe: Recipe, device: str = "cpu") -> tuple[Worker, Any]:
     """A worker and all the jobs of a recipe, as they come from another process."""
     worker = Worker()
+    worker.model_runner.model = Model(device)
     worker.swap_open(family.paths, tied_head=False)
     merged = plan(recipe, family.names, family.n_layers)
     return worker, json.loads(json.dumps([(name, mix.plain()) for name, mix in merged.items()]))
 
 
+@pytest.mark.parametrize("device", ["cpu", "meta"])
 @pytest.mark.parametrize(
     "recipe",
     [
@@ -79,11 +87,20 @@ def opened(family: FittedFamily, recipe: Recipe) -> tuple[Worker, Any]:
     ],
     ids=lambda recipe: type(recipe).__name__,
 )
-def test_worker_equals_export(tiny_llama: Family, tmp_path: Path, recipe: Recipe) -> None:
+def test_worker_equals_export(
+    tiny_llama: Family,
+    tmp_path: Path,
+    recipe: Recipe,
+    device: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a GPU as well, for which host memory stands here."""
+    monkeypatch.setattr(worker_module, "CudaLink", lambda device: HostLink())
     family = fit(tiny_llama.sources("te"))
-    worker, jobs = opened(family, recipe)
+    worker, jobs = opened(family, recipe, device)
     assert worker.swap_non_finite(jobs) == []
     answer, got = worker.swap_write(jobs), worker.got
+    worker.swap_close()
     merged = plan(recipe, family.names, family.n_layers)
     write_export(merged, family.sources, family.base, tmp_path / "out")
     written = Checkpoint.open(tmp_path / "out")
