@@ -210,17 +210,24 @@ class _Trim:
         """Trim a chunk in place."""
         import torch
 
+        here, left = is_here(task_vectors[0]), self._room  # which only shrinks
         sizes = [delta.abs() for delta in task_vectors]
-        equal = [size == at for size, at in zip(sizes, self._thresholds, strict=True)]
-        found = torch.stack([each.sum() for each in equal])
+        equal: list[Tensor | None] = [
+            None if here and not room else size == at
+            for size, at, room in zip(sizes, self._thresholds, left, strict=True)
+        ]
+        none = torch.zeros_like(left[0])
+        found = torch.stack([none if each is None else each.count_nonzero() for each in equal])
         with self._turns.of(start, start + task_vectors[0].numel()):
             room = self._room
             self._room = (room - found).clamp_(min=0)
-        for i, (delta, size) in enumerate(zip(task_vectors, sizes, strict=True)):
-            keep = size > self._thresholds[i]
-            if not is_here(delta) or found[i] > room[i]:
-                equal[i] &= equal[i].cumsum(0, dtype=torch.int32) <= room[i]
-            delta.mul_(keep.logical_or_(equal[i]))
+        for i, (delta, same) in enumerate(zip(task_vectors, equal, strict=True)):
+            keep = sizes[i] > self._thresholds[i]
+            if same is not None:
+                if not here or found[i] > room[i]:
+                    same &= same.cumsum(0, dtype=torch.int32) <= room[i]
+                keep |= same
+            delta.mul_(keep)
 
 
 METHOD = Method(
