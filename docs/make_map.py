@@ -25,8 +25,8 @@ know. A command is a file, or a folder with a `__main__.py`. `tests/` mirrors th
 | what a merge method does to a tensor | `search/merging/methods/`, driven by `search/merging/arithmetic.py` |
 | the LCPR formula | `harmonic_mean` in `objectives/rates.py` |
 | what is optimised | `objectives/targets.py` |
-| the rewrite of weights in place | `DirectWriter.write` in `search/engine/writer.py`, or vLLM's reload by `_swap_reload` in \
-`search/engine/worker.py`, which calls both |
+| the rewrite of weights in place | `DirectWriter.write` in `search/engine/writer.py`, on a GPU `DeviceWriter.write` in \
+`search/engine/device_writer.py`, or vLLM's reload by `_swap_reload` in `search/engine/worker.py`, which calls all |
 | the loop that asks Optuna | `Order._propose` in `search/study/order.py`, through `Phase._ask` in \
 `search/proposing/phase.py`; Ray Tune's controller asks for each trial, by `search/tuning/searcher.py` |
 | where a record is fsynced | `append_line` in `search/records/durable.py`, by `search/records/folder.py` |

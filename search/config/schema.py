@@ -163,7 +163,7 @@ class EngineConfig(Strict):
     """GiB of each GPU for experts, taken from `gpu_memory_utilization`."""
 
     expert_pinned_gib: Annotated[float, Field(ge=0)] = 0
-    """GiB of pinned host memory for experts, for each engine on a GPU."""
+    """GiB of `/dev/shm` for pinned copies of experts, for all engines of a node together."""
 
 
 class RaceConfig(Strict):

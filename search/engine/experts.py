@@ -1,25 +1,24 @@
 """The experts' tensors for one engine: in GPU memory, in pinned host memory, or memory-mapped.
 
-Owns which checkpoint stays in which tier, within budgets of bytes. A tensor enters a tier when it
-is first read; a checkpoint is dropped from it as a whole, the one that was used longest ago first,
-never one that the merge at hand needs. What no tier holds is read from the memory-mapped files,
-whose pages all engines of a node share. Knows nothing of recipes or of vLLM.
+Owns which checkpoint stays in GPU memory, within a budget of bytes. A tensor enters when it is
+first read; a checkpoint is dropped as a whole, the one that was used longest ago first, never one
+that the merge at hand needs. What is not there comes from pinned copies (`search.engine.pinned`)
+or from the memory-mapped files, whose pages all engines of a node share. How it comes is
+`search.engine.staging`'s. Knows nothing of recipes or of vLLM.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Mapping
+from typing import NamedTuple
 
 import torch
 
 from search.checkpoints.checkpoint import Checkpoint
-
-AHEAD = 4
-"""Tensors that are on their way to the GPU while one is merged."""
-
-Wanted = tuple[str, Sequence[str]]
-"""Tensor name, sources."""
+from search.engine.pinned import PinnedFiles
+from search.engine.views import ParameterView
 
 
 class Tier:
@@ -29,14 +28,14 @@ class Tier:
         """Take a budget in bytes."""
         self.budget = budget
         self.bytes = 0
-        self._held: OrderedDict[str, dict[str, torch.Tensor]] = OrderedDict()
+        self._held: OrderedDict[str, dict[Hashable, torch.Tensor]] = OrderedDict()
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Checkpoints that are held, at least in part; the one used longest ago first."""
         return tuple(self._held)
 
-    def get(self, source: str, name: str) -> torch.Tensor | None:
+    def get(self, source: str, name: Hashable) -> torch.Tensor | None:
         """The tensor if it is held."""
         if source not in self._held:
             return None
@@ -58,104 +57,127 @@ class Tier:
             self.bytes -= sum(map(_size, self._held.pop(oldest).values()))
         return True
 
-    def put(self, source: str, name: str, tensor: torch.Tensor) -> None:
+    def put(self, source: str, name: Hashable, tensor: torch.Tensor) -> None:
         """Hold a tensor for which there is room."""
         self._held.setdefault(source, {})[name] = tensor
         self._held.move_to_end(source)
         self.bytes += _size(tensor)
 
 
+class Read(NamedTuple):
+    """A part of a source's tensor that is wanted on the device.
+
+    Attributes:
+        source: the checkpoint.
+        name: the tensor.
+        view: the part.
+        held: the slice of the tensor, around the part, that a tier holds on the device: what this
+            rank of a tensor-parallel group needs of it.
+        place: the part in the slice, once that lies by itself.
+    """
+
+    source: str
+    name: str
+    view: ParameterView
+    held: ParameterView
+    place: ParameterView
+
+
+class Located(NamedTuple):
+    """Where a part is to be had.
+
+    Attributes:
+        there: on the device, to be used as it is; None if it has to be copied.
+        host: else in host memory.
+        pinned: whether the device can read it from there by itself.
+        keep: on the device, where a copy stays; None where it is used once.
+    """
+
+    there: torch.Tensor | None = None
+    host: torch.Tensor | None = None
+    pinned: bool = False
+    keep: torch.Tensor | None = None
+
+
 class ExpertTensors:
-    """Reads experts' tensors for one device."""
+    """Knows where experts' tensors are, for one device."""
 
     def __init__(
         self,
         sources: Mapping[str, Checkpoint],
         device: torch.device,
         device_bytes: int = 0,
-        pinned_bytes: int = 0,
+        pinned: PinnedFiles | None = None,
     ) -> None:
         """Take the checkpoints; nothing is read yet.
 
         Args:
-            sources: source name -> checkpoint, opened.
+            sources: source name -> checkpoint, opened; `base` is one of them.
             device: where tensors are wanted. On a CPU the mapped files are all there is.
             device_bytes: budget in the device's memory.
-            pinned_bytes: budget in pinned host memory.
+            pinned: copies in pinned host memory.
         """
-        on_host = device.type == "cpu"
         self._sources = sources
         self._device = device
-        self.device_tier = Tier(0 if on_host else device_bytes)
-        self.pinned_tier = Tier(0 if on_host else pinned_bytes)
+        self._pinned = pinned
+        self._needed: frozenset[str] = frozenset()
+        self._missing: dict[tuple[str, str, ParameterView], int] = {}
+        self.device_tier = Tier(device_bytes)
 
     def mapped(self, source: str, name: str) -> torch.Tensor:
         """The tensor as it is in its file; not to be written into."""
         return self._sources[source].read(name)
 
-    def read(self, source: str, name: str, needed: Iterable[str] = ()) -> torch.Tensor:
-        """The tensor on the device; not to be written into.
+    def bytes(self, read: Read) -> int:
+        """Size of a part."""
+        info = self._sources[read.source].tensors[read.name]
+        return info.bytes * read.view.numel // max(math.prod(info.shape), 1)
+
+    def begin(self, needed: Iterable[str]) -> None:
+        """Before parts are located.
 
         Args:
-            source: the checkpoint.
-            name: the tensor.
-            needed: checkpoints that must not be dropped to make room for it.
+            needed: checkpoints that are not dropped to make room until the next call.
         """
-        if self._device.type == "cpu":
-            return self.mapped(source, name)
-        held = self.device_tier.get(source, name)
-        if held is not None:
-            return held
-        needed = {source, *needed}
-        host = self._on_host(source, name, needed)
-        tensor = host.to(self._device, non_blocking=True)
-        if self.device_tier.has_room(_size(tensor), needed):
-            self.device_tier.put(source, name, tensor)
-        return tensor
+        self._needed = frozenset(needed)
+        if any(self._missing.values()):  # what was under way last time has failed
+            self.device_tier = Tier(self.device_tier.budget)
+        self._missing.clear()
 
-    def read_all(self, wanted: Iterable[Wanted]) -> Iterator[dict[str, torch.Tensor]]:
-        """Tensors of several merges in their order; host memory is copied while others are merged.
+    def locate(self, read: Read) -> Located:
+        """Where a part is.
 
-        Args:
-            wanted: each merge's tensor name and sources.
-
-        Yields:
-            Source -> tensor, for each merge.
+        A slice enters the device's tier when parts of it are located for the first time. They are
+        copied in the order in which they are located; all of them come before the first one again.
         """
-        order = list(wanted)
-        needed = {source for _, sources in order for source in sources}
-        if self._device.type != "cuda":
-            for name, sources in order:
-                yield {source: self.read(source, name, needed) for source in sources}
-            return
-        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        under_way: deque[tuple[dict[str, torch.Tensor], torch.cuda.Event]] = deque()
-        for place in range(len(order) + AHEAD):
-            if place < len(order):
-                name, sources = order[place]
-                with torch.cuda.stream(stream):
-                    tensors = {source: self.read(source, name, needed) for source in sources}
-                    arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
-                    arrived.record(stream)
-                under_way.append((tensors, arrived))
-            if place >= AHEAD and under_way:
-                tensors, arrived = under_way.popleft()
-                current = torch.cuda.current_stream(self._device)
-                current.wait_event(arrived)
-                for tensor in tensors.values():  # its memory is not reused before it is merged
-                    tensor.record_stream(current)
-                yield tensors
+        key = read.source, read.name, read.held
+        slot = self.device_tier.get(read.source, key[1:])
+        if slot is not None and key not in self._missing:
+            return Located(there=read.place.of(slot))
+        pinned = self._pinned.open(self._sources[read.source]) if self._pinned else None
+        if pinned is None:
+            tensor = self.mapped(read.source, read.name)
+        else:
+            tensor = pinned.read(read.name)
+        size = read.held.numel * tensor.element_size()
+        if slot is None and self.device_tier.has_room(size, self._needed):
+            slot = torch.empty(read.held.numel, dtype=tensor.dtype, device=self._device)
+            self.device_tier.put(read.source, key[1:], slot)
+            self._missing[key] = read.held.numel
+        keep = None
+        if slot is not None:
+            keep = read.place.of(slot)
+            self._missing[key] -= read.view.numel
+            if not self._missing[key]:
+                del self._missing[key]
+        by_itself = pinned is not None and pinned.registered and read.view.is_plain
+        return Located(host=read.view.of(tensor), pinned=by_itself, keep=keep)
 
-    def _on_host(self, source: str, name: str, needed: Iterable[str]) -> torch.Tensor:
-        held = self.pinned_tier.get(source, name)
-        if held is not None:
-            return held
-        tensor = self.mapped(source, name)
-        if not self.pinned_tier.has_room(_size(tensor), needed):
-            return tensor
-        pinned = tensor.pin_memory()
-        self.pinned_tier.put(source, name, pinned)
-        return pinned
+    def close(self) -> None:
+        """Let go of all tiers."""
+        self.device_tier = Tier(0)
+        if self._pinned:
+            self._pinned.close()
 
 
 def describe(sizes: Mapping[str, int], gpu_gib: float, pinned_gib: float) -> str:

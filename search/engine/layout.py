@@ -10,7 +10,6 @@ vLLM's reload, which this is tested against.
 from __future__ import annotations
 
 import logging
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,8 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from search.engine.views import ParameterView
+
 logger = logging.getLogger(__name__)
 
 _METHODS = ("NoneType", "UnquantizedLinearMethod", "UnquantizedEmbeddingMethod")
@@ -28,23 +29,6 @@ _METHODS = ("NoneType", "UnquantizedLinearMethod", "UnquantizedEmbeddingMethod")
 _DERIVES = "process_weights_after_loading"
 _HARMLESS = ("Attention", "EncoderOnlyAttention")
 _ABSENT: Any = object()
-
-
-class ParameterView(NamedTuple):
-    """Part of a tensor: size, strides and offset in elements, as in `torch.as_strided`."""
-
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-    offset: int
-
-    def of(self, tensor: torch.Tensor) -> torch.Tensor:
-        """This part of a contiguous tensor."""
-        return tensor.as_strided(self.size, self.stride, int(tensor.storage_offset()) + self.offset)
-
-    @property
-    def numel(self) -> int:
-        """Number of elements."""
-        return math.prod(self.size)
 
 
 class Copy(NamedTuple):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +24,8 @@ from search.merging.recipe import Single
 
 WHOLE_VOCABULARY = 2048
 """Up to this many tokens, a traced request gets the log-probabilities of all."""
+CLOSE_SECONDS = 60
+"""How long workers in processes of their own may take to let go of the experts."""
 HELD_LOGPROBS = 10_000_000
 """Log-probabilities of traced requests that are held at once; vLLM needs some 110 bytes for one."""
 
@@ -50,6 +53,15 @@ def batches(requests: Sequence[Request], trace_top: int) -> list[list[int]]:
     return found
 
 
+def copy_threads() -> int:
+    """Threads that copy experts' weights to a GPU: as many as the engine has CPUs, up to 8.
+
+    Ray says so by OMP_NUM_THREADS, which vLLM sets to 1 in processes of its own.
+    """
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return min(8, max(1, int(said) if said.isdecimal() else 2))
+
+
 class Engine:
     """One engine and what it holds. Not thread-safe; build it in the process that uses it.
 
@@ -68,6 +80,7 @@ class Engine:
         self._family = family
         for name, value in options.environment().items():
             os.environ.setdefault(name, value)
+        threads = copy_threads()
         try:
             from vllm import LLM
             from vllm.platforms import current_platform
@@ -99,7 +112,7 @@ class Engine:
                 int(gib * 2**30) for gib in (options.expert_gpu_gib, options.expert_pinned_gib)
             )
             experts = family.paths, family.base.tied, options.direct_writes
-            opened = self.llm.collective_rpc("swap_open", args=(*experts, *budgets))
+            opened = self.llm.collective_rpc("swap_open", args=(*experts, *budgets, threads))
             self.written_directly: float = opened[0]["direct"] / opened[0]["tensors"]
         except Exception as error:
             raise EngineStartError(
@@ -132,16 +145,16 @@ class Engine:
         written = 0
         if jobs:
             try:
-                answers = self.llm.collective_rpc("swap_write", args=(jobs,))
+                found = self.llm.collective_rpc("swap_non_finite", args=(jobs,))
+                bad = {tuple(each) for worker in found for each in worker}
+                written = 0 if bad else self.llm.collective_rpc("swap_write", args=(jobs,))[0]
             except Exception as error:
                 raise MaterialiseError(
                     f"the rewrite of {len(jobs)} tensors failed: {error}"
                 ) from error
-            bad = answers[0]["non_finite"]
             if bad:
-                source, name = bad[0]
+                source, name = min(bad)
                 return NonFinite(f"NaN or infinity in {len(bad)} source tensors ({source}: {name})")
-            written = answers[0]["bytes"]
             self._loaded = dict(wanted)
             self._forget_prefixes()
         layers = len({layer for name in changed if (layer := layer_of(name)) is not None})
@@ -188,6 +201,8 @@ class Engine:
         llm, self.llm = getattr(self, "llm", None), None
         if llm is None:
             return
+        with suppress(Exception):  # of an engine that is dead
+            llm.collective_rpc("swap_close", timeout=CLOSE_SECONDS)
         core = llm.llm_engine.engine_core
         del llm
         core.shutdown()

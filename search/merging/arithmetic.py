@@ -8,16 +8,26 @@ nothing of files, recipes or engines.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
-from search.merging.blocks import CHUNK, blocks, for_blocks, parts_at
+from search.merging.blocks import CHUNK, ChunkMerge, Survey, for_blocks, parts_at
 from search.merging.methods.registry import arithmetic_of
 from search.merging.mix import Mix
 
-__all__ = ["CHUNK", "combine", "combine_into", "is_copy", "is_elementwise"]
+__all__ = [
+    "CHUNK",
+    "Merge",
+    "combine",
+    "combine_blocks",
+    "combine_into",
+    "is_copy",
+    "is_elementwise",
+    "store",
+]
 
 
 def combine(mix: Mix, tensors: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
@@ -55,7 +65,7 @@ def is_elementwise(mix: Mix) -> bool:
 def combine_into(
     mix: Mix, tensors: Mapping[str, torch.Tensor], name: str, out: torch.Tensor
 ) -> None:
-    """`combine`, written where the merged tensor is wanted: each source is read once.
+    """`combine`, written where the merged tensor is wanted: block by block.
 
     Args:
         mix: how it is made.
@@ -63,23 +73,110 @@ def combine_into(
         name: the tensor's name in the checkpoint.
         out: written into: of the sources' shape and device, of any strides and dtype.
     """
-    sources = [tensors[source] for source in mix.merged]
-    first = sources[0]
+    first = tensors[mix.sources[0]]
     if is_copy(mix) or not first.is_floating_point():
         out.copy_(first)
         return
-    step = arithmetic_of(mix.method).merge(mix, sources, name)
 
-    def write(place: Any) -> None:
-        merged = step(parts_at(sources, place))
-        if out.dtype != first.dtype:
-            merged = merged.to(first.dtype)  # rounded as the checkpoint would hold it
-        out[place].copy_(merged.view(out[place].shape))
+    def write(start: int, place: Any, merged: torch.Tensor) -> None:
+        store(merged.view(out[place].shape), first.dtype, out[place])
 
-    if arithmetic_of(mix.method).elementwise:
-        for_blocks(write, first)
-    else:  # the others count on the order
-        for place in blocks(first):
-            write(place)
-    for row, source in mix.rows:
-        out[row].copy_(tensors[source][row])
+    combine_blocks(mix, tensors, name, write)
+
+
+def combine_blocks(
+    mix: Mix,
+    tensors: Mapping[str, torch.Tensor],
+    name: str,
+    write: Callable[[int, Any, torch.Tensor], object],
+) -> None:
+    """`combine` for who needs no whole: each merged block is handed over, by several threads.
+
+    Args:
+        mix: how it is made; no copy.
+        tensors: as for `combine_into`, of floating point numbers.
+        name: the tensor's name in the checkpoint.
+        write: takes the place of the block's first element, the block's index, and the block
+            itself: float32, flat.
+    """
+    sources = [tensors[source] for source in mix.sources]
+    if not sources[0].numel():
+        return
+    merge = Merge(mix, name, sources[0].numel() // len(sources[0]) if sources[0].dim() else 1)
+    for _ in range(merge.surveys):
+        survey = merge.survey()
+        for part in for_blocks(lambda _, place: survey(parts_at(sources, place)), sources[0]):  # noqa: B023
+            merge.add(part)
+
+    step = merge.step()
+
+    def work(start: int, place: Any) -> None:
+        write(start, place, step(parts_at(sources, place), start))
+
+    deque(for_blocks(work, sources[0]), maxlen=0)
+
+
+def store(merged: torch.Tensor, dtype: torch.dtype, target: torch.Tensor) -> None:
+    """Write a merged part where it goes, rounded as the checkpoint would hold it.
+
+    Args:
+        merged: float32.
+        dtype: the checkpoint's.
+        target: written into: of the same shape, of any dtype.
+    """
+    target.copy_(merged if target.dtype == dtype else merged.to(dtype))
+
+
+class Merge:
+    """One tensor's merge, chunk by chunk, for whoever brings the chunks.
+
+    For each of its surveys in turn, what `survey` says of every chunk is added; then `step` merges
+    every chunk. Chunks are equal flat parts of the sources, float32; they come in memory order, or
+    in any where the mix is elementwise.
+    """
+
+    def __init__(self, mix: Mix, name: str, width: int) -> None:
+        """Take the mix, which is no copy, the tensor's name, the elements of each of its rows."""
+        self._mix, self._name, self._width = mix, name, width
+        self._arithmetic = arithmetic_of(mix.method)
+        self._surveys = self._arithmetic.surveys(mix)
+        self._sums: list[torch.Tensor] = []
+        self._begun = False
+
+    @property
+    def surveys(self) -> int:
+        """How many times the whole tensor is looked at before it is merged."""
+        return len(self._surveys)
+
+    def survey(self) -> Survey:
+        """What the next survey adds up; the one before is complete."""
+        self._begun = False
+        survey, n = self._surveys[len(self._sums)](self._sums), len(self._mix.merged)
+        return lambda parts: survey(parts[:n])
+
+    def add(self, part: torch.Tensor) -> None:
+        """One chunk's part of the survey at hand."""
+        if self._begun:
+            self._sums[-1].add_(part)
+        else:
+            self._sums.append(part)
+            self._begun = True
+
+    def step(self) -> ChunkMerge:
+        """What merges the chunks, when all surveys are complete; one for the whole tensor."""
+        step = self._arithmetic.merge(self._mix, self._name, self._sums)
+        return self._with_rows(step) if self._mix.rows else step
+
+    def _with_rows(self, step: ChunkMerge) -> ChunkMerge:
+        """What merges the chunks, and then puts in the rows that are a source's own."""
+        mix, width = self._mix, self._width
+        places = {source: place for place, source in enumerate(mix.sources)}
+
+        def whole(parts: list[torch.Tensor], start: int) -> torch.Tensor:
+            found = step(parts[: len(mix.merged)], start)
+            for row, source in mix.rows:
+                own = slice(max(row * width - start, 0), max((row + 1) * width - start, 0))
+                found[own] = parts[places[source]][own]
+            return found
+
+        return whole

@@ -6,9 +6,12 @@ methods, files or engines; torch is imported when tensors are merged, not before
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
+from threading import Condition
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
@@ -16,51 +19,89 @@ if TYPE_CHECKING:
 
 Tensor: TypeAlias = "torch.Tensor"
 
-ChunkMerge: TypeAlias = "Callable[[list[torch.Tensor]], torch.Tensor]"
-"""One chunk of every source, float32, not to be written into -> the merged chunk, float32. Called
-for the chunks in their order."""
+ChunkMerge: TypeAlias = "Callable[[list[torch.Tensor], int], torch.Tensor]"
+"""One chunk of every source, float32 and flat, not to be written into, and the place of its first
+element in the tensor -> the merged chunk, float32."""
 
-CHUNK = {"cpu": 2**18, "cuda": 2**26}
-"""Elements merged at a time: the few pieces of 1 MiB float32 that a merge needs at once stay in a
-CPU's caches, and an operation on one takes longer than to call it."""
+Survey: TypeAlias = "Callable[[list[torch.Tensor]], torch.Tensor]"
+"""One chunk of every source -> what is added up over all chunks of a tensor."""
+
+CHUNK = {"cpu": 2**18, "cuda": 2**23}
+"""Elements merged at a time. On a CPU the few pieces of 1 MiB float32 that a merge needs at once
+stay in the caches, and an operation on one takes longer than to call it; on a GPU it is the memory
+beside the model that counts."""
+
+TURN_SECONDS = 60.0
+"""How long a chunk waits for the one before; merging one takes milliseconds."""
 
 Result = TypeVar("Result")
 
 
-def blocks(tensor: Tensor) -> list[Any]:
-    """Places of blocks of rows, in memory order."""
+def blocks(tensor: Tensor) -> list[tuple[int, Any]]:
+    """Blocks of rows in memory order: the place of the first element, and an index."""
     if tensor.dim() == 0:
-        return [...]
+        return [(0, ...)]
     size = CHUNK.get(tensor.device.type, CHUNK["cuda"])
+    width = tensor.numel() // max(tensor.shape[0], 1)
     rows = max(1, size * tensor.shape[0] // max(tensor.numel(), 1))
-    return [slice(at, at + rows) for at in range(0, tensor.shape[0], rows)]
+    return [(at * width, slice(at, at + rows)) for at in range(0, tensor.shape[0], rows)]
 
 
-def for_blocks(work: Callable[[Any], Result], tensor: Tensor) -> list[Result]:
-    """The results for all blocks; on a CPU several are worked on at a time."""
+def for_blocks(work: Callable[[int, Any], Result], tensor: Tensor) -> Iterator[Result]:
+    """The results for all blocks in memory order; on a CPU several are worked on at a time.
+
+    Blocks are begun in their order, and only a few ahead of the result that is waited for.
+    """
     places = blocks(tensor)
     if len(places) == 1 or tensor.device.type != "cpu":
-        return list(map(work, places))
-    return list(_threads().map(work, places))
+        for place in places:
+            yield work(*place)
+        return
+    threads, ahead = _threads()
+    running: deque[Future[Result]] = deque()
+    for place in places:
+        if len(running) == ahead:
+            yield running.popleft().result()
+        running.append(threads.submit(work, *place))
+    while running:
+        yield running.popleft().result()
 
 
 @cache
-def _threads() -> ThreadPoolExecutor:
+def _threads() -> tuple[ThreadPoolExecutor, int]:
     """One block for each thread; operations as short as these gain nothing by being split."""
     import torch
 
     n = torch.get_num_threads()
-    return ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,))
+    pool = ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,))
+    return pool, 4 * n
+
+
+class Turns:
+    """What chunks that several threads work on do one after the other, in memory order."""
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._moved = Condition()
+
+    @contextmanager
+    def of(self, start: int, end: int) -> Iterator[None]:
+        """The turn of the chunk from `start` to `end`, once the one before has had its own.
+
+        Raises:
+            RuntimeError: that one does not come, because it failed.
+        """
+        with self._moved:
+            if not self._moved.wait_for(lambda: self._next == start, TURN_SECONDS):
+                raise RuntimeError(f"the chunk before element {start} has not been merged")
+            yield
+            self._next = end
+            self._moved.notify_all()
 
 
 def parts_at(sources: Sequence[Tensor], place: Any) -> list[Tensor]:
     """A block of every source, float32 and flat."""
     return [tensor[place].float().reshape(-1) for tensor in sources]
-
-
-def chunks(sources: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Each block of every source, in memory order."""
-    return (parts_at(sources, place) for place in blocks(sources[0]))
 
 
 def deltas(parts: Sequence[Tensor]) -> list[Tensor]:

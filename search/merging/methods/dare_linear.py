@@ -72,7 +72,7 @@ def _label(form: DareLinear, recipe: Recipe, n_layers: int) -> list[str]:
     return ["DARE", f"density{short(form.density)}", *numbers, f"seed{form.seed}"]
 
 
-def _merge(mix: Mix, sources: Sequence[Tensor], name: str) -> ChunkMerge:
+def _merge(mix: Mix, name: str, surveyed: Sequence[Tensor]) -> ChunkMerge:
     """Yu et al. 2023, eq. 2-3: each entry is kept with chance `density` and divided by it.
 
     mergekit's `dare_linear` instead scales what is kept to the sum of magnitudes before; the two
@@ -81,8 +81,9 @@ def _merge(mix: Mix, sources: Sequence[Tensor], name: str) -> ChunkMerge:
     scales = [term.coefficient / mix.density for term in mix.terms]
     series = [Bernoulli(mix.density, f"{mix.seed} {term.source} {name}") for term in mix.terms]
 
-    def step(parts: list[Tensor]) -> Tensor:
-        kept = [delta * keep(delta) for delta, keep in zip(deltas(parts), series, strict=True)]
+    def step(parts: list[Tensor], start: int) -> Tensor:
+        task_vectors = zip(deltas(parts), series, strict=True)
+        kept = [delta.mul_(keep(delta, start)) for delta, keep in task_vectors]
         return parts[0] + weighted_sum(kept, scales)
 
     return step
@@ -99,19 +100,17 @@ class Bernoulli:
         digest = hashlib.sha256(name.encode()).digest()
         self._start = int.from_bytes(digest[:8], "big", signed=True)
         self._bound = min(round(chance * 2**64), 2**64 - 1) - 2**63
-        self._next = 1
 
-    def __call__(self, like: Tensor) -> Tensor:
-        """The next numbers, as many as there are in `like`, on its device."""
+    def __call__(self, like: Tensor, start: int) -> Tensor:
+        """As many numbers as there are in `like`, on its device, from the series' `start` on."""
         import torch
 
-        end = self._next + like.numel()
-        bits = torch.arange(self._next, end, dtype=torch.int64, device=like.device)
-        self._next = end
-        bits = bits * _signed(0x9E3779B97F4A7C15) + self._start  # modulo 2^64
-        bits = (bits ^ _shift(bits, 30)) * _signed(0xBF58476D1CE4E5B9)
-        bits = (bits ^ _shift(bits, 27)) * _signed(0x94D049BB133111EB)
-        return torch.lt(bits ^ _shift(bits, 31), self._bound)
+        end = start + like.numel()
+        bits = torch.arange(start + 1, end + 1, dtype=torch.int64, device=like.device)
+        bits = bits.mul_(_signed(0x9E3779B97F4A7C15)).add_(self._start)  # modulo 2^64
+        bits = bits.bitwise_xor_(_shift(bits, 30)).mul_(_signed(0xBF58476D1CE4E5B9))
+        bits = bits.bitwise_xor_(_shift(bits, 27)).mul_(_signed(0x94D049BB133111EB))
+        return torch.lt(bits.bitwise_xor_(_shift(bits, 31)), self._bound)
 
 
 def _signed(value: int) -> int:
@@ -121,7 +120,7 @@ def _signed(value: int) -> int:
 
 def _shift(bits: Tensor, by: int) -> Tensor:
     """Shift to the right, filling with zeros (torch's own fills with the sign)."""
-    return (bits >> by) & ((1 << 64 - by) - 1)
+    return (bits >> by).bitwise_and_((1 << 64 - by) - 1)
 
 
 METHOD = Method(

@@ -17,9 +17,9 @@ def terms_in_words(mix: Mix) -> str:
     return " + ".join(f"{term.coefficient:.3g} {term.source}" for term in mix.terms)
 
 
-def _merge(mix: Mix, sources: Sequence[Tensor], name: str) -> ChunkMerge:
+def _merge(mix: Mix, name: str, surveyed: Sequence[Tensor]) -> ChunkMerge:
     coefficients = [term.coefficient for term in mix.terms]
-    return lambda parts: fused_sum(parts, coefficients)
+    return lambda parts, start: fused_sum(parts, coefficients)
 
 
 def _words(mix: Mix) -> str:

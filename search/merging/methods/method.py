@@ -11,7 +11,7 @@ from dataclasses import Field, dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from objectives.types import Decoding
-from search.merging.blocks import ChunkMerge, Tensor
+from search.merging.blocks import ChunkMerge, Survey, Tensor
 from search.merging.methods.common import Experts
 from search.merging.mix import Mix
 
@@ -75,16 +75,19 @@ class Arithmetic:
     """How tensors become one; for the mixes whose `method` is the kind's name.
 
     Attributes:
-        merge: (mix, whole tensors of `Mix.sources`, the tensor's name in the checkpoint) -> what
-            merges one chunk; called once for each tensor. torch is imported in it, not before.
+        merge: (mix, the tensor's name in the checkpoint, the sum of each survey) -> what merges one
+            chunk; called once for each tensor. torch is imported in it, not before.
         words: mix -> what the model card says of the layers that are made so.
+        surveys: mix -> what must be known of the whole tensor first, one pass over it after the
+            other: (the sums of the passes before) -> what one pass adds up.
         elementwise: whether each element depends on its namesakes alone, so that a part of a tensor
-            can be merged and chunks are merged in any order.
+            can be merged; else chunks are begun in memory order.
         mergekit: None where mergekit has no such method; `mergekit_yaml` then raises RecipeError.
     """
 
-    merge: Callable[[Mix, Sequence[Tensor], str], ChunkMerge]
+    merge: Callable[[Mix, str, Sequence[Tensor]], ChunkMerge]
     words: Callable[[Mix], str]
+    surveys: Callable[[Mix], Sequence[Callable[[Sequence[Tensor]], Survey]]] = lambda mix: ()
     elementwise: bool = False
     mergekit: Mergekit | None = None
 

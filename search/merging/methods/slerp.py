@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from objectives.types import Decoding
-from search.merging.blocks import ChunkMerge, Tensor, chunks, weighted_sum
+from search.merging.blocks import ChunkMerge, Tensor, weighted_sum
 from search.merging.methods.common import SHARE_DIGITS, members, rounded, short
 from search.merging.methods.faults import count_faults
 from search.merging.methods.linear import terms_in_words
@@ -101,22 +101,34 @@ def _label(form: Slerp, recipe: Recipe, n_layers: int) -> list[str]:
     return ["SLERP", f"t{along}", f"m{form.task}-l{form.lang}", *outside]
 
 
-def _merge(mix: Mix, sources: Sequence[Tensor], name: str) -> ChunkMerge:
-    ends = _coefficients(sources, mix.terms[1].coefficient)
-    return lambda parts: weighted_sum(parts, ends)
+def _merge(mix: Mix, name: str, surveyed: Sequence[Tensor]) -> ChunkMerge:
+    squares, dots, others = surveyed[0].tolist()
+    ends = _coefficients(squares, dots, others, mix.terms[1].coefficient)
+    return lambda parts, start: weighted_sum(parts, ends)
 
 
-def _coefficients(sources: Sequence[Tensor], t: float) -> tuple[float, float]:
+def _products(parts: list[Tensor]) -> Tensor:
+    """One . one, one . other, other . other; shape (3,), in float64.
+
+    mergekit takes them in float32, so its coefficients differ in the 7th digit.
+    """
+    import torch
+
+    one, other = (part.double() for part in parts)
+    return torch.stack([one.dot(one), one.dot(other), other.dot(other)])
+
+
+def _coefficients(squares: float, dots: float, others: float, t: float) -> tuple[float, float]:
     """sin((1-t) a) / sin a and sin(t a) / sin a, a the angle between the tensors (Shoemake 1985).
 
-    1 - t and t where the tensors are nearly parallel or opposite. Sums in float64: mergekit takes
-    them in float32, so its coefficients differ in the 7th digit.
+    1 - t and t where the tensors are nearly parallel or opposite.
+
+    Args:
+        squares: squared length of the one.
+        dots: product of the two.
+        others: squared length of the other.
+        t: from 0, the one, to 1, the other.
     """
-    squares = dots = others = 0.0
-    for one, other in ((a.double(), b.double()) for a, b in chunks(sources)):
-        squares += float(one.dot(one))
-        dots += float(one.dot(other))
-        others += float(other.dot(other))
     cosine = dots / (math.sqrt(squares * others) or 1.0)
     if abs(cosine) > DOT_THRESHOLD:
         return 1 - t, t
@@ -133,6 +145,7 @@ METHOD = Method(
     label=_label,
     arithmetic=Arithmetic(
         merge=_merge,
+        surveys=lambda mix: (lambda sums: _products,),
         words=lambda mix: f"slerp of {terms_in_words(mix)}",
         mergekit=Mergekit(parameters=lambda mix: {}, between=True),
     ),

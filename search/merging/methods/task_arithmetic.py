@@ -47,9 +47,9 @@ def _canonical(recipe: TaskArithmetic, n_layers: int) -> Recipe:
     return TaskArithmetic(names, scales, recipe.decoding)
 
 
-def _merge(mix: Mix, sources: Sequence[Tensor], name: str) -> ChunkMerge:
+def _merge(mix: Mix, name: str, surveyed: Sequence[Tensor]) -> ChunkMerge:
     scales = [term.coefficient for term in mix.terms]
-    return lambda parts: parts[0] + weighted_sum(deltas(parts), scales)
+    return lambda parts, start: parts[0] + weighted_sum(deltas(parts), scales)
 
 
 METHOD = Method(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 from objectives.types import Decoding
-from search.merging.blocks import ChunkMerge, Tensor, deltas, for_blocks, parts_at, weighted_sum
+from search.merging.blocks import ChunkMerge, Survey, Tensor, Turns, deltas, weighted_sum
 from search.merging.methods.common import (
     DENSITIES,
     SCALES,
@@ -27,6 +27,9 @@ from search.merging.methods.linear import terms_in_words
 from search.merging.methods.method import Arithmetic, Mergekit, Method, Recipe, Rival
 from search.merging.methods.task_arithmetic import TaskArithmetic
 from search.merging.mix import Mix, Term
+
+HALF = 2**16 - 1
+"""The largest half of the bit pattern of a float32."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,12 @@ def _label(form: Ties, recipe: Recipe, n_layers: int) -> list[str]:
     return ["TIES", *numbers, *parts(form.experts, shares(form.weights))]
 
 
-def _merge(mix: Mix, sources: Sequence[Tensor], name: str) -> ChunkMerge:
+def is_here(tensor: Tensor) -> bool:
+    """Whether to look at its values costs nothing; elsewhere the device would be waited for."""
+    return tensor.device.type == "cpu"
+
+
+def _merge(mix: Mix, name: str, surveyed: Sequence[Tensor]) -> ChunkMerge:
     """Yadav et al. 2023, Algorithm 1, tensor by tensor as in mergekit's `ties`.
 
     The paper trims the whole task vector, mergekit each tensor of it. With weights w, as mergekit
@@ -85,10 +93,12 @@ def _merge(mix: Mix, sources: Sequence[Tensor], name: str) -> ChunkMerge:
 
     weights = [term.coefficient for term in mix.terms]
     ones = [1.0] * len(weights)
-    trims = [_Trim(sources[0], expert, mix.density) for expert in sources[1:]]
+    trim = _Trim(*_thresholds(surveyed, mix.density)) if surveyed else None
 
-    def step(parts: list[Tensor]) -> Tensor:
-        trimmed = [trim(delta) for trim, delta in zip(trims, deltas(parts), strict=True)]
+    def step(parts: list[Tensor], start: int) -> Tensor:
+        trimmed = deltas(parts)
+        if trim:
+            trim(trimmed, start)
         weighted = [delta.mul_(weight) for delta, weight in zip(trimmed, weights, strict=True)]
         elected = weighted_sum(weighted, ones)
         sign = torch.copysign(torch.ones_like(elected), elected)
@@ -100,63 +110,124 @@ def _merge(mix: Mix, sources: Sequence[Tensor], name: str) -> ChunkMerge:
     return step
 
 
-class _Trim:
-    """Keeps the entries of largest magnitude of one task vector and sets the others to 0.
+def _surveys(mix: Mix) -> Sequence[Callable[[Sequence[Tensor]], Survey]]:
+    """Of every task vector's magnitudes: how many there are of each upper, then lower half."""
+    if mix.density >= 1:
+        return ()
+    return (
+        lambda sums: _upper_halves,
+        lambda sums: partial(_lower_halves, _kept(sums[0], mix.density)[0]),
+    )
 
-    As many as mergekit keeps: int(density x number), at least 1. Differences of bf16 weights have
-    many equal magnitudes: of those at the threshold the first in memory order are kept.
+
+def _upper_halves(parts: list[Tensor]) -> Tensor:
+    return _histograms([_bits(delta) >> 16 for delta in deltas(parts)])
+
+
+def _lower_halves(uppers: Tensor, parts: list[Tensor]) -> Tensor:
+    """Of the magnitudes whose upper half is the one at the threshold."""
+    found = []
+    for delta, upper in zip(deltas(parts), uppers, strict=True):
+        bits = _bits(delta)
+        at = bits >> 16 == upper
+        if is_here(bits):
+            found.append(bits[at] & HALF)
+        else:  # how many there are is not waited for
+            found.append((bits & HALF).masked_fill_(at.logical_not_(), -1))
+    return _histograms(found)
+
+
+def _bits(delta: Tensor) -> Tensor:
+    """Magnitudes are ordered as their bit patterns are, read as integers."""
+    import torch
+
+    return delta.abs_().view(torch.int32)
+
+
+def _histograms(halves: Sequence[Tensor]) -> Tensor:
+    """How many there are of each number from 0 to 65535; shape (number of task vectors, 2^16)."""
+    import torch
+
+    if is_here(halves[0]):
+        return torch.stack([torch.bincount(half, minlength=HALF + 1) for half in halves])
+    # bincount waits for the device; histc is exact up to 2^24 numbers, more than a chunk has.
+    counts = [half.float().histc(HALF + 1, min=0, max=HALF + 1) for half in halves]
+    return torch.stack(counts).long()
+
+
+def _kept(counts: Tensor, density: float) -> tuple[Tensor, Tensor]:
+    """The upper half of each task vector's threshold, and how many are wanted of its equals.
+
+    As many are kept as mergekit keeps: int(density x number), at least 1.
     """
-
-    def __init__(self, base: Tensor, expert: Tensor, density: float) -> None:
-        import torch
-
-        self._all = density >= 1 or base.numel() == 0
-        if self._all:
-            return
-        wanted = max(1, int(density * base.numel()))
-
-        def select(wanted: int, digits: Callable[[Tensor], Tensor]) -> tuple[int, int]:
-            def count(place: Any) -> Tensor:
-                # Magnitudes are ordered as their bit patterns are, read as integers.
-                bits = deltas(parts_at([base, expert], place))[0].abs().view(torch.int32)
-                return torch.bincount(digits(bits), minlength=2**16)
-
-            counts = for_blocks(count, base)
-            return _select(sum(counts, torch.zeros((), dtype=torch.int64)), wanted)
-
-        high, rest = select(wanted, lambda bits: bits >> 16)
-        low, self._room = select(rest, lambda bits: bits[bits >> 16 == high] & 0xFFFF)
-        pattern = torch.tensor(high << 16 | low, dtype=torch.int32)
-        self._threshold = pattern.view(torch.float32).item()
-
-    def __call__(self, delta: Tensor) -> Tensor:
-        if self._all:
-            return delta
-        size = delta.abs()
-        keep = size > self._threshold
-        if self._room:
-            equal = size == self._threshold
-            found = int(equal.count_nonzero())
-            if found > self._room:
-                equal &= equal.cumsum(0) <= self._room
-            self._room -= min(found, self._room)
-            keep |= equal
-        return delta * keep
+    return _select(counts, counts.sum(1).double().mul(density).long().clamp_(min=1))
 
 
-def _select(counts: Tensor, wanted: int) -> tuple[int, int]:
+def _thresholds(surveyed: Sequence[Tensor], density: float) -> tuple[Tensor, Tensor]:
+    """The smallest magnitude that is kept of each task vector, and how many of those equal to it.
+
+    Differences of bf16 weights have many equal magnitudes.
+    """
+    import torch
+
+    upper, rest = _kept(surveyed[0], density)
+    lower, room = _select(surveyed[1], rest)
+    return (upper << 16 | lower).int().view(torch.float32), room
+
+
+def _select(counts: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     """The `wanted`-th largest of whole numbers below 2^16, and how many are wanted of its equals.
 
-    One pass of a radix selection: exact, and needs a histogram instead of a sorted copy.
+    One pass of a radix selection: exact, and needs a histogram instead of a sorted copy. Row by
+    row; nothing is waited for where the counts are on a GPU.
 
     Args:
-        counts: how many there are of each number, shape (2^16,).
-        wanted: from 1 to the sum of the counts.
+        counts: how many there are of each number, shape (n, 2^16).
+        wanted: from 1 to the sum of the counts, or 0 where that is 0; shape (n,).
+
+    Returns:
+        The number and how many, each of shape (n,).
     """
-    down = counts.flip(0).cumsum(0)  # how many are at least 65535, 65534, ...
-    place = int((down < wanted).sum())
-    above = int(down[place - 1]) if place else 0
-    return 2**16 - 1 - place, wanted - above
+    down = counts.flip(1).cumsum(1)  # how many are at least 65535, 65534, ...
+    place = (down < wanted[:, None]).sum(1).clamp_(max=HALF)
+    above = (down - counts.flip(1)).gather(1, place[:, None])[:, 0]
+    return HALF - place, wanted - above
+
+
+class _Trim:
+    """Keeps the entries of largest magnitude of each task vector and sets the others to 0.
+
+    Of those at the threshold the first in memory order are kept. Chunks may be worked on by several
+    threads, if they are begun in that order.
+    """
+
+    def __init__(self, thresholds: Tensor, room: Tensor) -> None:
+        """Take the smallest magnitude that is kept, and how many of its equals."""
+        self._thresholds, self._room = thresholds, room
+        self._turns = Turns()
+
+    def __call__(self, task_vectors: list[Tensor], start: int) -> None:
+        """Trim a chunk in place."""
+        import torch
+
+        here, left = is_here(task_vectors[0]), self._room  # which only shrinks
+        sizes = [delta.abs() for delta in task_vectors]
+        equal: list[Tensor | None] = [
+            None if here and not room else size == at
+            for size, at, room in zip(sizes, self._thresholds, left, strict=True)
+        ]
+        none = torch.zeros_like(left[0])
+        found = torch.stack([none if each is None else each.count_nonzero() for each in equal])
+        with self._turns.of(start, start + task_vectors[0].numel()):
+            room = self._room
+            self._room = (room - found).clamp_(min=0)
+        for i, (delta, same) in enumerate(zip(task_vectors, equal, strict=True)):
+            keep = sizes[i] > self._thresholds[i]
+            if same is not None:
+                if not here or found[i] > room[i]:
+                    same &= same.cumsum(0, dtype=torch.int32) <= room[i]
+                keep |= same
+            delta.mul_(keep)
 
 
 METHOD = Method(
@@ -168,6 +239,7 @@ METHOD = Method(
     label=_label,
     arithmetic=Arithmetic(
         merge=_merge,
+        surveys=_surveys,
         words=lambda mix: (
             f"base and ties (density {mix.density:g}, scale {mix.scale:g}) of {terms_in_words(mix)}"
         ),

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from search.checkpoints.checkpoint import Checkpoint
-from search.checkpoints.family import Family, fit
-from search.engine.experts import ExpertTensors, Tier, describe
+from search.engine.experts import ExpertTensors, Read, Tier, describe
+from search.engine.link import HostLink
+from search.engine.pinned import PinnedFiles
+from search.engine.views import ParameterView, contiguous
+from tests.search.engine.checkpoints import checkpoints
 
 ROW = torch.zeros(25)  # 100 bytes
 
@@ -46,48 +51,73 @@ def test_nothing_enters_a_tier_that_is_too_small() -> None:
     assert Tier(0).has_room(1, ()) is False
 
 
+SHAPES = {"a": (6, 4), "b": (10,)}
+WHOLE = contiguous((24,))
+TOP = contiguous((3, 4))
+
+
+def read(source: str, name: str, view: ParameterView, held: ParameterView | None = None) -> Read:
+    return Read(source, name, view, held or view, view.plain if held is None else view)
+
+
 @pytest.fixture
-def sources(tiny_llama: Family) -> dict[str, Checkpoint]:
-    return dict(fit(tiny_llama.sources("te")).sources)
+def sources(tmp_path: Path) -> dict[str, Checkpoint]:
+    return checkpoints(tmp_path / "models", SHAPES)
 
 
-def test_on_a_cpu_the_mapped_files_are_read(sources: dict[str, Checkpoint]) -> None:
-    experts = ExpertTensors(sources, torch.device("cpu"), 10**9, 10**9)
-    name = "model.layers.0.mlp.up_proj.weight"
-    tensor = experts.read("task/0", name)
-    assert torch.equal(tensor, sources["task/0"].read(name))
-    assert experts.device_tier.bytes == experts.pinned_tier.bytes == 0
+def test_without_tiers_the_mapped_files_are_read(sources: dict[str, Checkpoint]) -> None:
+    experts = ExpertTensors(sources, torch.device("cpu"))
+    for _ in range(2):
+        found = experts.locate(read("task/0", "a", TOP))
+        assert found.there is found.keep is None and not found.pinned
+        assert torch.equal(found.host, sources["task/0"].read("a")[:3])
+    assert experts.bytes(read("task/0", "a", TOP)) == 24
 
 
-def test_tensors_come_in_order_and_stay_while_the_budget_lasts(
-    sources: dict[str, Checkpoint], monkeypatch: pytest.MonkeyPatch
+def test_a_slice_is_held_once_all_its_parts_are_on_their_way(
+    sources: dict[str, Checkpoint],
 ) -> None:
-    """A device that only counts stands in for a GPU; pinning needs one and is left out."""
-    monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)
-    names = [f"model.layers.{i}.mlp.up_proj.weight" for i in range(3)]
-    size = sources["base"].tensors[names[0]].bytes
-    experts = ExpertTensors(sources, torch.device("meta"), 4 * size, 2 * size)
-    wanted = [(name, ("task/0", "lang/0")) for name in names]
-    for (name, _), tensors in zip(wanted, experts.read_all(wanted), strict=True):
-        assert set(tensors) == {"task/0", "lang/0"}
-        assert all(t.shape == sources["base"].read(name).shape for t in tensors.values())
-    assert (experts.device_tier.bytes, experts.pinned_tier.bytes) == (4 * size, 2 * size)
-    assert experts.read("task/0", names[0]) is experts.read("task/0", names[0])
-    both = ("task/0", "lang/0")
-    assert experts.read("task/0", names[2], both) is not experts.read("task/0", names[2], both)
-    assert experts.read("base", names[0]) is experts.read("base", names[0])
-    assert len(experts.device_tier.sources) == 2 and "base" in experts.device_tier.sources
+    experts = ExpertTensors(sources, torch.device("cpu"), 48)
+    parts = [contiguous((n,), at) for at, n in ((0, 10), (10, 10), (20, 4))]
+    experts.begin(["base"])
+    for part in parts:
+        found = experts.locate(read("base", "a", part, WHOLE))
+        assert found.there is None and found.keep is not None
+        found.keep.copy_(found.host)
+    assert experts.device_tier.bytes == 48
+    expected = sources["base"].read("a").flatten()
+    for part in [*parts, WHOLE]:
+        found = experts.locate(read("base", "a", part, WHOLE))
+        assert found.there is not None and torch.equal(found.there, part.of(expected))
+    other = experts.locate(read("base", "a", TOP))  # another slice, for which there is no room
+    assert other.there is other.keep is None
+    experts.begin(["task/0"])
+    assert experts.locate(read("task/0", "a", WHOLE)).keep is not None  # the base has left
+    assert experts.device_tier.sources == ("task/0",)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
-def test_tiers_hold_the_files_bits_on_a_gpu(sources: dict[str, Checkpoint]) -> None:
-    device = torch.device("cuda")
-    for budgets in ((0, 0), (0, 10**9), (10**9, 10**9)):
-        experts = ExpertTensors(sources, device, *budgets)
-        wanted = [(name, ("task/0", "base")) for name in sources["base"].tensors] * 2
-        for (name, _), tensors in zip(wanted, experts.read_all(wanted), strict=True):
-            for source, tensor in tensors.items():
-                assert torch.equal(tensor.cpu(), sources[source].read(name)), (budgets, name)
+def test_what_arrived_in_part_is_forgotten(sources: dict[str, Checkpoint]) -> None:
+    experts = ExpertTensors(sources, torch.device("cpu"), 1000)
+    experts.begin(["base"])
+    experts.locate(read("base", "a", contiguous((10,)), WHOLE))
+    experts.begin(["base"])
+    assert experts.device_tier.bytes == 0
+    assert experts.locate(read("base", "a", contiguous((10,)), WHOLE)).there is None
+
+
+def test_of_pinned_memory_the_device_reads_what_lies_together(
+    sources: dict[str, Checkpoint], tmp_path: Path
+) -> None:
+    pinned = PinnedFiles(10**6, HostLink(), folder=tmp_path / "shm")
+    experts = ExpertTensors(sources, torch.device("cpu"), pinned=pinned)
+    columns = ParameterView((6, 2), (4, 1), 2)
+    for view, by_itself in ((TOP, True), (columns, False)):
+        found = experts.locate(read("lang/0", "a", view))
+        assert found.pinned is by_itself
+        assert torch.equal(found.host, view.of(sources["lang/0"].read("a")))
+    del found
+    experts.close()
+    assert not list((tmp_path / "shm").glob("*.weights"))
 
 
 @pytest.mark.parametrize(

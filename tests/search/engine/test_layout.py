@@ -9,28 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from search.engine.layout import Copy, Destination, ParameterView, places
+from search.engine.layout import Copy, Destination, places
+from search.engine.views import ParameterView
 from tests.search.engine.modules import SHAPES, Fused, Model, UnquantizedLinearMethod, noise
 
 TENSORS = {name: (shape, torch.bfloat16) for name, shape in SHAPES.items()}
 Places = dict[str, tuple[Destination, ...]]
-
-
-@pytest.mark.parametrize(
-    ("part", "numbers"),
-    [
-        (ParameterView((2, 3), (3, 1), 3), [[3, 4, 5], [6, 7, 8]]),
-        (ParameterView((2, 2), (6, 3), 1), [[1, 4], [7, 10]]),
-        (ParameterView((), (), 5), 5),
-        (ParameterView((0, 3), (3, 1), 0), []),
-    ],
-)
-def test_a_part_of_a_tensor(part: ParameterView, numbers: object) -> None:
-    """Counted from where the tensor begins, which need not be where its storage does."""
-    whole = torch.arange(14)
-    assert part.of(whole[:12]).tolist() == numbers
-    assert part.of(whole[2:]).tolist() == part.of(torch.arange(2, 14)).tolist()
-    assert part.numel == part.of(whole).numel()
 
 
 def test_names_of_a_place_are_told_once() -> None:

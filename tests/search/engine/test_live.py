@@ -1,11 +1,19 @@
-"""What the engine decides without vLLM: which requests run together."""
+"""What the engine decides without vLLM: which requests run together, and who may write."""
 
 from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from objectives.types import Request, Sampling
-from search.engine.live import HELD_LOGPROBS, batches
+from search.checkpoints.family import Family, fit
+from search.engine.contract import Materialised, NonFinite
+from search.engine.live import HELD_LOGPROBS, Engine, batches, copy_threads
+from search.errors import MaterialiseError
+from search.merging.plan import plan
+from search.merging.recipe import Single
 
 
 def request(width: int = 1, tokens: int = 100, trace: bool = False) -> Request:
@@ -34,3 +42,84 @@ def test_traces_fit_into_memory(tokens: int, trace_top: int, sizes: list[int]) -
 
 def test_nothing_to_run() -> None:
     assert batches([], 100) == []
+
+
+class Workers:
+    """The part of vLLM that a rewrite needs: two workers that answer what they are told to."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.called: list[str] = []
+        self.answers = answers
+        self.llm_engine = SimpleNamespace(engine_core=SimpleNamespace(shutdown=self.shutdown))
+
+    def shutdown(self) -> None:
+        self.called.append("shutdown")
+
+    def collective_rpc(
+        self, method: str, timeout: float | None = None, args: tuple[Any, ...] = ()
+    ) -> list[Any]:
+        self.called.append(method)
+        answer = self.answers.get(method, [None, None])
+        if isinstance(answer, Exception):
+            raise answer
+        return list(answer)
+
+    def reset_prefix_cache(self) -> bool:
+        self.called.append("reset")
+        return True
+
+
+def engine(family: Family, workers: Workers) -> Engine:
+    made = Engine.__new__(Engine)
+    made._family = fit(family.sources("te"), check_finite=False)
+    made.llm = workers
+    made._loaded = dict(plan(Single("base"), made._family.names, made._family.n_layers))
+    return made
+
+
+def rewrite(family: Family, workers: Workers) -> Materialised | NonFinite:
+    made = engine(family, workers)
+    return made.materialise(plan(Single("task/0"), made._family.names, made._family.n_layers))
+
+
+def test_all_workers_look_before_any_writes(tiny_llama: Family) -> None:
+    workers = Workers(swap_non_finite=[[], []], swap_write=[7, 7])
+    done = rewrite(tiny_llama, workers)
+    assert isinstance(done, Materialised) and done.bytes == 7
+    assert workers.called == ["swap_non_finite", "swap_write", "reset"]
+
+
+def test_what_one_worker_finds_keeps_all_from_writing(tiny_llama: Family) -> None:
+    """The second holds the half of a tensor with the NaN."""
+    found = [[], [["task/0", "b"], ["task/0", "a"], ["task/0", "a"]]]
+    workers = Workers(swap_non_finite=found, swap_write=AssertionError())
+    done = rewrite(tiny_llama, workers)
+    assert done == NonFinite("NaN or infinity in 2 source tensors (task/0: a)")
+    assert workers.called == ["swap_non_finite"]
+
+
+def test_a_failed_look_or_write_is_told(tiny_llama: Family) -> None:
+    for method in ("swap_non_finite", "swap_write"):
+        workers = Workers(swap_non_finite=[[], []]) if method == "swap_write" else Workers()
+        workers.answers[method] = RuntimeError("the disk is gone")
+        with pytest.raises(MaterialiseError, match=r"rewrite of \d+ tensors failed: the disk is"):
+            rewrite(tiny_llama, workers)
+
+
+@pytest.mark.parametrize("answer", [[None, None], RuntimeError("dead")])
+def test_workers_let_go_of_the_experts_first(tiny_llama: Family, answer: Any) -> None:
+    workers = Workers(swap_close=answer)
+    made = engine(tiny_llama, workers)
+    made.close()
+    made.close()
+    assert workers.called == ["swap_close", "shutdown"]
+
+
+@pytest.mark.parametrize(
+    ("said", "threads"), [("3", 3), ("64", 8), ("0", 1), ("", 2), ("4,2", 2), (None, 2)]
+)
+def test_threads_that_copy(said: str | None, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if said is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert copy_threads() == threads

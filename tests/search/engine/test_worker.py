@@ -14,7 +14,9 @@ from safetensors.torch import load_file, save_file
 
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Family, FittedFamily, fit
-from search.engine.worker import MaterialiseExtension, new_expert_kernels
+from search.engine import worker as worker_module
+from search.engine.link import HostLink
+from search.engine.worker import MaterialiseExtension, new_expert_kernels, refresh_sinks
 from search.export.writer import write_export
 from search.merging.recipe import (
     DareLinear,
@@ -32,35 +34,46 @@ PAIR = ("task/0", "lang/1")
 
 
 class Model(torch.nn.Module):
-    """The part of vLLM's model that the worker watches."""
+    """The part of vLLM's model that the worker watches, on a CPU or another device."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.empty(1, device=device), requires_grad=False)
 
     def compute_logits(self) -> torch.Tensor:
         return torch.zeros(1)
 
 
 class Runner:
-    """The part of vLLM's model runner that the worker uses; keeps what it is given."""
+    """The part of vLLM's model runner that the worker uses."""
 
     def __init__(self) -> None:
-        self.model, self.got = Model(), dict[str, torch.Tensor]()
+        self.model: torch.nn.Module = Model()
 
-    def get_model(self) -> Model:
+    def get_model(self) -> torch.nn.Module:
         return self.model
+
+
+class Worker(MaterialiseExtension):
+    """The part of vLLM's worker that the extension is mixed into; keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.model_runner, self.got = Runner(), dict[str, torch.Tensor]()
 
     def reload_weights(self, weights_iterator: Iterable[tuple[str, torch.Tensor]]) -> None:
         self.got = dict(weights_iterator)
 
 
-def write(family: Any, recipe: Recipe) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """A worker's answer to all tensors of a recipe, and what it handed over."""
-    worker = MaterialiseExtension()
-    worker.model_runner = Runner()
+def opened(family: FittedFamily, recipe: Recipe, device: str = "cpu") -> tuple[Worker, Any]:
+    """A worker and all the jobs of a recipe, as they come from another process."""
+    worker = Worker()
+    worker.model_runner.model = Model(device)
     worker.swap_open(family.paths, tied_head=False)
     merged = family.plan(recipe)
-    jobs = json.loads(json.dumps([(name, mix.plain()) for name, mix in merged.items()]))
-    return worker.swap_write(jobs), worker.model_runner.got
+    return worker, json.loads(json.dumps([(name, mix.plain()) for name, mix in merged.items()]))
 
 
+@pytest.mark.parametrize("device", ["cpu", "meta"])
 @pytest.mark.parametrize(
     "recipe",
     [
@@ -74,8 +87,16 @@ def write(family: Any, recipe: Recipe) -> tuple[dict[str, Any], dict[str, torch.
     ],
     ids=lambda recipe: type(recipe).__name__,
 )
-def test_worker_equals_export(tiny_llama: Family, tmp_path: Path, recipe: Recipe) -> None:
-    _equals_export(fit(tiny_llama.sources("te")), recipe, tmp_path)
+def test_worker_equals_export(
+    tiny_llama: Family,
+    tmp_path: Path,
+    recipe: Recipe,
+    device: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a GPU as well, for which host memory stands here."""
+    monkeypatch.setattr(worker_module, "CudaLink", lambda device: HostLink())
+    _equals_export(fit(tiny_llama.sources("te")), recipe, tmp_path, device)
 
 
 RECIPES = [
@@ -88,17 +109,23 @@ RECIPES = [
 ]
 
 
+@pytest.mark.parametrize("device", ["cpu", "meta"])
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: type(recipe).__name__)
 def test_experts_that_are_cast_cut_and_know_tokens_of_their_own(
-    demo_family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: Recipe
+    demo_family: Family,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    recipe: Recipe,
+    device: str,
 ) -> None:
     """Engine and export write the same bits, of the base's shapes; a token's row is its own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(worker_module, "CudaLink", lambda device: HostLink())
     sources = {k: v for k, v in demo_family.sources("te").items() if k[-1] in "01e"}
     own = sources["task/1"] = apart(Path(sources["task/1"]), tmp_path / "apart")
     family = fit(sources)
     assert {row: set(who) for row, who in family.rows.known.items()} == {274: {"task/1"}}
-    merged = _equals_export(family, recipe, tmp_path)
+    merged = _equals_export(family, recipe, tmp_path, device)
     tensors = load_file(own / "model.safetensors")
     for name in ("model.embed_tokens.weight", "lm_head.weight"):
         assert merged[name].shape == family.base.tensors[name].shape
@@ -107,14 +134,19 @@ def test_experts_that_are_cast_cut_and_know_tokens_of_their_own(
         assert not (others == 3.0).any() and not (others == 7.0).any()
 
 
-def _equals_export(family: FittedFamily, recipe: Recipe, tmp_path: Path) -> dict[str, torch.Tensor]:
-    answer, got = write(family, recipe)
+def _equals_export(
+    family: FittedFamily, recipe: Recipe, tmp_path: Path, device: str
+) -> dict[str, torch.Tensor]:
+    worker, jobs = opened(family, recipe, device)
+    assert worker.swap_non_finite(jobs) == []
+    answer, got = worker.swap_write(jobs), worker.got
+    worker.swap_close()
     write_export(family.plan(recipe), family.sources, family.base, tmp_path / "out")
     written = Checkpoint.open(tmp_path / "out")
     assert set(got) == set(family.names)
     assert all(torch.equal(got[name], written.read(name)) for name in family.names)
     size = sum(tensor.numel() * tensor.element_size() for tensor in got.values())
-    assert answer == {"non_finite": [], "bytes": size}
+    assert answer == size
     return got
 
 
@@ -127,9 +159,52 @@ def test_nothing_is_written_if_the_base_of_a_task_vector_is_not_finite(
     tensors = load_file(sources["base"] / "model.safetensors")
     tensors[name][0, 0] = float("nan")
     save_file(tensors, sources["base"] / "model.safetensors")
-    answer, got = write(fit(sources, check_finite=False), TaskArithmetic(PAIR, (0.5, 0.7)))
-    assert answer == {"non_finite": [("base", name)], "bytes": 0}
-    assert got == {}
+    worker, jobs = opened(fit(sources, check_finite=False), TaskArithmetic(PAIR, (0.5, 0.7)))
+    for _ in range(2):
+        assert worker.swap_non_finite(jobs) == [("base", name)]
+    assert worker.got == {}
+
+
+def test_closed_is_as_it_was(tiny_llama: Family) -> None:
+    """Nothing of the extension keeps the model or the experts alive."""
+    worker = Worker()
+    before = worker.model_runner.model.compute_logits
+    worker.swap_open(fit(tiny_llama.sources("te")).paths, tied_head=False)
+    assert worker.model_runner.model.compute_logits != before
+    worker.swap_close()
+    assert worker.model_runner.model.compute_logits == before
+    assert [name for name in vars(worker) if name.startswith("_swap")] == [
+        "_swap_bytes",
+        "_swap_tied_head",
+        "_swap_bad_logits",
+    ]
+
+
+class Kernel:
+    """An attention backend that keeps sinks in a dtype of its own."""
+
+    def __init__(self, sinks: torch.Tensor) -> None:
+        self.sinks = sinks
+
+
+class Attends(torch.nn.Module):
+    """A layer of a model with sinks, as vLLM's: the attention is a module inside."""
+
+    def __init__(self, kept: torch.Tensor | None) -> None:
+        super().__init__()
+        self.sinks = torch.nn.Parameter(torch.arange(4.0).bfloat16(), requires_grad=False)
+        self.attn = torch.nn.Module()
+        self.attn.impl = Kernel(self.sinks if kept is None else kept)
+
+
+def test_copies_of_sinks_are_written_again() -> None:
+    """In place, for captured graphs; what shares the parameter's memory needs nothing."""
+    kept = torch.zeros(4)
+    model = torch.nn.Sequential(Attends(kept), Attends(None), torch.nn.Linear(2, 2))
+    refresh_sinks(model)
+    assert kept.tolist() == [0.0, 1.0, 2.0, 3.0]
+    with pytest.raises(RuntimeError, match=r"sinks of shape \(3,\), the model has \(4,\)"):
+        refresh_sinks(Attends(torch.zeros(3)))
 
 
 class Method:

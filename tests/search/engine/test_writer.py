@@ -13,7 +13,8 @@ from torch import nn
 
 from search.checkpoints.checkpoint import Checkpoint
 from search.engine.experts import ExpertTensors
-from search.engine.layout import Copy, Destination, ParameterView
+from search.engine.layout import Copy, Destination
+from search.engine.views import ParameterView
 from search.engine.writer import DirectWriter
 from search.merging.arithmetic import combine
 from search.merging.mix import Mix, Term, linear
@@ -42,7 +43,7 @@ def experts(tmp_path: Path) -> ExpertTensors:
 
 
 def merged(experts: ExpertTensors, mix: Mix, name: str) -> torch.Tensor:
-    return combine(mix, {s: experts.read(s, name) for s in mix.sources}, name)
+    return combine(mix, {s: experts.mapped(s, name) for s in mix.sources}, name)
 
 
 def rows(first: int, count: int) -> ParameterView:
@@ -82,7 +83,7 @@ def test_written_is_merged_and_loaded(experts: ExpertTensors, q: Mix, k: Mix, pa
     """Also where a merge is not elementwise: then the whole tensor is merged, its part written."""
     module, place = fused(packed)
     kept = module.weight
-    DirectWriter().write([place], {"q": q, "k": k}, experts)
+    DirectWriter(experts).write([place], {"q": q, "k": k})
     loaded = Fused()
     loaded.load("q", merged(experts, q, "q"))
     loaded.load("k", merged(experts, k, "k"))
@@ -94,10 +95,10 @@ def test_nothing_of_the_merge_before_is_left(experts: ExpertTensors) -> None:
     """Always from the experts as they are: in whatever order, the same bits."""
     mixes: list[Mapping[str, Mix]] = [{"q": mix, "k": HALF} for mix in MIXES]
     (one, place), (other, again) = fused(True), fused(True)
-    writer = DirectWriter()
+    writer = DirectWriter(experts)
     for each in mixes:
-        writer.write([place], each, experts)
-    DirectWriter().write([again], mixes[-1], experts)
+        writer.write([place], each)
+    DirectWriter(experts).write([again], mixes[-1])
     assert torch.equal(held(one), held(other))
 
 
@@ -110,7 +111,7 @@ def test_modules_share_a_buffer_and_not_their_weights(experts: ExpertTensors) ->
     small.quant_method = method  # type: ignore[assignment]
     method.process_weights_after_loading(small)
     third = Destination(small, copies, {"weight": (torch.Size([4, WIDTH]), torch.bfloat16)})
-    DirectWriter().write([first, third, second], {"q": HALF, "k": COPY}, experts)
+    DirectWriter(experts).write([first, third, second], {"q": HALF, "k": COPY})
     assert torch.equal(held(one), held(other))
     assert torch.equal(held(one)[:4], merged(experts, HALF, "q"))
     assert torch.equal(held(small), merged(experts, HALF, "q"))
@@ -118,7 +119,7 @@ def test_modules_share_a_buffer_and_not_their_weights(experts: ExpertTensors) ->
 
 def test_the_experts_are_not_written_into(experts: ExpertTensors) -> None:
     """Packing gets a source's own memory-mapped tensor where that is the whole weight."""
-    before = {(s, n): experts.read(s, n).clone() for s in SOURCES for n in "qk"}
+    before = {(s, n): experts.mapped(s, n).clone() for s in SOURCES for n in "qk"}
     copies = (Copy("q", rows(0, 4), "weight", rows(0, 4)),)
     seen: list[torch.Tensor] = []
 
@@ -131,10 +132,10 @@ def test_the_experts_are_not_written_into(experts: ExpertTensors) -> None:
     module.quant_method = Sees()  # type: ignore[assignment]
     place = Destination(module, copies, {"weight": (torch.Size([4, WIDTH]), torch.bfloat16)})
     for mix in MIXES:
-        DirectWriter().write([place], {"q": mix}, experts)
-    assert seen[1].data_ptr() == experts.read("lang/0", "q").data_ptr()  # the copy
+        DirectWriter(experts).write([place], {"q": mix})
+    assert seen[1].data_ptr() == experts.mapped("lang/0", "q").data_ptr()  # the copy
     for (source, name), tensor in before.items():
-        assert torch.equal(experts.read(source, name), tensor)
+        assert torch.equal(experts.mapped(source, name), tensor)
 
 
 def test_a_failure_leaves_the_module_its_own_parameter(experts: ExpertTensors) -> None:
@@ -148,7 +149,7 @@ def test_a_failure_leaves_the_module_its_own_parameter(experts: ExpertTensors) -
     module.quant_method = Fails()  # type: ignore[assignment]
     kept = module.weight
     with pytest.raises(RuntimeError, match="no memory"):
-        DirectWriter().write([place], {"q": HALF, "k": COPY}, experts)
+        DirectWriter(experts).write([place], {"q": HALF, "k": COPY})
     assert module.weight is kept and kept.numel() == 0
 
 
@@ -158,6 +159,6 @@ def test_a_parameter_of_another_dtype_is_rounded_as_the_checkpoint(
     """Searching in float32 scores what an export in bf16 is."""
     module, place = fused(False)
     module.weight = nn.Parameter(torch.zeros(6, WIDTH), requires_grad=False)
-    DirectWriter().write([place], {"q": HALF, "k": VECTORS}, experts)
+    DirectWriter(experts).write([place], {"q": HALF, "k": VECTORS})
     assert torch.equal(module.weight[:4], merged(experts, HALF, "q").float())
     assert torch.equal(module.weight[4:], merged(experts, VECTORS, "k")[2:].float())

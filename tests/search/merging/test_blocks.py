@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -18,10 +22,27 @@ def test_blocks_cover_every_row_once(
     monkeypatch.setitem(blocks.CHUNK, "cpu", 10)
     tensor = torch.arange(torch.Size(shape).numel()).reshape(shape)
     assert len(blocks.blocks(tensor)) == n_blocks
-    parts = [part for (part,) in blocks.chunks([tensor])]
+    found = list(blocks.for_blocks(lambda start, at: (start, tensor[at].flatten()), tensor))
+    parts = [part for _, part in found]
     assert torch.cat([torch.zeros(0), *parts]).tolist() == tensor.flatten().tolist()
-    sizes = blocks.for_blocks(lambda place: tensor[place].numel(), tensor)
-    assert sizes == [part.numel() for part in parts]
+    assert [start for start, _ in found] == [int(part[0]) for part in parts]
+
+
+def test_turns_are_taken_in_memory_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever thread comes first; and nobody waits for ever for one that failed."""
+    turns, order = blocks.Turns(), list[int]()
+
+    def work(start: int) -> None:
+        time.sleep(0.01 if start == 0 else 0)
+        with turns.of(start, start + 10):
+            order.append(start)
+
+    with ThreadPoolExecutor(3) as pool:
+        deque(pool.map(work, [0, 10, 20]), maxlen=0)
+    assert order == [0, 10, 20]
+    monkeypatch.setattr(blocks, "TURN_SECONDS", 0.01)
+    with pytest.raises(RuntimeError, match="chunk before element 40 has not been merged"):
+        work(40)
 
 
 def test_sums_of_task_vectors() -> None:

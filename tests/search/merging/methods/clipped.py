@@ -26,9 +26,9 @@ def _faults(recipe: Clipped, n_layers: int) -> list[str]:
     return [*scaled_faults(recipe.experts, [1.0] * len(recipe.experts)), *outside]
 
 
-def _merge(mix: Mix, sources: Sequence[Tensor], name: str) -> ChunkMerge:
+def _merge(mix: Mix, name: str, surveyed: Sequence[Tensor]) -> ChunkMerge:
     (limit,) = mix.more
-    return lambda chunk: chunk[0] + sum(delta.clamp_(-limit, limit) for delta in deltas(chunk))
+    return lambda parts, start: parts[0] + sum(d.clamp_(-limit, limit) for d in deltas(parts))
 
 
 METHOD = Method(

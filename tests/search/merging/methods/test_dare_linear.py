@@ -29,7 +29,7 @@ def test_dare_numbers_are_splitmix64() -> None:
         z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & word
         z ^= z >> 31
         expected.append((z - 2**64 if z >= 2**63 else z) < round(0.3 * 2**64) - 2**63)
-    found = torch.cat([series(torch.zeros(20)), series(torch.zeros(30))])
+    found = torch.cat([series(torch.zeros(20), 0), series(torch.zeros(30), 20)])
     assert found.tolist() == expected
 
 

@@ -17,5 +17,5 @@ def test_words() -> None:
 
 def test_the_sum_is_fused() -> None:
     parts = [torch.tensor([1.0, 2.0]), torch.tensor([4.0, -2.0])]
-    merged = LINEAR.merge(MIX, parts, "w")(parts)
+    merged = LINEAR.merge(MIX, "w", ())(parts, 0)
     assert merged.tolist() == [3.25, -1.0]

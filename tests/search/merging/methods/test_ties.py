@@ -10,6 +10,7 @@ import torch
 from objectives.types import Decoding
 from search.merging import arithmetic
 from search.merging.arithmetic import combine
+from search.merging.methods import ties
 from search.merging.methods.method import Recipe
 from search.merging.methods.task_arithmetic import TaskArithmetic
 from search.merging.methods.ties import METHOD, Ties
@@ -49,10 +50,15 @@ def test_ties_on_paper() -> None:
 
 @pytest.mark.parametrize("density", [0.01, 0.1, 0.25, 0.5, 0.999])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("here", [True, False])
 def test_trim_keeps_exactly_the_largest(
-    dtype: torch.dtype, density: float, monkeypatch: pytest.MonkeyPatch
+    dtype: torch.dtype, density: float, here: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where magnitudes repeat, as between bf16 weights, and over the borders of chunks."""
+    """Also where magnitudes repeat, as between bf16 weights, and over the borders of chunks.
+
+    On a GPU by other operations, for which nothing is waited for; they are there on a CPU, too.
+    """
+    monkeypatch.setattr(ties, "is_here", lambda tensor: here)
     monkeypatch.setitem(arithmetic.CHUNK, "cpu", 100)
     random = torch.Generator().manual_seed(1)
     base = torch.randn(1003, generator=random).to(dtype)
