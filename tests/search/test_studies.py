@@ -178,7 +178,7 @@ def test_answers_of_any_shape(study: Path, row: Any) -> None:
 def _looked_at(study: Path) -> None:
     """As `search.studies` and `search.export` do."""
     line = studies.look(study)
-    assert line.fault or line.lang
+    assert line.fault or line.state
     try:
         records = RecordsReader.read(study)
         choice = settle(records, L, 0.02)
