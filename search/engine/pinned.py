@@ -10,7 +10,6 @@ and over, and a tier that drops the oldest would be filled anew by every trial.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import logging
 import mmap
 import os
@@ -21,6 +20,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock
 
+from search.checkpoints.cache import digest, identity
 from search.checkpoints.checkpoint import Checkpoint
 from search.engine.link import Link
 
@@ -158,12 +158,10 @@ class PinnedFiles:
 
 
 def _key(checkpoint: Checkpoint) -> str:
-    """Says which files with which contents a copy is of."""
-    files = sorted({info.file for info in checkpoint.tensors.values()})
-    stats = [(checkpoint.path / file).stat() for file in files]
-    facts = [str(checkpoint.path.resolve()), *sorted(checkpoint.tensors)]
-    facts += [f"{f} {s.st_size} {s.st_mtime_ns}" for f, s in zip(files, stats, strict=True)]
-    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:24]
+    """Says which files with which contents a copy is of, and what of them: rows may be cut."""
+    files = {checkpoint.path / info.file for info in checkpoint.tensors.values()}
+    layout = (f"{name} {info}" for name, info in checkpoint.tensors.items())
+    return digest(identity(files), *layout)[:24]
 
 
 def _places(checkpoint: Checkpoint) -> Iterator[tuple[str, int, int]]:

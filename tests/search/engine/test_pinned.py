@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,22 @@ def test_a_copy_holds_the_files_bits_and_no_more(
     del tensor
     files.close()
     assert held(folder) == []
+
+
+def test_one_that_is_cut_to_fewer_rows_has_a_copy_of_its_own(
+    models: dict[str, Checkpoint], folder: Path
+) -> None:
+    """An expert is cut to its base's rows, and other families of the node have other bases."""
+    whole = models["base"]
+    cut = replace(whole, tensors={**whole.tensors, "a": whole.tensors["a"]._replace(shape=(60, 3))})
+    files = PinnedFiles(10**6, HostLink(), folder=folder)
+    for checkpoint in (whole, cut):
+        opened = files.open(checkpoint)
+        assert opened is not None
+        assert all(torch.equal(opened.read(n), checkpoint.read(n)) for n in SHAPES)
+    assert len(held(folder)) == 2
+    del opened
+    files.close()
 
 
 def test_one_writes_and_the_last_removes(models: dict[str, Checkpoint], folder: Path) -> None:
