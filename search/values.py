@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -89,6 +89,12 @@ def check_yaml(text: str | bytes) -> None:
 
     if size(yaml.compose(text, Loader=yaml.SafeLoader)) > LARGEST_YAML:
         raise ValueError("its anchors (&) and aliases (*) make too much of it: write it out")
+
+
+def some(words: Sequence[str]) -> str:
+    """The first three of some words, each cut to 120 characters, and how many more there are."""
+    more = f", ... ({len(words) - 3} more)" if len(words) > 3 else ""
+    return ", ".join(short(word, 120) for word in words[:3]) + more
 
 
 def tidy(value: Any) -> Any:

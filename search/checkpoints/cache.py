@@ -176,7 +176,7 @@ def _write(checkpoint: Checkpoint, folder: Path) -> None:
         where |= dict.fromkeys(names, file.name)
     metadata = {"total_size": checkpoint.bytes, ORIGIN: derived.origin}
     index = {"metadata": metadata, "weight_map": where}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2))
+    (folder / INDEX).write_text(json.dumps(index, indent=2))
 
 
 def _shards(checkpoint: Checkpoint) -> Iterator[list[str]]:

@@ -7,7 +7,6 @@ nothing of where checkpoints come from.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from search.checkpoints.architectures import refusals
@@ -16,7 +15,7 @@ from search.checkpoints.meaning import differing, in_words, meaning
 from search.checkpoints.tokenizer import Difference, Parse, compare
 from search.errors import CheckpointError
 from search.merging.plan import layer_of
-from search.values import short
+from search.values import short, some
 
 OTHER_TOKENIZER = "has another tokenizer than the base"
 """How the fault of an expert that has one begins."""
@@ -51,7 +50,7 @@ def look_at_base(base: Checkpoint) -> Comparison:
     if odd:
         words = [f"{name} {dtype}" for name, dtype in odd.items()]
         faults.append(
-            f"has {len(odd)} tensors that are not bf16, fp16 or fp32 (quantised?): {_some(words)}"
+            f"has {len(odd)} tensors that are not bf16, fp16 or fp32 (quantised?): {some(words)}"
         )
     layers = {layer_of(tensor) for tensor in base.tensors} - {None}
     if len(layers) != base.n_layers or layers != set(range(base.n_layers)):
@@ -109,7 +108,7 @@ def look_at(base: Checkpoint, expert: Checkpoint, parse: Parse) -> Comparison:
         ("has unknown", set(expert.tensors) - set(base.tensors)),
     ):
         if names:
-            faults.append(f"{word} {len(names)} tensors: {_some(sorted(names))}")
+            faults.append(f"{word} {len(names)} tensors: {some(sorted(names))}")
     tokens = compare(base.path, expert.path, parse)
     if tokens.faults:
         faults.append(f"{OTHER_TOKENIZER}: {'; '.join(tokens.faults)}")
@@ -173,7 +172,7 @@ def _headers(base: Checkpoint, expert: Checkpoint, tokens: Difference) -> Compar
             (cast if floats else dtypes).append(f"{name} {own.dtype} (base: {wanted.dtype})")
     for entry, differ in (("shape", shapes), ("dtype", dtypes)):
         if differ:
-            faults.append(f"differs in {entry} in {len(differ)} tensors: {_some(differ)}")
+            faults.append(f"differs in {entry} in {len(differ)} tensors: {some(differ)}")
     if cast:
         kinds = sorted({(own.dtype, wanted.dtype) for own, wanted in pairs.values()})
         words = ", ".join(f"{own} to {wanted}" for own, wanted in kinds if own != wanted)
@@ -241,12 +240,7 @@ def head_fault(checkpoint: Checkpoint) -> str:
 
 
 def _tokens(tokens: dict[int, str]) -> str:
-    return _some([f"{token} (row {row})" for row, token in sorted(tokens.items())])
-
-
-def _some(words: Sequence[str]) -> str:
-    more = f", ... ({len(words) - 3} more)" if len(words) > 3 else ""
-    return ", ".join(short(word, 120) for word in words[:3]) + more
+    return some([f"{token} (row {row})" for row, token in sorted(tokens.items())])
 
 
 def _show(value: tuple[int, ...]) -> str:

@@ -13,7 +13,8 @@ import dataclasses
 import fnmatch
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from search.errors import CheckpointError
@@ -97,6 +98,19 @@ def meaning(config: Mapping[str, Any]) -> Meaning:
     return Meaning(*_parted(values), known=kind is not None)
 
 
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Without what transformers warns of: whatever it makes of a file is looked at."""
+    from transformers.utils import logging
+
+    loudness = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(loudness)
+
+
 def ties_by_default(config: Mapping[str, Any]) -> bool | None:
     """Whether a model whose config.json is silent has its head tied; None if that is not known."""
     kind = _class_of(config)
@@ -145,8 +159,6 @@ def _class_of(config: Mapping[str, Any]) -> Any:
 
 def _read(kind: Any, config: Mapping[str, Any]) -> dict[str, Any]:
     """All that the class says of a file; null is unset but where the class knows of it."""
-    from transformers.utils import logging
-
     nullable = {f.name for f in dataclasses.fields(kind) if "None" in str(f.type)}
     known = {field.name for field in dataclasses.fields(kind)}
     given = {
@@ -155,17 +167,14 @@ def _read(kind: Any, config: Mapping[str, Any]) -> dict[str, Any]:
         if (value is not None or kind.attribute_map.get(name, name) in nullable)
         and name not in ("model_type", *_LABELS)
     }
-    loudness = logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)  # what it warns of is compared
     try:
-        found: dict[str, Any] = kind(**given).to_dict()
+        with quiet_transformers():  # what it warns of is compared
+            found: dict[str, Any] = kind(**given).to_dict()
     except Exception as error:  # each class has checks of its own
         why = " ".join(str(error).split())
         raise CheckpointError(
             f"transformers' {kind.__name__} does not take its config.json: {short(why)}"
         ) from None
-    finally:
-        logging.set_verbosity(loudness)
     if "hidden_activation" in known and "hidden_act" not in known:
         found.pop("hidden_act", None)  # Gemma's files have both, its class reads one
     return {n: v for n, v in found.items() if n in known or _is_set(n, v)}

@@ -15,12 +15,14 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from search.checkpoints.files import is_lfs_pointer, read_json
+from search.checkpoints.files import POINTER, is_lfs_pointer, read_json
+from search.checkpoints.meaning import quiet_transformers
 from search.errors import CheckpointError
-from search.values import short
+from search.values import short, some
 
 FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
 """Files that say which pieces there are; each is compared with its namesake."""
@@ -101,7 +103,7 @@ def parse(name: str, data: bytes) -> Tokenizer:
         ValueError: it is of another shape.
     """
     if is_lfs_pointer(data):
-        raise ValueError("it is a Git LFS pointer, not the file: run `git lfs pull` in its folder")
+        raise ValueError(f"it {POINTER}")
     if name == "tokenizer.model":
         return _of_sentencepiece(data)
     if name == "merges.txt":
@@ -144,7 +146,7 @@ def compare(base: Path, expert: Path, parse: Parse) -> Difference:
         )
     found = difference(wanted[shared[0]], own[shared[0]])
     if found.faults and (twice := own[shared[0]].twice):
-        found.faults.append(f"some of its pieces have one number: {_some(twice)}")
+        found.faults.append(f"some of its pieces have one number: {some(twice)}")
         return found
     for name in shared[1:]:
         if faults := difference(wanted[name], own[name]).faults:
@@ -196,7 +198,7 @@ def _compare_pieces(base: Tokenizer, expert: Tokenizer, found: Difference) -> No
         if base.numbers.get(piece, number) != number
     ]
     if moved:
-        found.faults.append(f"{len(moved)} pieces have other numbers: {_some(moved)}")
+        found.faults.append(f"{len(moved)} pieces have other numbers: {some(moved)}")
     at_base = {number: piece for piece, number in base.numbers.items()}
     at_expert = {number: piece for piece, number in expert.numbers.items()}
     for one, others, where, words in (
@@ -216,11 +218,11 @@ def _compare_pieces(base: Tokenizer, expert: Tokenizer, found: Difference) -> No
             elif not (one is base and renamed):
                 where[number] = piece
         if alien:
-            found.faults.append(f"it {words}: {_some(alien)}")
+            found.faults.append(f"it {words}: {some(alien)}")
     rows = [p for p in base.numbers if p in expert.numbers]
     off = [p for p in rows if not _close(base.scores.get(p), expert.scores.get(p))]
     if off and base.scores and expert.scores:
-        found.faults.append(f"{len(off)} pieces have other scores: {_some(off)}")
+        found.faults.append(f"{len(off)} pieces have other scores: {some(off)}")
     if not base.kind or not expert.kind:
         return
     plain = not any(t.parts.get("normalizer") for t in (base, expert))
@@ -444,17 +446,13 @@ def _as_loaded(base: Path, expert: Path, found: Difference, ends: tuple[Any, Any
 
 def _load(folder: Path) -> Tokenizer | None:
     from transformers import AutoTokenizer
-    from transformers.utils import logging
 
-    loudness = logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)
+    load = partial(AutoTokenizer.from_pretrained, local_files_only=True, trust_remote_code=False)
     try:
-        made = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        return parse("tokenizer.json", made.backend_tokenizer.to_str().encode())
+        with quiet_transformers():
+            return parse("tokenizer.json", load(folder).backend_tokenizer.to_str().encode())
     except Exception:  # whatever a file of another shape leads to: it is compared as written
         return None
-    finally:
-        logging.set_verbosity(loudness)
 
 
 def _object(file: Path) -> dict[str, Any]:
@@ -536,8 +534,3 @@ def _show(part: Any, other: Any) -> str:
     kinds = [p.get("type") if isinstance(p, dict) else p for p in (part, other)]
     whole = kinds[0] == kinds[1] or kinds[0] == "Sequence"
     return short(json.dumps(part) if whole else kinds[0] or "none", 160)
-
-
-def _some(words: list[str]) -> str:
-    more = f", ... ({len(words) - 3} more)" if len(words) > 3 else ""
-    return ", ".join(map(str, words[:3])) + more

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from search.checkpoints.cache import companions
 from search.checkpoints.checkpoint import Checkpoint, TensorInfo, is_finite
+from search.checkpoints.files import ADAPTER_CONFIG, INDEX
 from search.errors import CheckpointError
 from search.merging.arithmetic import combine, is_elementwise
 from search.merging.plan import Mix, Plan
@@ -31,11 +32,10 @@ PIECE_BYTES = 64 * 1024**2
 MARK = "recipe.json"
 """A file that only exports have: what --force may replace."""
 
-_INDEX = "model.safetensors.index.json"
 # Configuration and tokenizer, no code, no weights and no training state; terms of use go along.
 _COPIED = (".json", ".jinja", ".txt", ".model", ".tiktoken")
 _TERMS = ("LICENSE", "LICENCE", "NOTICE", "USE_POLICY")
-_LEFT_OUT = ("adapter_config.json", "trainer_state.json", "all_results.json", MARK)
+_LEFT_OUT = (ADAPTER_CONFIG, "trainer_state.json", "all_results.json", MARK)
 
 
 def write_export(
@@ -200,7 +200,7 @@ def _write_shards(
     if len(shards) > 1:
         total = sum(info.bytes for info in infos.values())
         index = {"metadata": {"total_size": total}, "weight_map": where}
-        (folder / _INDEX).write_text(json.dumps(index, indent=2), encoding="utf-8")
+        (folder / INDEX).write_text(json.dumps(index, indent=2), encoding="utf-8")
 
 
 def _width(info: TensorInfo) -> int:

@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 import fsspec
 
 from search.ending import ENDING
-from search.masking import masked
 from search.records.place import Url
 from search.values import short
 
@@ -155,7 +154,7 @@ class Bucket:
             except (FileNotFoundError, FileExistsError):
                 raise
             except Exception as error:  # each store's package has kinds of its own
-                why = f"{type(error).__name__}: {short(masked(str(error)), 300)}"
+                why = f"{type(error).__name__}: {short(error)}"
                 if time.monotonic() + pause > end or ENDING.is_set():
                     raise OSError(f"{self.url}: {fault} ({why})") from error
                 _log.warning("%s: %s (%s); trying again in %.0f s", self.url, fault, why, pause)

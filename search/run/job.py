@@ -38,7 +38,7 @@ from search.study.schedule import Schedule
 from search.tracking.outbox import Outbox
 from search.tracking.runs import default_uri, experiment_name, is_server
 from search.tuning.trainable import Job
-from search.tuning.tune import SIGNALS, run_study
+from search.tuning.tune import SIGNALS, run_study, signals_put_back
 
 Outcome = Literal["recommended", "undecided", "stopped"]
 """How a study ended: with a recommendation, with none, or not at all, after Ctrl-C."""
@@ -113,12 +113,10 @@ def _first_signal_heard() -> Iterator[None]:
             raise KeyboardInterrupt
         ENDING.set()
 
-    before = {number: signal.signal(number, heard) for number in SIGNALS}
-    try:
+    with signals_put_back():
+        for number in SIGNALS:
+            signal.signal(number, heard)
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class _Sender:

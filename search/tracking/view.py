@@ -82,7 +82,7 @@ def cause_of(error: Exception, uri: str) -> str:
         uri: MLflow's, which takes its place in the command that brings a database up to date.
     """
     line = str(error).strip().partition("\n")[0].replace("<database_uri>", uri)
-    return short(masked(line), CAUSE_LENGTH)
+    return short(line, CAUSE_LENGTH)
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def run_study(
     )
     course = Course(order, records, watch, heard, lang=space.lang, n_layers=space.n_layers)
     searcher = StudySearcher(course, watch)
-    with _signals_put_back():
+    with signals_put_back():
         _start_ray(schedule, job)
         _listen(watch)  # now, because Ray has set a handler for SIGTERM that aborts
         scratch = tempfile.mkdtemp(prefix="layer-swap-tune-")
@@ -151,7 +151,8 @@ def _fit(
 
 
 @contextmanager
-def _signals_put_back() -> Iterator[None]:
+def signals_put_back() -> Iterator[None]:
+    """What is done at Ctrl-C and SIGTERM stays as it was, whatever is done within."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         yield

@@ -20,6 +20,7 @@ from search.values import (
     flatten,
     in_markdown,
     short,
+    some,
     tidy,
 )
 
@@ -147,3 +148,9 @@ def test_types_of_a_dataclass(changed: dict[str, Any], message: str) -> None:
     else:
         with pytest.raises(ValueError, match=message):
             check_types(Outer, GOOD | changed)
+
+
+def test_some_of_many_words() -> None:
+    assert some(["a", "b", "c"]) == "a, b, c"
+    assert some(["a", "b", "c", "d", "e"]) == "a, b, c, ... (2 more)"
+    assert len(some(["x" * 5000])) == 120

@@ -238,15 +238,22 @@ def test_import_names_what_it_took(setup: Setup, capsys: pytest.CaptureFixture[s
     assert not (setup.out / "new").exists()
 
 
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Addresses of Optuna's storages that are opened; none of them is."""
+    found: list[str] = []
+    monkeypatch.setattr("search.run.prepare.open_storage", lambda url, _: found.append(url))
+    return found
+
+
 def test_a_strangers_addresses_are_not_asked(
     setup: Setup,
     ran: list[Prepared],
+    opened: list[str],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Passwords go where this command line or environment says; a foreign cluster runs code."""
-    opened: list[str] = []
-    monkeypatch.setattr("search.run.prepare.open_storage", lambda url, _: opened.append(url))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     theirs, study = "postgresql://me:***@theirs/db", setup.out / "s"
     setup.more = [f"search.storage={theirs}", "search.address=ray://theirs:10001"]
@@ -272,11 +279,10 @@ def test_a_strangers_addresses_are_not_asked(
 def test_no_password_is_kept(
     setup: Setup,
     ran: list[Prepared],
+    opened: list[str],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    opened: list[str] = []
-    monkeypatch.setattr("search.run.prepare.open_storage", lambda url, _: opened.append(url))
     setup.more = ["search.storage=postgresql://me:hunter2@db/optuna"]
     assert setup.main() == 0
     study = setup.out / "s"

@@ -69,7 +69,7 @@ def test_a_second_signal_ends_the_process() -> None:
 @pytest.mark.parametrize("fails", [False, True])
 def test_signals_are_the_callers_again(handlers: dict[int, Any], fails: bool) -> None:
     try:
-        with tune._signals_put_back():
+        with tune.signals_put_back():
             tune._listen(Watch(schedule()))
             assert signal.getsignal(signal.SIGTERM) is not handlers[signal.SIGTERM]
             if fails:
