@@ -74,6 +74,8 @@ class Nodes:
         name = str(len(self._nodes))
         command = [RAY, "start", *arguments, f"--temp-dir={self._folder / name}"]
         command += ["--node-ip-address=127.0.0.1", "--block", "--disable-usage-stats"]
+        # Ray's own choice is one fixed port: whichever node has it, no other takes jobs.
+        command += ["--dashboard-agent-listen-port=0"]
         log = self._logs / f"node-{name}.log"
         with open(log, "w") as out:
             own = {"XDG_CACHE_HOME": str(self._logs / "cache")}
