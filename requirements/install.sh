@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Make an environment: install.sh PYTHON VENV LOCK. LOCK is cpu, cuda or peers. Names what is missing in one line.
-# EXTRA_INDEX: address of a further package index, for the CPU build of torch where yours lacks it.
+# EXTRA_INDEX: address of a further package index, for the CPU build of torch where yours lacks it; it serves torch
+# alone, whose hash is of the build for Python 3.11 and is not held against what comes from there.
 set -euo pipefail
 python=$1 venv=$2 lock=$3
 here=$(cd "$(dirname "$0")" && pwd)
@@ -25,11 +26,27 @@ export UV_FIND_LINKS="$links"
 
 # Compiled now: every engine is a process of its own, and would compile some 10,000 files again
 # wherever PYTHONDONTWRITEBYTECODE is set.
-options=(--python "$venv/bin/python" --no-deps --compile-bytecode --requirement "$here/$lock.lock")
-[ -z "${EXTRA_INDEX:-}" ] || options+=(--extra-index-url "$EXTRA_INDEX" --index-strategy unsafe-best-match)
+options=(--python "$venv/bin/python" --no-deps --compile-bytecode)
 log="$venv/install.log"
-if ! "$venv/bin/uv" pip install "${options[@]}" >"$log" 2>&1; then
-  if grep -q 'torch==2.13.0+cpu' "$log" && grep -qiE 'no (solution|version|wheels)|not found' "$log"; then
+# The lock's entry of one package, or with `but` all others.
+locked() { awk -v name="$1" -v but="${2:-}" '/^[^ ]/ { split($1, a, "=="); on = (a[1] == name) != (but != "") } on' "$here/$lock.lock"; }
+
+install_locked() {
+  # what builds source packages comes first: the locked one, not whichever is newest
+  locked setuptools >"$venv/build.lock"
+  "$venv/bin/uv" pip install "${options[@]}" --require-hashes --requirement "$venv/build.lock" || return
+  if [ -n "${EXTRA_INDEX:-}" ]; then
+    torch=$(locked torch | sed -n 's/^\(torch==[^ ]*\).*/\1/p')
+    "$venv/bin/uv" pip install "${options[@]}" --default-index "$EXTRA_INDEX" "$torch" || return
+    locked torch but >"$venv/rest.lock"
+  else
+    cp "$here/$lock.lock" "$venv/rest.lock"
+  fi
+  "$venv/bin/uv" pip install "${options[@]}" --require-hashes --no-build-isolation --requirement "$venv/rest.lock"
+}
+
+if ! install_locked >"$log" 2>&1; then
+  if grep -q 'torch==2.13.0+cpu' "$log" && grep -qiE 'no (solution|version|wheels)|not found|hash mismatch' "$log"; then
     fail "the registry has no torch==2.13.0+cpu wheel for Python $version: pass EXTRA_INDEX=<PyTorch's CPU wheel index>, or UV_FIND_LINKS=<a folder that holds the wheel> (details: $log)"
   fi
   tail -n 5 "$log" >&2

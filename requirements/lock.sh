@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Compile the locks: lock.sh UV. A lock without addresses installs from whatever registry is set up.
+# Compile the locks: lock.sh UV. A lock without addresses installs from whatever registry is set up, and its hashes
+# say that what comes from there is what was locked.
 set -euo pipefail
 uv=$1
 here=$(cd "$(dirname "$0")" && pwd)
 export UV_FIND_LINKS="${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}}"
-common=(--python-platform x86_64-manylinux_2_28 --python-version 3.11 --no-annotate --no-header --quiet --upgrade)
+common=(--python-platform x86_64-manylinux_2_28 --python-version 3.11 --no-annotate --no-header --quiet --upgrade
+  --generate-hashes --no-emit-index-url --no-emit-find-links)
 "$uv" pip compile "$here/cpu.in" --override "$here/override.txt" --override "$here/override-cpu.txt" \
   "${common[@]}" -o "$here/cpu.lock"
 # without the folder of wheels: a CPU build there would be taken for the CUDA one
