@@ -21,7 +21,7 @@ from objectives.types import Score
 from search.checkpoints.cache import belongs
 from search.export.mergekit_yaml import has_mergekit_form
 from search.masking import masked
-from search.merging.methods.registry import arithmetic_of
+from search.merging.layers import in_words
 from search.merging.plan import Mix, Plan, layer_of
 from search.merging.recipe import Recipe, label, to_dict
 from search.records.record import Record
@@ -189,12 +189,8 @@ def _layers(merge: Merge) -> list[list[str]]:
     for mix, run in itertools.groupby(sorted(made), key=lambda layer: made[layer]):
         numbers = list(run)
         span = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-        rows.append([span, _words(mix)])
-    return rows + [[", ".join(names), _words(mix)] for mix, names in outside.items()]
-
-
-def _words(mix: Mix) -> str:
-    return arithmetic_of(mix.method).words(mix)
+        rows.append([span, in_words(mix)])
+    return rows + [[", ".join(names), in_words(mix)] for mix, names in outside.items()]
 
 
 def _checkpoints(merge: Merge) -> str:

@@ -13,9 +13,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from search.errors import RecipeError
-from search.merging.canonical import canonical
+from search.merging.layers import layers_of
 from search.merging.methods.method import Recipe
-from search.merging.methods.registry import method_of
 from search.merging.mix import Mix, Plan, Term
 
 __all__ = ["Mix", "Plan", "Rows", "Term", "layer_of", "plan"]
@@ -76,10 +75,7 @@ def plan(recipe: Recipe, names: Iterable[str], n_layers: int, rows: Rows = NO_RO
     Raises:
         RecipeError: the recipe is not valid for L, or a name has a layer number >= L.
     """
-    form = canonical(recipe, n_layers)
-    method = method_of(form)
-    table = [method.mix(form, layer, n_layers) for layer in range(n_layers)]
-    outside = method.mix(form, None, n_layers)
+    table, outside = layers_of(recipe, n_layers)
     result: dict[str, Mix] = {}
     for name in names:
         layer = layer_of(name)

@@ -13,7 +13,8 @@ from pathlib import Path
 from search.errors import StudyError
 from search.records import lease, lock, remote
 from search.records.bucket import Bucket
-from search.records.place import Place
+from search.records.place import Place, locate
+from search.records.reader import RecordsReader
 
 
 def studies(place: Place) -> Sequence[Place]:
@@ -43,3 +44,36 @@ def is_held(place: Place) -> bool:
         return lease.is_held(Bucket(place, remote.OPENING_SECONDS))
     except OSError as error:
         raise StudyError(f"{place} cannot be read: {error}") from None
+
+
+def named(text: str, out: str = "runs") -> Place:
+    """The study that a user means.
+
+    Args:
+        text: a study, or a folder or address of studies, of which it is the newest; empty for the
+            newest of `out`.
+        out: where studies are.
+
+    Raises:
+        ConfigError: it is no address.
+        StudyError: no study is there, or it cannot be read.
+    """
+    place = locate(text or out)
+    if RecordsReader.exists(place):
+        return place
+    found = studies(place)
+    if not found:
+        raise StudyError(f"{place} holds no study; name one, a folder or s3://...")
+    return max(found, key=lambda one: (_changed(one), one.name))
+
+
+def _changed(place: Place) -> float:
+    """When the last trial of a study ended; where none has, when its head was written."""
+    if not isinstance(place, Path):
+        try:
+            trials = RecordsReader.read(place).trials
+        except StudyError:  # broken, which it says when it is named
+            return 0.0
+        return trials[-1].ended if trials else 0.0
+    times = [f.stat().st_mtime for n in ("trials.jsonl", "study.yaml") if (f := place / n).exists()]
+    return max(times, default=0.0)

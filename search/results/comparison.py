@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, field
 
 from objectives import targets
 from objectives.languages import LANGUAGES
@@ -32,19 +30,19 @@ from search.results.choose import (
     Choice,
     FinalRow,
     best_first,
-    is_swap,
     pareto,
     scored,
 )
+from search.results.chosen import Chosen, examine
 from search.results.doubt import no_recommendation
-from search.results.selection import alike, corrected
 from search.values import percent
 
 Items = Sequence[ItemResult]
 """Per-item answers of one trial, as `RecordsReader.items` gives them."""
 
 RIVALS = ("soup", "expert")
-"""What each line is compared with: the best soup, and the best expert, on the same items."""
+"""What each line of a table is compared with: the best soup, and the best expert, on the same
+items. A report knows the differences to the default recipe (`default`) as well."""
 
 ALIKE = 5
 """Recipes that a note names of those that might as well be taken."""
@@ -61,7 +59,8 @@ class ReportLine:
         roles: what brought it into the table.
         record: its trial.
         differences: (score, rival) -> paired difference to that rival on the same items; missing
-            for the rival itself and where there is nothing to compare. Rivals as in `RIVALS`.
+            for the rival itself and where there is nothing to compare. Rivals as in
+            `Report.rivals`.
     """
 
     roles: tuple[str, ...]
@@ -95,6 +94,8 @@ class Report:
         front: the Pareto front on the search items.
         no_recommendation: why nothing is recommended, and what would decide; empty where
             something is.
+        rivals: what the lines are compared with: `soup`, `expert`, `default` -> its trial.
+        chosen: what the choice among so many did; None where that cannot be said.
     """
 
     title: str
@@ -104,6 +105,13 @@ class Report:
     notes: tuple[str, ...]
     front: tuple[Record, ...]
     no_recommendation: str = ""
+    rivals: Mapping[str, Record] = field(default_factory=dict)
+    chosen: Chosen | None = None
+
+    @property
+    def best(self) -> ReportLine | None:
+        """The line of the recommended recipe, or of what comes nearest to one."""
+        return _chosen(self.lines)
 
 
 def build(
@@ -138,11 +146,13 @@ def build(
         chosen += [r for r in others if r.key not in roles][:SEARCH_ROWS]
         chosen.sort(key=best_first)
     items, lost = _items(records, chosen)
-    lines = _compare(chosen, roles, items, lang)
+    rivals = _rivals(chosen, roles)
+    lines = _compare(chosen, roles, rivals, items, lang)
+    selected = examine(records, choice, n_layers)
     where = "held-out items" if split == "held_out" else "SEARCH items (optimistic)"
     notes = [
         *_choice_notes(lines, choice, records, split),
-        *_selection_notes(records, choice, n_layers),
+        *_selection_notes(selected, choice),
         *_guard_notes(lines, items, lang),
         *_coverage_note(lines),
         *_language_note(lang),
@@ -153,7 +163,7 @@ def build(
     ]
     front = tuple(pareto(records.trials))
     title, why_not = f"{family} / {lang}: {where}", no_recommendation(choice, records.trials)
-    return Report(title, lang, split, lines, tuple(notes), front, why_not)
+    return Report(title, lang, split, lines, tuple(notes), front, why_not, rivals, selected)
 
 
 def _items(
@@ -171,23 +181,30 @@ def _items(
     return found, lost
 
 
+def _rivals(chosen: Sequence[Record], roles: Mapping[str, tuple[str, ...]]) -> Mapping[str, Record]:
+    found = {
+        "soup": [r for r in chosen if SOUP in roles.get(r.key, ())],
+        "expert": [r for r in sorted(chosen, key=best_first) if _is_expert(r)],
+        "default": [r for r in chosen if DEFAULT in roles.get(r.key, ())],
+    }
+    return {name: some[0] for name, some in found.items() if some}
+
+
 def _compare(
     chosen: Sequence[Record],
     roles: Mapping[str, tuple[str, ...]],
+    rivals: Mapping[str, Record],
     items: Mapping[str, Items],
     lang: str,
 ) -> tuple[ReportLine, ...]:
-    soups = [r.key for r in chosen if SOUP in roles.get(r.key, ())]
-    experts = [r.key for r in sorted(chosen, key=best_first) if _is_expert(r)]
-    rivals = {name: found[0] for name, found in zip(RIVALS, (soups, experts), strict=True) if found}
     lines = []
     for record in chosen:
         differences = {
             (target.score, rival): paired
             for target in targets.TARGETS
             for rival, other in rivals.items()
-            if other != record.key
-            if (paired := target.compare(items[record.key], items[other], lang)) is not None
+            if other.key != record.key
+            if (paired := target.compare(items[record.key], items[other.key], lang)) is not None
         }
         lines.append(ReportLine(roles.get(record.key, ("search trial",)), record, differences))
     return tuple(lines)
@@ -238,38 +255,24 @@ def _choice_notes(
     return [f"{choice.role.capitalize()}: {choice.record.label}. {choice.reason}", luck]
 
 
-def _selection_notes(records: RecordsReader, choice: Choice | None, n_layers: int) -> list[str]:
+def _selection_notes(found: Chosen | None, choice: Choice | None) -> list[str]:
     """What the choice did to the recommended recipe's score, and which might as well be taken."""
-    main = targets.TARGETS[0]
-    if choice is None or main.won is None:
+    if choice is None or found is None:
         return []
-    swaps = [r for r in scored(records.trials) if is_swap(r.recipe, n_layers)]
-    swaps.sort(key=lambda r: r.key)  # whatever engine ended first
-    right_by_key: dict[str, dict[str, bool]] = {}
-    for record in swaps:  # one after another: the answers of a whole search may be large
-        answers, lost = _items(records, [record])
-        if lost:
-            return []
-        right_by_key[record.key] = main.marks(answers[record.key])
-    names = list(right_by_key[choice.record.key])
-    same = [r for r in swaps if right_by_key[r.key].keys() == set(names)]
-    if len(same) < 2 or len(names) < 2:
-        return []
-    right = np.array([[right_by_key[r.key][name] for name in names] for r in same])
-    rows = alike(right, [r.key for r in same].index(choice.record.key))
-    raw, called = percent(choice.record.value(main.score)), _called((choice.role,))
-    found = [
-        f"Corrected for the choice among {len(same)} swaps (bootstrap over items) {raw}% of the "
-        f"{called} is {percent(corrected(right))}%."
+    main = targets.TARGETS[0].score
+    called = _called((choice.role,))
+    notes = [
+        f"Corrected for the choice among {found.swaps} swaps (bootstrap over items) "
+        f"{percent(choice.record.value(main))}% of the {called} is {percent(found.corrected)}%."
     ]
-    shown = [f"{same[row].label} ({percent(same[row].value(main.score))}%)" for row in rows]
+    shown = [f"{record.label} ({percent(record.value(main))}%)" for record in found.alike]
     if shown:
         more = f" and {len(shown) - ALIKE} more" if len(shown) > ALIKE else ""
-        found.append(
+        notes.append(
             f"Not to be told from the {called} on the search items (paired test): "
             f"{', '.join(shown[:ALIKE])}{more}."
         )
-    return found
+    return notes
 
 
 def _guard_notes(lines: Sequence[ReportLine], items: Mapping[str, Items], lang: str) -> list[str]:

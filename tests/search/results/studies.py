@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from pathlib import Path
 
 from objectives.stats import proportion
 from objectives.types import ItemResult, Score, Split
+from search.config import compose
 from search.merging.recipe import LayerSwap, Recipe, Single, key, label, soup
+from search.records.head import StudyHead
 from search.records.items import pack_items
 from search.records.record import Origin, Record, State, Stopped
 from search.records.writer import RecordsWriter
@@ -29,6 +33,12 @@ HELD_OUT: dict[Recipe, float] = {
     Single("base"): 0.20,
 }
 SEARCH = {recipe: share + 0.05 for recipe, share in HELD_OUT.items()}
+
+
+def begin(folder: Path, overrides: Sequence[str] = ()) -> RecordsWriter:
+    """A study of the demo's configuration whose models were opened."""
+    config = compose.load(["objective=demo", *overrides], {"lang": "te"}).model_dump(mode="json")
+    return RecordsWriter.create(folder, StudyHead(folder.name, config, layers=L))
 
 
 def answers(share: float, seed: int) -> list[bool]:

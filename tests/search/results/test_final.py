@@ -7,23 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from search.config import compose
 from search.errors import ConfigError, StudyError
 from search.merging.recipe import LayerSwap
-from search.records.head import StudyHead
 from search.records.reader import RecordsReader
 from search.records.writer import RecordsWriter
 from search.results.choose import recommend
 from search.results.final import Final, best_default
 from search.space.swap import make_space
-from tests.search.results.studies import BEST, DEFAULT, L, add, full
+from tests.search.results.studies import BEST, DEFAULT, L, add, begin, full
 
 
 @pytest.fixture
 def study(tmp_path: Path) -> RecordsWriter:
-    """A study of the demo's configuration whose models were opened."""
-    config = compose.load(["objective=demo"], {"lang": "te"}).model_dump(mode="json")
-    return RecordsWriter.create(tmp_path / "whole", StudyHead("whole", config, layers=L))
+    return begin(tmp_path / "whole")
 
 
 def test_a_whole_study(study: RecordsWriter) -> None:

@@ -1,0 +1,48 @@
+"""Which layers of a merge come from where: a recipe read layer by layer.
+
+Pure, without a checkpoint: no names of tensors. How a tensor is made is `search.merging.plan`'s,
+which asks here.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+from search.merging.canonical import canonical
+from search.merging.methods.registry import arithmetic_of, method_of
+from search.merging.mix import Mix
+from search.merging.recipe import Recipe
+
+
+class Layers(NamedTuple):
+    """How each layer is made, bottom first, and what has no layer number."""
+
+    each: tuple[Mix, ...]
+    outside: Mix
+
+    def in_words(self) -> str:
+        """Runs of layers that are made alike, such as `layers 0 to 2: lang/0; layer 3: task/1`."""
+        told = []
+        for mix, run in itertools.groupby(range(len(self.each)), key=self.each.__getitem__):
+            first, *rest = run
+            span = f"layers {first} to {rest[-1]}" if rest else f"layer {first}"
+            told.append(f"{span}: {in_words(mix)}")
+        return "; ".join([*told, f"embeddings, final norm and head: {in_words(self.outside)}"])
+
+
+def layers_of(recipe: Recipe, n_layers: int) -> Layers:
+    """A recipe layer by layer.
+
+    Raises:
+        RecipeError: it is not valid for so many layers.
+    """
+    form = canonical(recipe, n_layers)
+    method = method_of(form)
+    each = tuple(method.mix(form, layer, n_layers) for layer in range(n_layers))
+    return Layers(each, method.mix(form, None, n_layers))
+
+
+def in_words(mix: Mix) -> str:
+    """How a tensor is made, such as `0.25 task/0 + 0.75 lang/1`."""
+    return arithmetic_of(mix.method).words(mix)

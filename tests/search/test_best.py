@@ -1,0 +1,94 @@
+"""`search.best`: what is said of a study's best recipe, however the study is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from search import best
+from search.checkpoints.family import Family
+from search.export.selection import Study
+from search.records.writer import RecordsWriter
+from tests.search.export.studies import BEST, RECIPES, trial
+from tests.search.results import studies
+
+RUN = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> RecordsWriter:
+    records = studies.begin(tmp_path / "runs" / "s")
+    studies.full(records)
+    return records
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return [line.strip() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_in_words(study: RecordsWriter, capsys: pytest.CaptureFixture[str]) -> None:
+    assert best.main([str(study.folder)]) == 0
+    lines = said(capsys)
+    assert lines[:2] == [
+        f"{study.folder} (running): demo / te, 8 recipes compared",
+        "recommended: te b2 u2 tb0 tu0 m0-l0",
+    ]
+    assert "held-out: accuracy 80.0% (73.9 to 85.0, 200 items), LCPR 97.0% (94.0 to 99.0" in (
+        "\n".join(lines)
+    )
+    assert any(
+        line.startswith("against the best soup (te soup w.50 m0-l0): +25.0 (") for line in lines
+    )
+    assert lines[-2] == f"export it: python -m search.export --study {study.folder} --out merged"
+
+
+def test_the_newest_and_as_json(
+    study: RecordsWriter, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(study.folder.parents[1])
+    assert best.main(["--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["study"] == "runs/s" and data["label"] == "te b2 u2 tb0 tu0 m0-l0"
+    assert [other["what"] for other in data["beats"]][0] == "default recipe"
+
+
+def test_none_is_recommended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    records = studies.begin(tmp_path / "s")
+    assert best.main([str(tmp_path / "s")]) == 1
+    assert said(capsys)[1] == "no recommendation: no layer swap has been scored"
+    studies.add(records, studies.BEST, 0.01, "search")
+    assert best.main([str(tmp_path / "s")]) == 1
+    lines = said(capsys)
+    assert lines[2].startswith("best on the search items: te b2") and "--force" in lines[-2]
+
+
+def test_what_is_no_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert best.main([str(tmp_path)]) == 2
+    assert "holds no study; name one" in capsys.readouterr().err
+    assert best.main([RUN, "--tracking-uri", f"sqlite:///{tmp_path}/none.db"]) == 2
+    assert "there is no MLflow store" in capsys.readouterr().err
+
+
+def test_a_run_of_a_study_whose_folder_is_there_or_gone(
+    study: RecordsWriter,
+    tiny_llama: Family,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """MLflow's side of it is `tests/search/export/test_selection.py`'s."""
+    trials = [trial(recipe, accuracy) for recipe, accuracy in RECIPES.items()]
+    kept = Study("gone", "te", tiny_llama, 0.02, [*trials, trial(BEST, 0.5, "held_out")])
+    found = {RUN: kept, "f" * 32: Study("s", "te", tiny_llama, 0.02, [], study)}
+    monkeypatch.setattr("search.export.selection.open_run", lambda uri, run: (found[run], None))
+    assert best.main(["f" * 32]) == 0
+    assert said(capsys)[0].startswith(f"{study.folder} (running)")
+    assert best.main([RUN, "--tracking-uri", "http://mlflow:5000"]) == 0
+    lines = said(capsys)
+    assert lines[0] == "gone: tiny-llama / te, 3 recipes compared"
+    assert lines[2].startswith("layer 0: lang/1; layer 1: 0.5 task/0 + 0.5 lang/1")
+    assert lines[-2] == (
+        f"export it: python -m search.export --run {RUN} --tracking-uri http://mlflow:5000 "
+        "--recommended --out merged"
+    )
