@@ -99,7 +99,8 @@ def find(text: str = "", tracking_uri: str | None = None) -> Best:
             option = f" --tracking-uri {shlex.quote(tracking_uri)}" if tracking_uri else ""
             return of_runs(study, f"--run {text}{option} --recommended")
     final = Final.of(records)
-    return of_records(records, final, final.compare(records))
+    running = listing.is_held(records.place)
+    return of_records(records, final, final.compare(records), running=running)
 
 
 def of_runs(study: Study, named: str) -> Best:

@@ -27,7 +27,15 @@ MAPPINGS = {"family.language", "family.references", "search.baselines"}
 WRITTEN = {
     *("study.yaml", "trials.jsonl", "trials.jsonl.cut", "mlflow.json", "report.md", "report.tsv"),
     *("pareto.png", "landscape.png", "optuna.journal", "optuna.journal.broken", "mlflow.db"),
-    *("space.yaml", "recipe.json", "family.yaml", "mergekit.yaml", "demo/work/", "my.yaml"),
+    *(
+        "report.html",
+        "space.yaml",
+        "recipe.json",
+        "family.yaml",
+        "mergekit.yaml",
+        "demo/work/",
+        "my.yaml",
+    ),
 }
 """Files and folders that our commands and their users make."""
 
@@ -38,7 +46,9 @@ FOREIGN = {
 }
 """Names of other people's, and of nobody's, that look like ours; with all that begins so."""
 
-_FILE = re.compile(r"[\w.-]+\.(py|md|yaml|png|json|jsonl|toml|lock|sh|tsv|db|journal|cut|broken)")
+_FILE = re.compile(
+    r"[\w.-]+\.(py|md|yaml|png|json|jsonl|toml|lock|sh|tsv|html|db|journal|cut|broken)"
+)
 _PATH = re.compile(r"[\w.-]+(/[\w.-]+)*/?")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _CLASS = re.compile(r"[A-Z][a-z0-9]+([A-Z]+[a-z0-9]+)+")

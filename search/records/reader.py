@@ -54,6 +54,10 @@ class RecordsReader:
             raise StudyError(f"{place} cannot be read: {error}") from None
         return RecordsReader(place, store, head, parse(lines, str(place)))
 
+    def snapshot(self) -> RecordsReader:
+        """The records so far, to which nothing is added any more; for another thread."""
+        return RecordsReader(self.place, self._store, self._head, list(self.trials))
+
     @staticmethod
     def exists(place: Place) -> bool:
         """Whether a study is there.

@@ -16,7 +16,6 @@ from search.checkpoints.family import Family
 from search.masking import masked
 from search.merging.layers import layers_of
 from search.merging.recipe import sources_of, to_dict
-from search.records import listing
 from search.records.reader import RecordsReader
 from search.records.record import Record
 from search.results.choose import DEFAULT, SOUP, scored
@@ -95,18 +94,19 @@ class Best:
     serve: str = ""
 
 
-def of_records(records: RecordsReader, final: Final, report: Report) -> Best:
+def of_records(records: RecordsReader, final: Final, report: Report, *, running: bool) -> Best:
     """The best recipe of a study by its records.
 
     Args:
         records: the study.
         final: what it comes to.
         report: its final table.
+        running: whether a driver holds it.
     """
-    finished = "finished" if records.head().finished else "stopped"
+    unfinished = "running" if running else "stopped"
     known = Best(
         study=str(records.place),
-        state="running" if listing.is_held(records.place) else finished,
+        state="finished" if records.head().finished else unfinished,
         family=final.config.family.name,
         lang=final.config.lang,
         compared=len(scored(records.trials)),

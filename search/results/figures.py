@@ -77,7 +77,7 @@ def draw(
     chosen = choice.record.key if choice else ""
     files = []
     if len(targets.TARGETS) > 1 and any(_point(r) is not None for r in trials):
-        kinds = {r.key: _kind(r, chosen, key(default, n_layers), n_layers) for r in trials}
+        kinds = {r.key: kind_of(r, chosen, key(default, n_layers), n_layers) for r in trials}
         soup = best_soup(trials, n_layers)
         names = {r.key: _name(r, kinds[r.key], soup) for r in trials}
         files.append(_pareto(trials, kinds, names, title, folder / "pareto.png"))
@@ -88,7 +88,15 @@ def draw(
     return files
 
 
-def _kind(record: Record, chosen: str, default: str, n_layers: int) -> str:
+def kind_of(record: Record, chosen: str, default: str, n_layers: int) -> str:
+    """What a trial is shown as: `swap`, `soup`, or its role.
+
+    Args:
+        record: the trial.
+        chosen: key of the recommended recipe.
+        default: key of the default recipe.
+        n_layers: the model's number of layers L.
+    """
     if record.key == chosen:
         return RECOMMENDED
     if record.key == default:

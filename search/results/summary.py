@@ -13,7 +13,10 @@ from search.records.record import Record
 from search.results.choose import Choice
 from search.results.doubt import no_recommendation
 
-ARTIFACTS = ("report.md", "report.tsv", "pareto.png", "landscape.png", "study.yaml")
+ARTIFACTS = (
+    *("report.html", "report.md", "report.tsv"),
+    *("pareto.png", "landscape.png", "study.yaml"),
+)
 """Files of a study's folder that its parent run shows, where they exist."""
 NONE = "none"
 """The tag `recommended` of a study that recommends nothing: an earlier tag is written over."""

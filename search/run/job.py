@@ -25,7 +25,10 @@ from search.engine.contract import EngineOptions
 from search.engine.experts import describe
 from search.masking import masked
 from search.records.record import Record
-from search.results import choose, figures, tables
+from search.report import files
+from search.report.material import Material
+from search.report.renewal import Renewal
+from search.results import choose, tables
 from search.results.final import Final
 from search.results.summary import ARTIFACTS, headline, recommended
 from search.run.opening import finish
@@ -71,6 +74,8 @@ def run(prepared: Prepared, console: Console) -> Outcome:
     display = ProgressDisplay(console, total, len(records.trials))
     race = config.search.race
     finished = undecided = False
+    renewal = Renewal(records, records.folder, files.renew)
+    renewal.start()
     try:
         finished = run_study(
             Schedule.of(prepared.name, config.search),
@@ -97,6 +102,7 @@ def run(prepared: Prepared, console: Console) -> Outcome:
     finally:
         display.close()
         with _first_signal_heard():
+            renewal.stop()
             undecided = _report(prepared, outbox, console, finished)
     if not finished:
         return "stopped"
@@ -173,25 +179,16 @@ def _commit() -> str:
 
 def _report(prepared: Prepared, outbox: Outbox, console: Console, finished: bool) -> bool:
     """Write and show the report; whether nothing can be recommended."""
-    config, records = prepared.config, prepared.records
+    records = prepared.records
     if not records.trials:
         outbox.finish(status="KILLED")
         console.print(f"no trial has ended yet; start again with --resume {records.place}")
         return True
-    final = Final.of(records)
-    found, choice = final.compare(records), final.choice
+    study = Material.of(records, running=False)
+    found, choice = study.report, study.final.choice
     try:
-        tables.write(found, records.folder)
-        figures.draw(
-            records.trials,
-            None if found.no_recommendation else choice,
-            final.default,
-            records.folder,
-            n_layers=final.n_layers,
-            family=config.family.name,
-            lang=config.lang,
-        )
-    except OSError as error:  # the disk is full; why the study stopped is to be seen all the same
+        files.write(study, records.folder)
+    except Exception as error:  # a full disk, say; why the study stopped is to be seen all the same
         console.print(f"warning: the report cannot be written: {error}", soft_wrap=True)
     tables.show(found, console)
     unsent = outbox.finish(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,16 +14,16 @@ from search.results.final import Final
 from tests.search.results.studies import BEST, SEARCH, add, begin, full
 
 
-def best_of(records: RecordsWriter) -> Best:
+def best_of(records: RecordsWriter, running: bool = True) -> Best:
     final = Final.of(records)
-    return of_records(records, final, final.compare(records))
+    return of_records(records, final, final.compare(records), running=running)
 
 
 def test_of_a_whole_study(tmp_path: Path) -> None:
     records = begin(tmp_path / "a b" / "s")
     full(records)
     best = best_of(records)
-    assert best.state == "running" and best.compared == 8  # this process holds it
+    assert best.state == "running" and best.compared == 8
     assert best.label == "te b2 u2 tb0 tu0 m0-l0" and best.recipe == to_dict(BEST)
     assert best.words == (
         "layers 0 to 1: lang/0; layers 2 to 7: task/0; layers 8 to 9: lang/0; "
@@ -41,8 +42,9 @@ def test_of_a_whole_study(tmp_path: Path) -> None:
     assert best.alike == {} and best.no_recommendation == ""
     command = f"python -m search.export --study '{records.place}' --out merged"
     assert best.export == command and best.serve.startswith("vllm serve merged")
-    records.close()
-    assert best_of(records).state == "stopped"
+    assert best_of(records, running=False).state == "stopped"
+    records.rewrite(replace(records.head(), finished="2026-01-01T00:00:00Z"))
+    assert best_of(records).state == "finished"
 
 
 def test_those_that_might_as_well_be_taken_and_what_is_not_there(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from search.merging.recipe import LayerSwap, Recipe, Single, key, label
 from search.records.items import pack_items
 from search.records.reader import RecordsReader
 from search.records.record import Record
+from search.report import files
 from search.results import comparison
 from search.run import job
 from search.run.job import run as run_job
@@ -105,6 +106,7 @@ def test_the_report_is_written_however_the_study_ended(
     written = (folder / "report.md").read_text("utf-8")
     assert f"Recommended: {label(BEST, 'te', L)}" in written and "held-out items" in written
     assert (folder / "report.tsv").is_file() and (folder / "pareto.png").is_file()
+    assert f">{label(BEST, 'te', L)}<" in (folder / "report.html").read_text("utf-8")
     assert f"records: {folder}/trials.jsonl" in printed
     assert "MLflow lacks 5 runs: python -m search.sync" in printed  # four, and the parent
     assert ("not finished; go on with: python -m search.run --resume" in printed) == (
@@ -128,7 +130,7 @@ def test_nothing_can_be_recommended(
     """It is the first thing said; the best is held out all the same, under another name."""
     starred: list[Any] = []
     monkeypatch.setattr(
-        job.figures, "draw", lambda trials, choice, *_, **__: starred.append(choice)
+        files.figures, "draw", lambda trials, choice, *_, **__: starred.append(choice)
     )
     final = [trial(BEST, 0.05, "held_out", origin="final")]
     found, printed = run(prepared, scoring([*trials, *final], True), monkeypatch)

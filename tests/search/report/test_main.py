@@ -1,0 +1,49 @@
+"""`search.report`: which study, where to, and until when."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from search.report import __main__ as report
+from tests.search.report.studies import many
+from tests.search.results.studies import BEST, add
+
+
+def test_the_newest_study_into_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    many(tmp_path / "runs" / "s", 12).close()
+    monkeypatch.chdir(tmp_path)
+    assert report.main([]) == 0
+    assert capsys.readouterr().out == "runs/s/report.html: 12 trials\n"
+    assert report.main(["runs/s", "--out", "elsewhere", "--watch"]) == 0  # nobody runs it
+    assert (tmp_path / "elsewhere" / "report.html").is_file()
+
+
+def test_watch_ends_with_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = many(tmp_path / "s", 12)
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        add(records, BEST, 0.5, "held_out")
+        records.close()
+
+    monkeypatch.setattr(report.time, "sleep", sleep)
+    assert report.main([str(tmp_path / "s"), "--watch"]) == 0
+    assert slept == [60.0]
+    out = capsys.readouterr().out.splitlines()
+    assert [line.partition(": ")[2] for line in out] == ["12 trials", "13 trials"]
+
+
+def test_what_cannot_be_read_or_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report.main([str(tmp_path)]) == 2
+    assert "holds no study" in capsys.readouterr().err
+    many(tmp_path / "s", 12).close()
+    (tmp_path / "file").write_text("")
+    assert report.main([str(tmp_path / "s"), "--out", str(tmp_path / "file")]) == 2
+    assert "file cannot be written" in capsys.readouterr().err
