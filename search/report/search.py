@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from search.proposing.importance import FEWEST, importance
@@ -70,7 +70,10 @@ def progress(study: Material) -> Plot | None:
         "legend": {"orientation": "h", "y": -0.2},
     }
     about = "Trials that were scored on all search items, as they ended; the line is the best swap."
-    choices = {"by number of the trial": {"x": by_number}, "by minutes": {"x": by_time}}
+    choices: dict[str, dict[str, Sequence[Any]]] = {
+        "by number of the trial": {"x": by_number},
+        "by minutes": {"x": by_time},
+    }
     return Plot("progress", "Progress", about, data, layout, choices=choices)
 
 

@@ -40,7 +40,7 @@ def searched(study: Material) -> list[str]:
     low, high, step = space.shares
     main, *others = study.targets
     guards = "".join(f", and {t.people} no lower than its language expert's" for t in others)
-    states = Counter(r.state for r in study.search)
+    states: Counter[str] = Counter(r.state for r in study.search)
     lost = [f"{states[s]} {words}" for s, words in _STATES.items() if states[s]]
     items = next((r.scores[main.score].n_total for r in study.swaps), 0)
     besides = f" ({', '.join(lost)} besides)" if lost else ""

@@ -96,6 +96,14 @@
   }
   dark.addEventListener("change", drawAll);
 
+  // Paper is light, whatever the screen is.
+  for (const [event, printed] of [["beforeprint", true], ["afterprint", false]]) {
+    window.addEventListener(event, () => {
+      document.documentElement.classList.toggle("printed", printed);
+      figures.forEach(draw);
+    });
+  }
+
   for (const table of document.querySelectorAll("table.sortable")) {
     const body = table.tBodies[0];
     table.querySelectorAll("thead button").forEach((button, column) => {

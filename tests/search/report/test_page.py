@@ -130,10 +130,12 @@ def test_a_browser_draws_it_without_network(
 
 
 @pytest.mark.slow
-def test_the_keyboard_chooses_and_sorts(browser: Any, searched: Material, tmp_path: Path) -> None:
+def test_the_keyboard_chooses_and_sorts_and_print_is_light(
+    browser: Any, searched: Material, tmp_path: Path
+) -> None:
     file = tmp_path / "report.html"
     file.write_text(page(searched), "utf-8")
-    context = browser.new_context(offline=True)
+    context = browser.new_context(offline=True, color_scheme="dark")
     tab = context.new_page()
     tab.goto(file.as_uri())
     tab.wait_for_function("document.documentElement.dataset.drawn", timeout=120_000)
@@ -151,6 +153,10 @@ def test_the_keyboard_chooses_and_sorts(browser: Any, searched: Material, tmp_pa
     tab.keyboard.press("Enter")
     first = tab.locator("#trials tbody tr").first.inner_text()
     assert searched.best.label not in first
+    ink = "getComputedStyle(document.querySelector('#scatter .xtitle')).fill"
+    assert tab.evaluate(ink) == "rgb(230, 233, 237)"
+    tab.evaluate("window.dispatchEvent(new Event('beforeprint'))")  # paper is light
+    tab.wait_for_function(f"{ink} === 'rgb(27, 31, 36)'")
     context.close()
 
 
