@@ -191,7 +191,7 @@ def _versus(other: Versus) -> str:
     from search.results.comparison import signed
 
     if other.difference is None or other.low is None or other.high is None or other.p is None:
-        return f"{other.what} ({other.label}): –"
+        return f"{other.what} ({other.label}): it is that one, or has no item in common"
     p = "p<0.001" if other.p < 0.001 else f"p={other.p:.3f}"
     return (
         f"{other.what} ({other.label}): {signed(other.difference)} "

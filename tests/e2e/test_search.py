@@ -112,7 +112,8 @@ def test_table_and_records(output: str, out: Path) -> None:
         assert accuracy["n_scored"] == accuracy["n_total"] == asked
         assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
         assert (out / "first" / trial["items"]).is_file()
-    for file in ("study.yaml", "report.md", "report.tsv", "pareto.png", "landscape.png"):
+    names = ("study.yaml", "report.html", "report.md", "report.tsv", "pareto.png", "landscape.png")
+    for file in names:
         assert (out / "first" / file).stat().st_size > 200
 
 
@@ -138,6 +139,7 @@ def test_mlflow_holds_parent_and_children(output: str, out: Path) -> None:
     children = {r.info.run_name: r for r in runs if r is not parent}
     assert parent.info.run_name == "first" and parent.info.status == "FINISHED"
     assert {a.path for a in client.list_artifacts(parent.info.run_id)} >= {
+        "report.html",
         "report.md",
         "pareto.png",
         "landscape.png",

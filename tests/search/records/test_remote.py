@@ -18,6 +18,7 @@ from typing import Any
 import fsspec
 import pytest
 
+from search.best import main as show_best
 from search.config import compose
 from search.confusion import main as show_confusion
 from search.errors import StudyError
@@ -32,6 +33,7 @@ from search.records.place import Place, Url, locate
 from search.records.reader import RecordsReader
 from search.records.remote import BucketStore, working_copy
 from search.records.writer import RecordsWriter
+from search.report.__main__ import main as write_report
 from search.studies import main as list_studies
 from tests.search.records.samples import HEAD, ITEM, record
 from tests.search.s3_server import S3
@@ -515,10 +517,16 @@ def test_killed_driver_on_s3(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert working_copy(Url(place)).name == "s"
 
 
-def test_commands_take_addresses(runs: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_take_addresses(
+    runs: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     chosen = compose.load([], {"lang": "te"}).model_dump(mode="json")
-    records = RecordsWriter.create(runs / "s", StudyHead("s", chosen))
+    records = RecordsWriter.create(runs / "s", StudyHead("s", chosen, layers=10))
     records.append(record("a"))
+    assert show_best([str(runs)]) == 1  # one recipe is nothing to recommend
+    assert capsys.readouterr().out.startswith(f"{runs}/s (running): demo / te, 1 recipes")
+    assert write_report([f"{runs}/s", "--out", str(tmp_path / "here")]) == 0
+    assert (tmp_path / "here" / "report.html").is_file() and capsys.readouterr().out
     assert list_studies([str(runs), "--json"]) == 0
     (line,) = json.loads(capsys.readouterr().out)
     assert (line["study"], line["state"], line["trials"]) == (f"{runs}/s", "running", 1)

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 CODE = """
 import json, sys
+from dataclasses import replace
 from pathlib import Path
 from objectives import targets
 from tests.objectives import a_new_objective as new
@@ -25,7 +26,9 @@ targets.OBJECTIVES, targets.TARGETS = new.OBJECTIVES_THEN, new.TARGETS_THEN
 from search.config import compose
 from search.records.head import StudyHead
 from search.records.writer import RecordsWriter
-from search.results import choose, comparison, figures, tables
+from search.report import files
+from search.report.material import Material
+from search.results import tables
 from search.run.prepare import prepare
 from search.space.swap import baselines
 from search.study.course import Course
@@ -57,12 +60,11 @@ while (running := course.hand_out("t")) is not None:
     outcome = runner.run(running.candidate.recipe, running.candidate.split)
     course.take_back("t", outcome, ActorExit("node"))
 assert course.finished, course.fault
-choice = choose.recommend(records.trials, space.n_layers, 0.02)
-default = space.default_recipe(space.pairs[0])
-rows = choose.final_rows(records.trials, choice, default, ["base"], space.n_layers)
-report = comparison.build(records, rows, choice, family="f", lang="te", n_layers=space.n_layers)
-names = {"family": "f", "lang": "te", "n_layers": space.n_layers}
-drawn = figures.draw(records.trials, choice, default, out, **names)
+records.rewrite(replace(records.head(), layers=space.n_layers))
+study = Material.of(records, running=False)
+files.write(study, out)
+page = (out / "report.html").read_text("utf-8")
+choice = study.final.choice
 trial = records.trials[-1]
 print(json.dumps({
     "objectives": list(prepared.objectives),
@@ -72,8 +74,9 @@ print(json.dumps({
     "scores": sorted(trial.scores),
     "metrics": [n for n in metrics_of(trial) if n.startswith("long")],
     "reason": choice.reason if choice else "",
-    "table": tables.markdown(report).splitlines()[2],
-    "drawn": [file.name for file in drawn],
+    "table": next(x for x in tables.markdown(study.report).splitlines() if x.startswith("| role")),
+    "drawn": sorted(file.name for file in out.iterdir() if file.is_file()),
+    "page": "long answers" in page,
     "trials": len(records.trials),
 }))
 """
@@ -114,4 +117,6 @@ def test_a_new_objective_is_configured_scored_optimised_and_shown(tmp_path: Path
     assert "scored" in found["states"] and "long" in found["scores"]
     assert {"long", "long_low", "long_high", "long_n"} <= set(found["metrics"])
     assert "long answers %" in found["table"]
-    assert found["drawn"] == ["pareto.png", "landscape.png"]
+    assert found["page"] and found["drawn"] == [
+        *("landscape.png", "pareto.png", "report.html", "report.md", "report.tsv")
+    ]  # fmt: skip
