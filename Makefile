@@ -5,11 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed-$(ACCEL)
 PEERS := .venv-peers
+AUDIT := .venv-audit
 
 # Every engine and every test process is new: they read what the first one compiled.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install demo check test test-all test-faults lint docs benchmark bench-peers lock clean
+.PHONY: help install demo check test test-all test-faults lint docs benchmark bench-peers lock audit sbom clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -63,5 +64,16 @@ $(PEERS)/installed: requirements/peers.lock requirements/install.sh
 lock: install  ## compile requirements/*.in to locks without addresses
 	bash requirements/lock.sh $(BIN)/uv
 
+audit: $(AUDIT)/installed  ## hold the locks against the known advisories, where they can be reached
+	@bash requirements/audit.sh $(AUDIT) cpu cuda
+
+sbom: $(AUDIT)/installed  ## write sbom-cpu.json and sbom-cuda.json (CycloneDX): what a lock installs, with hashes
+	@for lock in cpu cuda; do $(AUDIT)/bin/cyclonedx-py requirements --pyproject pyproject.toml \
+		--output-reproducible --validate -o sbom-$$lock.json requirements/$$lock.lock; done
+
+$(AUDIT)/installed: requirements/audit.lock requirements/install.sh
+	@bash requirements/install.sh $(PYTHON) $(AUDIT) audit
+	@touch $@
+
 clean:  ## remove the environment and caches, keep runs/
-	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(PEERS) $(AUDIT) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info sbom-*.json

@@ -14,3 +14,4 @@ UV_FIND_LINKS= "$uv" pip compile "$here/cuda.in" --override "$here/override.txt"
 # the peers of the search's benchmark, with the versions of the product where they share a package
 "$uv" pip compile "$here/peers.in" --constraint "$here/cpu.lock" --override "$here/override.txt" \
   --override "$here/override-cpu.txt" "${common[@]}" -o "$here/peers.lock"
+"$uv" pip compile "$here/audit.in" "${common[@]}" -o "$here/audit.lock"
