@@ -75,5 +75,9 @@ class EngineDeadError(EngineError):
     """The engine died or refused to generate."""
 
 
+class EngineProcessError(EngineError):
+    """The engine failed, and the process that it was in must not have another."""
+
+
 class StudyError(SearchError):
     """The study's folder or records cannot be used as asked."""

@@ -85,6 +85,7 @@ def run(prepared: Prepared, console: Console) -> Outcome:
                 tuple(prepared.objectives.values()),
                 allow_bin=config.family.allow_bin,
                 driver_folder=os.getcwd(),
+                own_process=config.search.gpus_per_engine > 0,
             ),
             space=prepared.space,
             records=records,
