@@ -134,7 +134,8 @@ class EngineConfig(Strict):
     """Dtype to compute in; auto follows the checkpoint."""
 
     max_model_len: Positive | None = None
-    """Longest prompt plus answer, in tokens. None: as the checkpoint says."""
+    """Longest prompt plus answer, in tokens. None: as long as the objectives' longest prompt and
+    answer, up to what the checkpoint says."""
 
     max_num_seqs: Positive = 256
     """How many requests run together."""

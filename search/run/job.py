@@ -78,7 +78,8 @@ def run(prepared: Prepared, console: Console) -> Outcome:
             job=Job(
                 prepared.family.locations,
                 EngineOptions(
-                    **config.search.engine.model_dump(),
+                    **config.search.engine.model_dump(exclude={"max_model_len"}),
+                    max_model_len=prepared.max_model_len,
                     seed=config.search.seed,
                     chat_template_kwargs=config.objective.chat_template_kwargs,
                 ),
