@@ -16,6 +16,7 @@ from objectives.types import Decoding, Objective, Prompt, Request, Split
 from search.checkpoints.files import read_by_others
 from search.engine.decode import chat_text
 from search.errors import ConfigError
+from search.run.chat import open_tokenizer
 
 SPLITS: tuple[Split, ...] = ("search", "held_out")
 SPARE = 8
@@ -89,13 +90,7 @@ def counter(folder: Path, settings: Mapping[str, Any] | None) -> Count | None:
         return None
     with read_by_others(str(file)):
         tokenizer = Tokenizer.from_file(str(file))
-        template: Any = None
-        if settings is not None:
-            from transformers import AutoTokenizer
-
-            template = AutoTokenizer.from_pretrained(
-                str(folder), local_files_only=True, trust_remote_code=False
-            )
+    template = None if settings is None else open_tokenizer(folder)
 
     def text(prompt: Prompt) -> str:
         return prompt if isinstance(prompt, str) else chat_text(prompt, template, settings or {})
