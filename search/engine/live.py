@@ -8,6 +8,7 @@ plan and an objective only as requests. Knows nothing of Ray, Optuna or MLflow.
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,8 +17,18 @@ from typing import Any
 
 from objectives.types import Completion, Prompt, Request
 from search.checkpoints.family import FittedFamily
+from search.engine.budgets import (
+    GIB,
+    GpuRoom,
+    context_length,
+    describe,
+    pinned_budget,
+    token_bytes,
+)
 from search.engine.contract import EngineOptions, Materialised, NonFinite
 from search.engine.decode import chat_ids, read
+from search.engine.pinned import FOLDER
+from search.engine.staging import Sizes
 from search.errors import EngineDeadError, EngineStartError, MaterialiseError
 from search.merging.plan import Plan, layer_of
 from search.merging.recipe import Single
@@ -62,6 +73,38 @@ def copy_threads() -> int:
     return min(8, max(1, int(said) if said.isdecimal() else 2))
 
 
+def expert_budgets(family: FittedFamily, options: EngineOptions, total: int) -> tuple[int, int]:
+    """Bytes for experts of each GPU's memory, and of the node's for pinned copies; says both.
+
+    Args:
+        family: the experts.
+        options: what is asked for.
+        total: bytes of a GPU's memory.
+
+    Raises:
+        ValueError: no room is left for the cache of one request.
+    """
+    config, ranks = family.base.config, options.tensor_parallel_size
+    wide = options.dtype == "float32" or (
+        options.dtype == "auto" and "float32" in str(config.get("dtype", config.get("torch_dtype")))
+    )
+    sizes = {name: source.bytes for name, source in family.sources.items()}
+    room = GpuRoom(
+        total,
+        options.gpu_memory_utilization,
+        weights=sizes["base"] // ranks,
+        token=token_bytes(config, family.n_layers, 4 if wide else 2, ranks),
+        length=context_length(config, options.max_model_len) or 0,
+        requests=options.max_num_seqs,
+    )
+    gpu = min(room.experts(options.expert_gpu_gib), sum(sizes.values()) // ranks)
+    shared = shutil.disk_usage(FOLDER.parent).total
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    pinned = pinned_budget(options.expert_pinned_gib, shared, memory, sum(sizes.values()))
+    print(describe(sizes, gpu / GIB, pinned / GIB, ranks), flush=True)
+    return gpu, pinned
+
+
 class Engine:
     """One engine and what it holds. Not thread-safe; build it in the process that uses it.
 
@@ -85,10 +128,11 @@ class Engine:
             from vllm import LLM
             from vllm.platforms import current_platform
 
-            share = 0.0
-            if options.expert_gpu_gib and not current_platform.is_cpu():
+            share, budgets = 0.0, (0, 0)
+            if not current_platform.is_cpu():
                 total: int = current_platform.get_device_total_memory()
-                share = options.expert_gpu_gib * 2**30 / total
+                budgets = expert_budgets(family, options, total)
+                share = (budgets[0] + Sizes().on_device) / total
             self.llm: Any = LLM(
                 model=family.paths["base"],
                 dtype=options.dtype,
@@ -107,9 +151,6 @@ class Engine:
                 trust_remote_code=False,
                 disable_log_stats=True,
                 worker_extension_cls="search.engine.worker.MaterialiseExtension",
-            )
-            budgets = (
-                int(gib * 2**30) for gib in (options.expert_gpu_gib, options.expert_pinned_gib)
             )
             experts = family.paths, family.base.tied, options.direct_writes
             opened = self.llm.collective_rpc("swap_open", args=(*experts, *budgets, threads))

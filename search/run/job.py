@@ -18,11 +18,11 @@ from typing import Literal
 
 from rich.console import Console
 
-from search.config.schema import Config
+from search.config.schema import Config, SearchConfig
 from search.config.secrets import without_password
 from search.ending import ENDING
+from search.engine.budgets import describe
 from search.engine.contract import EngineOptions
-from search.engine.experts import describe
 from search.masking import masked
 from search.merging.recipe import LayerSwap, key
 from search.records.record import Record
@@ -54,8 +54,7 @@ def run(prepared: Prepared, console: Console) -> Outcome:
     for warning in prepared.warnings:
         console.print(f"warning: {warning}", style="yellow", soft_wrap=True, markup=False)
     sizes = {name: source.bytes for name, source in prepared.family.sources.items()}
-    engine = config.search.engine
-    tiers = describe(sizes, engine.expert_gpu_gib, engine.expert_pinned_gib)
+    tiers = describe(sizes, *_budgets(config.search))
     console.print(tiers, soft_wrap=True, highlight=False, markup=False)
     outbox = _start_outbox(prepared, console)
     first = baselines(
@@ -104,6 +103,13 @@ def run(prepared: Prepared, console: Console) -> Outcome:
     if not finished:
         return "stopped"
     return "undecided" if undecided else "recommended"
+
+
+def _budgets(search: SearchConfig) -> tuple[float | Literal["auto"], float | Literal["auto"]]:
+    """What experts get of a GPU's memory and of the node's; without GPUs there is no such tier."""
+    if not search.gpus_per_engine:
+        return 0, 0
+    return search.engine.expert_gpu_gib, search.engine.expert_pinned_gib
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 
 from objectives.types import Decoding, Objective, Prompt, Request, Split
 from search.checkpoints.files import read_by_others
+from search.engine.budgets import context_length
 from search.engine.decode import chat_text
 from search.errors import ConfigError
 from search.run.chat import open_tokenizer
@@ -23,7 +24,6 @@ SPARE = 8
 """Tokens that vLLM's tokenizer may put before a prompt and the file alone does not say."""
 STEP = 128
 """The context that an engine is given is a multiple of so many tokens."""
-_NAMES = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
 _BY_LENGTH = ("dynamic", "longrope", "su")
 
 Count = Callable[[Sequence[Prompt]], list[int]]
@@ -42,17 +42,6 @@ class Lengths:
 
     max_model_len: int | None
     warnings: tuple[str, ...] = ()
-
-
-def context_length(config: Mapping[str, Any], max_model_len: int | None) -> int | None:
-    """Tokens of prompt and answer together; None where config.json does not say.
-
-    Args:
-        config: the base model's config.json.
-        max_model_len: what the configuration says of the engine, which comes first.
-    """
-    found = (config.get(name) for name in _NAMES)
-    return max_model_len or next((n for n in found if isinstance(n, int)), None)
 
 
 def asked(

@@ -26,7 +26,6 @@ from search.run.prompt_lengths import (
     Lengths,
     asked,
     check_context,
-    context_length,
     counter,
 )
 
@@ -66,13 +65,6 @@ class Shots(Asks):
 
 def folder(family: Family) -> Path:
     return Path(family.sources("te")["base"])
-
-
-def test_the_models_own_context_or_the_one_asked_for() -> None:
-    assert context_length({"max_position_embeddings": 512}, None) == 512
-    assert context_length({"max_position_embeddings": 512}, 100) == 100
-    assert context_length({"n_positions": 1024}, None) == 1024
-    assert context_length({}, None) is None
 
 
 def lengths(
