@@ -29,6 +29,7 @@ from search.engine.contract import EngineOptions, Materialised, NonFinite
 from search.engine.decode import chat_ids, read
 from search.engine.pinned import FOLDER
 from search.engine.staging import Sizes
+from search.engine.versions import CHANGING, WeightVersion, label
 from search.errors import EngineDeadError, EngineStartError, MaterialiseError
 from search.merging.plan import Plan, layer_of
 from search.merging.recipe import Single
@@ -167,6 +168,8 @@ class Engine:
             self._trace_top = self._vocabulary
         self._tokens: dict[Prompt, list[int]] = {}
         self._loaded: dict[str, Any] = dict(family.plan(Single("base")))
+        self._version = WeightVersion(self.llm.llm_engine)
+        self._version.say(label(self._loaded))
 
     def materialise(self, wanted: Plan) -> Materialised | NonFinite:
         """Make the engine's weights equal to a plan, rewriting only the layers that differ.
@@ -188,7 +191,9 @@ class Engine:
             try:
                 found = self.llm.collective_rpc("swap_non_finite", args=(jobs,))
                 bad = {tuple(each) for worker in found for each in worker}
-                written = 0 if bad else self.llm.collective_rpc("swap_write", args=(jobs,))[0]
+                if not bad:
+                    self._version.say(CHANGING)
+                    written = self.llm.collective_rpc("swap_write", args=(jobs,))[0]
             except Exception as error:
                 raise MaterialiseError(
                     f"the rewrite of {len(jobs)} tensors failed: {error}"
@@ -198,6 +203,7 @@ class Engine:
                 return NonFinite(f"NaN or infinity in {len(bad)} source tensors ({source}: {name})")
             self._loaded = dict(wanted)
             self._forget_prefixes()
+            self._version.say(label(self._loaded))
         layers = len({layer for name in changed if (layer := layer_of(name)) is not None})
         return Materialised(written, layers, len(jobs), time.perf_counter() - start)
 
@@ -225,6 +231,7 @@ class Engine:
             for places in batches(fitting, self._trace_top):
                 mine = [fitting[i] for i in places]
                 outputs = self._run(mine, [{"prompt_token_ids": prompts[i]} for i in places])
+                self._version.check(outputs)
                 if any(self.llm.collective_rpc("swap_take_bad_logits")):
                     self._forget_prefixes()
                     self.llm.collective_rpc("swap_zero_kv_cache")
