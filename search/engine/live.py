@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from objectives.types import Completion, Prompt, Request
 from search.checkpoints.family import FittedFamily
 from search.engine.budgets import (
@@ -42,7 +44,9 @@ HELD_LOGPROBS = 10_000_000
 """Log-probabilities of traced requests that are held at once; vLLM needs some 110 bytes for one."""
 
 
-def batches(requests: Sequence[Request], trace_top: int) -> list[list[int]]:
+def batches(
+    requests: Sequence[Request], trace_top: int, *, seeds_apart: bool = False
+) -> list[list[int]]:
     """Places of the requests that can run together.
 
     All that are neither traced nor a beam search run at once. Beam searches of one width and length
@@ -51,14 +55,16 @@ def batches(requests: Sequence[Request], trace_top: int) -> list[list[int]]:
     Args:
         requests: what to complete.
         trace_top: log-probabilities that a traced request gets for each token.
+        seeds_apart: whether requests with a seed run by themselves.
     """
-    kinds: dict[tuple[int, int, bool], list[int]] = {}
+    kinds: dict[tuple[int, int, bool, bool], list[int]] = {}
     for place, request in enumerate(requests):
         width, length = request.sampling.beam_width, request.sampling.max_tokens
-        kind = (1, 0, request.trace) if width == 1 else (width, length, False)
+        seeded = seeds_apart and request.seed is not None
+        kind = (1, 0, request.trace, seeded) if width == 1 else (width, length, False, False)
         kinds.setdefault(kind, []).append(place)
     found = []
-    for (_, _, traced), places in kinds.items():
+    for (_, _, traced, _), places in kinds.items():
         longest = max(requests[i].sampling.max_tokens for i in places)
         size = max(1, HELD_LOGPROBS // (longest * trace_top)) if traced else len(places)
         found += [places[i : i + size] for i in range(0, len(places), size)]
@@ -166,6 +172,11 @@ class Engine:
         self._trace_top = min(self._vocabulary, options.trace_top)
         if self._vocabulary <= WHOLE_VOCABULARY:
             self._trace_top = self._vocabulary
+        # vLLM 0.24 on a CPU heeds no seed in a batch where some request has none; what does came
+        # with this operation.
+        self._seeds_apart = current_platform.is_cpu() and not hasattr(
+            torch.ops._C, "fused_gumbel_argmax"
+        )
         self._tokens: dict[Prompt, list[int]] = {}
         self._loaded: dict[str, Any] = dict(family.plan(Single("base")))
         self._version = WeightVersion(self.llm.llm_engine)
@@ -228,7 +239,7 @@ class Engine:
         try:
             prompts = list(map(self._prompt, requests))
             fitting = list(map(self._fit, requests, prompts))
-            for places in batches(fitting, self._trace_top):
+            for places in batches(fitting, self._trace_top, seeds_apart=self._seeds_apart):
                 mine = [fitting[i] for i in places]
                 outputs = self._run(mine, [{"prompt_token_ids": prompts[i]} for i in places])
                 self._version.check(outputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,6 +40,13 @@ def test_traces_fit_into_memory(tokens: int, trace_top: int, sizes: list[int]) -
     found = batches([request(tokens=tokens, trace=True) for _ in range(30)], trace_top)
     assert [len(places) for places in found] == sizes
     assert [place for places in found for place in places] == list(range(30))
+
+
+def test_seeds_run_by_themselves_where_they_must() -> None:
+    seeded = replace(request(), seed=3)
+    mixed = [request(), seeded, request(2), seeded, replace(request(trace=True), seed=4)]
+    assert batches(mixed, 100) == [[0, 1, 3], [2], [4]]
+    assert batches(mixed, 100, seeds_apart=True) == [[0], [1, 3], [2], [4]]
 
 
 def test_nothing_to_run() -> None:
