@@ -153,7 +153,7 @@ def _final_rows(prepared: Prepared) -> tuple[choose.Choice | None, list[choose.F
 
 
 def _best_default(prepared: Prepared) -> LayerSwap:
-    """The paper's default recipe of the pair that it suits best on the search items."""
+    """The paper's default recipe of the tried pair that it suits best on the search items."""
     space, ended = prepared.space, prepared.records.ended("search")
     recipes = [space.default_recipe(pair) for pair in space.pairs]
 
