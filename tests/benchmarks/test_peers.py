@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from benchmarks.search_quality.recorded import Ground, Recording
 from benchmarks.search_quality.replay import CLOCKS
 from benchmarks.search_quality.rows import AT, from_tsv
 from benchmarks.search_quality.runs import PEERS, Peer, Task, field, missing, run
-from tests.defined import ROOT
 
 HEAD = "lang sampler trials held_out low high".split()
 
