@@ -28,7 +28,7 @@ from search.engine.budgets import (
     token_bytes,
 )
 from search.engine.contract import EngineOptions, Materialised, NonFinite
-from search.engine.decode import chat_ids, read
+from search.engine.decode import chat_ids, likelihood, pair_ids, read
 from search.engine.pinned import FOLDER
 from search.engine.staging import Sizes
 from search.engine.versions import CHANGING, WeightVersion, label
@@ -49,7 +49,8 @@ def batches(
 ) -> list[list[int]]:
     """Places of the requests that can run together.
 
-    All that are neither traced nor a beam search run at once. Beam searches of one width and length
+    All that are neither traced nor a beam search run at once, and so do all whose continuation's
+    likelihood is asked for. Beam searches of one width and length
     do as well; of traced requests, as many as memory has room for.
 
     Args:
@@ -58,7 +59,10 @@ def batches(
         seeds_apart: whether requests with a seed run by themselves.
     """
     kinds: dict[tuple[int, int, bool, bool], list[int]] = {}
+    asked = [place for place, r in enumerate(requests) if r.continuation is not None]
     for place, request in enumerate(requests):
+        if request.continuation is not None:
+            continue
         width, length = request.sampling.beam_width, request.sampling.max_tokens
         seeded = seeds_apart and request.seed is not None
         kind = (1, 0, request.trace, seeded) if width == 1 else (width, length, False, False)
@@ -68,7 +72,7 @@ def batches(
         longest = max(requests[i].sampling.max_tokens for i in places)
         size = max(1, HELD_LOGPROBS // (longest * trace_top)) if traced else len(places)
         found += [places[i : i + size] for i in range(0, len(places), size)]
-    return found
+    return [*found, asked] if asked else found
 
 
 def copy_threads() -> int:
@@ -219,7 +223,7 @@ class Engine:
         return Materialised(written, layers, len(jobs), time.perf_counter() - start)
 
     def generate(self, requests: Sequence[Request]) -> list[Completion] | NonFinite:
-        """Complete every prompt, in order.
+        """Complete every prompt, or tell how likely its continuation is, in order.
 
         A beam search is vLLM's: it ranks by log-probability over the length of prompt and answer,
         and generates until `max_tokens`, after which the best beam is cut at the first stop string.
@@ -237,7 +241,15 @@ class Engine:
         """
         answers: dict[int, Completion] = {}
         try:
-            prompts = list(map(self._prompt, requests))
+            pairs = {
+                place: self._pair(request)
+                for place, request in enumerate(requests)
+                if request.continuation is not None
+            }
+            prompts = [
+                pairs[place][0] if place in pairs else self._prompt(request)
+                for place, request in enumerate(requests)
+            ]
             fitting = list(map(self._fit, requests, prompts))
             for places in batches(fitting, self._trace_top, seeds_apart=self._seeds_apart):
                 mine = [fitting[i] for i in places]
@@ -248,7 +260,11 @@ class Engine:
                     self.llm.collective_rpc("swap_zero_kv_cache")
                     return NonFinite("NaN or infinity in the logits")
                 for place, request, output in zip(places, mine, outputs, strict=True):
-                    answers[place] = read(request, output, self._tokenizer, self._vocabulary)
+                    answers[place] = (
+                        likelihood(output, pairs[place][1])
+                        if place in pairs
+                        else read(request, output, self._tokenizer, self._vocabulary)
+                    )
         except Exception as error:
             raise EngineDeadError(
                 f"generation of {len(requests)} prompts failed: {error}"
@@ -277,6 +293,20 @@ class Engine:
         room = limit - answer if answer < limit else limit - 1
         return self._tokens[request.prompt][-room:]
 
+    def _pair(self, request: Request) -> tuple[list[int], int]:
+        """Tokens of a prompt and its continuation, and how many are the prompt's, which is cut."""
+        assert request.continuation is not None
+        if not isinstance(request.prompt, str):
+            raise ValueError("a continuation's likelihood is asked for after a conversation")
+        ids, n_prompt = pair_ids(request.prompt, request.continuation, self._tokenizer)
+        over = max(0, len(ids) - self.llm.model_config.max_model_len + 1)  # vLLM generates a token
+        if over >= n_prompt:
+            raise ValueError(
+                f"a continuation of {len(ids) - n_prompt} tokens does not fit into the context of "
+                f"{self.llm.model_config.max_model_len}"
+            )
+        return ids[over:], n_prompt - over
+
     def _fit(self, request: Request, prompt: Sequence[int]) -> Request:
         """A beam search that ends where the model's context does; vLLM would refuse to."""
         if request.sampling.beam_width == 1:
@@ -290,6 +320,11 @@ class Engine:
         from vllm import SamplingParams
         from vllm.sampling_params import BeamSearchParams
 
+        if requests[0].continuation is not None:
+            asked = SamplingParams(
+                temperature=0.0, max_tokens=1, prompt_logprobs=1, detokenize=False
+            )
+            return list(self.llm.generate(list(prompts), asked, use_tqdm=False))
         first = requests[0].sampling
         if first.beam_width > 1:
             beams = BeamSearchParams(beam_width=first.beam_width, max_tokens=first.max_tokens)

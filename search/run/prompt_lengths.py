@@ -113,7 +113,7 @@ def check_context(
         ConfigError: an answer alone may fill the context.
     """
     limit = context_length(config, max_model_len)
-    longest = {name: max(r.sampling.max_tokens for r in own) for name, own in requests.items()}
+    longest = {name: max(_answer(r) for r in own) for name, own in requests.items()}
     full = [
         f"objective.{name}.max_tokens = {tokens} leaves no room for a prompt in the model's "
         f"context of {limit} tokens: lower it, or objective.thinking_tokens, which it includes"
@@ -126,9 +126,9 @@ def check_context(
         return Lengths(max_model_len)
     warnings, needed = [], 0
     for name, own in requests.items():
-        prompts = list(dict.fromkeys(r.prompt for r in own))
+        prompts = list(dict.fromkeys(_prompt(r) for r in own))
         sizes = dict(zip(prompts, count(prompts), strict=True))
-        both = [sizes[r.prompt] + r.sampling.max_tokens for r in own]
+        both = [sizes[_prompt(r)] + _answer(r) for r in own]
         needed = max(needed, *both)
         cut = sum(limit is not None and tokens > limit for tokens in both)
         if cut:
@@ -142,6 +142,18 @@ def check_context(
         if limit is not None:
             max_model_len = min(max_model_len, limit)
     return Lengths(max_model_len, tuple(warnings))
+
+
+def _prompt(request: Request) -> Prompt:
+    """What the engine reads before it writes."""
+    if request.continuation is None or not isinstance(request.prompt, str):
+        return request.prompt
+    return request.prompt + request.continuation
+
+
+def _answer(request: Request) -> int:
+    """Tokens that the engine writes; one after a continuation, which nobody reads."""
+    return request.sampling.max_tokens if request.continuation is None else 1
 
 
 def _by_length(config: Mapping[str, Any]) -> bool:
