@@ -75,12 +75,16 @@ class Request:
         sampling: how to decode.
         seed: seed of this request's random numbers; None for greedy decoding.
         trace: whether `Completion.steps` is wanted.
+        continuation: text whose log-likelihood after the prompt is wanted; nothing is generated
+            then. After an empty prompt it is the text's by itself, from the token that begins a
+            text. None: the prompt is completed.
     """
 
     prompt: Prompt
     sampling: Sampling
     seed: int | None = None
     trace: bool = False
+    continuation: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,12 +111,17 @@ class Completion:
         n_tokens: tokens generated.
         finish_reason: "stop" when the model ended by itself, "length" when it was cut off.
         steps: one for each generated token where the request asked for them.
+        logprob: natural logarithm of the probability of the request's continuation; None where it
+            had none.
+        greedy: whether each token of the continuation was the likeliest; None likewise.
     """
 
     text: str
     n_tokens: int
     finish_reason: str
     steps: tuple[Step, ...] = ()
+    logprob: float | None = None
+    greedy: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from search.proposing.storage import open_storage
 from search.records.writer import RecordsWriter
 from search.run.chat import check_chat
 from search.run.fingerprint import Fingerprints, take
-from search.run.prompt_lengths import check_context, context_length
+from search.run.prompt_lengths import asked, check_context, counter
 from search.space.swap import Space
 
 PACKAGES = (
@@ -35,7 +35,10 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Prepared:
-    """A study that is known to be able to start."""
+    """A study that is known to be able to start.
+
+    `max_model_len` is what its engines are given, see `search.run.prompt_lengths.check_context`.
+    """
 
     config: Config
     name: str
@@ -44,6 +47,7 @@ class Prepared:
     family: FittedFamily
     objectives: Mapping[str, Objective]
     space: Space
+    max_model_len: int | None
     warnings: Sequence[str]
     fingerprints: Fingerprints
 
@@ -65,23 +69,32 @@ def prepare(config: Config, name: str, records: RecordsWriter, uri: str) -> Prep
     base = examined.opened["base"].path
     warnings: list[str] = []
     if config.objective.chat:
-        asked, kwargs = _conversations(config, objectives), config.objective.chat_template_kwargs
-        warnings += check_chat(asked, base, kwargs, config.objective.thinking_tokens)
+        turns, kwargs = _conversations(config, objectives), config.objective.chat_template_kwargs
+        warnings += check_chat(turns, base, kwargs, config.objective.thinking_tokens)
     cluster = config.search.address or os.environ.get("RAY_ADDRESS")
     fitted = examined.fit(check_finite=config.search.check_finite, fetch=not cluster)
     space = space_of(config, fitted.n_layers)
     parts = config.objective.settings().items()
     varied = [name for name, settings in parts if settings.decoding() is not None]
-    for name, values in space.decoding.items():
-        for value in values:  # a value that cannot be used is found now, not in a trial
-            for objective in varied:
-                objectives[objective].requests("search", replace(Decoding(), **{name: value}))
+    # a value that cannot be used is found now, not in a trial
+    choices = [
+        replace(Decoding(), **{name: value})
+        for name, values in space.decoding.items()
+        for value in values
+    ]
+    requests = asked(objectives, dict.fromkeys(varied, choices))
     _check_heads(fitted.base, config.search.engine.tensor_parallel_size)
-    limit = context_length(fitted.base.config, config.search.engine.max_model_len)
-    warnings += check_context(list(objectives.values()), fitted.base.path, limit)
+    settings = config.objective.chat_template_kwargs if config.objective.chat else None
+    count = counter(fitted.base.path, settings)
+    given = config.search.engine.max_model_len
+    lengths = check_context(requests, fitted.base.config, given, count)
+    warnings += lengths.warnings
     files = {**_files(config.objective), "lid": config.objective.lid}
     prints = take(fitted, list(objectives.values()), files)
-    return Prepared(config, name, records, uri, fitted, objectives, space, warnings, prints)
+    longest = lengths.max_model_len
+    return Prepared(
+        config, name, records, uri, fitted, objectives, space, longest, warnings, prints
+    )
 
 
 def _conversations(
@@ -93,7 +106,7 @@ def _conversations(
         decodings: list[Decoding | None] = [None]
         if settings.decoding() is not None:
             decodings += [Decoding(shots=shots) for shots in config.space.decoding.shots or ()]
-        prompts = (objectives[name].requests("search", asked)[0].prompt for asked in decodings)
+        prompts = (objectives[name].requests("search", each)[0].prompt for each in decodings)
         found += [prompt for prompt in prompts if not isinstance(prompt, str)]
     return found
 

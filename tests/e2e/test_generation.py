@@ -39,7 +39,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from objectives.types import Message, Request, Sampling
 from search.engine.contract import NonFinite
-from search.engine.live import Engine
+from search.engine.live import Engine, batches
 from search.checkpoints.family import fit
 from search.merging.recipe import Single
 from tests.engine_options import engine_options
@@ -74,13 +74,17 @@ mixed = [
     Request(text, replace(greedy, beam_width=3, max_tokens=10**6, stop=("6",))),
 ]
 first = engine.generate(mixed)
-told = [[o.prompt_token_ids, list(o.outputs[0].token_ids)] for o in seen]
+apart = batches(mixed, 20, seeds_apart=engine._seeds_apart)
+order = [i for places in apart for i in places if mixed[i].sampling.beam_width == 1]
+told = {i: [o.prompt_token_ids, list(o.outputs[0].token_ids)] for i, o in zip(order, seen)}
 sums = [b.cum_logprob for b in beams]
 again = engine.generate(mixed[:8])
 stop = first[0].text[5:8]
 stopped = engine.generate(
     [Request(text, replace(greedy, stop=("~", stop)), trace=trace) for trace in (False, True)]
 )
+pairs = (text, first[0].text), ("Q: 3 ", "+ 4 = 7"), ("", text), (text, " 9"), (text * 9, " 4")
+likely = engine.generate([Request(p, greedy, continuation=c) for p, c in pairs])
 engine._trace_top = 20
 bounds = engine.generate([mixed[1], mixed[3]])
 engine.materialise(family.plan(Single("lang/0")))
@@ -97,6 +101,7 @@ except Exception as error:
     refused = f"{type(error).__name__}: {error}"
 engine.close()
 answers = dict(first=first, again=again, stopped=stopped, bounds=bounds, mended=mended)
+answers["likely"] = likely
 found = {name: [asdict(c) for c in cs] for name, cs in answers.items()}
 others = dict(told=told, sums=sums, stop=stop, broken=broken, refused=refused, cut=cut)
 print(json.dumps(found | others))
@@ -159,8 +164,8 @@ def test_chat_is_written_by_the_models_template(folder: Path, found: dict[str, A
     assert wanted.count(tokenizer.bos_token_id) == 1
     plain = tokenizer.encode(TEXT)
     assert plain[0] == tokenizer.bos_token_id
-    # untraced requests run first, then traced ones
-    assert [prompt for prompt, _ in found["told"]] == [plain, wanted, *[plain] * 4]
+    told = {place: prompt for place, (prompt, _) in found["told"].items()}
+    assert told == {place: wanted if place == "4" else plain for place in "013467"}
     assert "EngineDeadError" in found["refused"] and "no chat template" in found["refused"]
 
 
@@ -186,7 +191,7 @@ def test_beam_is_likelier_than_greedy(folder: Path, found: dict[str, Any]) -> No
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    prompt, answer = found["told"][0]
+    prompt, answer = found["told"]["0"]
     logs = log_distributions(folder, prompt, answer)
     greedy = float(logs[range(len(answer)), answer].sum())
     by_beam = found["sums"][1]  # of TEXT; the chat's comes before
@@ -214,7 +219,7 @@ def test_trace_equals_transformers(
     place: int, top_p: float, folder: Path, found: dict[str, Any]
 ) -> None:
     steps = found["first"][place]["steps"]
-    prompt, answer = found["told"][{1: 4, 3: 5}[place]]
+    prompt, answer = found["told"][str(place)]
     shares = log_distributions(folder, prompt, answer).exp().double().numpy()
     entropies = -(shares * np.log(shares)).sum(axis=1)
     assert [s["entropy"] for s in steps] == pytest.approx(entropies, abs=TOLERANCE)
@@ -223,6 +228,24 @@ def test_trace_equals_transformers(
     low, high = ((reached < top_p + d).sum(axis=1) + 1 for d in (-1e-4, 1e-4))
     assert all(a <= s["nucleus"] <= b for a, s, b in zip(low, steps, high, strict=True))
     assert max(entropies) > 0.5 and max(s["nucleus"] for s in steps) > 1
+
+
+def test_likelihood_equals_transformers(folder: Path, found: dict[str, Any]) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    cases = [(TEXT, found["first"][0]["text"]), ("Q: 3 ", "+ 4 = 7"), ("", TEXT), (TEXT, " 9")]
+    for (prompt, text), answer in zip(cases, found["likely"], strict=False):
+        whole = tokenizer.encode(prompt + text)
+        n_prompt = len(tokenizer.encode(prompt.rstrip())) if prompt else 1
+        logs = log_distributions(folder, whole[:n_prompt], whole[n_prompt:])
+        own = whole[n_prompt:]
+        expected = float(logs[range(len(own)), own].sum())
+        assert answer["logprob"] == pytest.approx(expected, abs=TOLERANCE)
+        assert answer["greedy"] == (logs.argmax(dim=-1).tolist() == own)
+        assert (answer["text"], answer["n_tokens"]) == ("", 0)
+    assert not found["likely"][3]["greedy"]
+    assert found["likely"][4]["logprob"] < 0  # its prompt lost its beginning
 
 
 def test_fewer_log_probabilities_give_lower_bounds(found: dict[str, Any]) -> None:

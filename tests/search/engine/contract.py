@@ -47,6 +47,25 @@ def the_plan_decides(engine: LiveEngine, family: FittedFamily) -> None:
     assert first[A] != first[B]
 
 
+def likelihoods_are_the_plans(engine: LiveEngine, family: FittedFamily) -> None:
+    """The same plan finds the same text as likely; beside others, and in their order."""
+    asked = [Request(r.prompt, Sampling(1), continuation=f" {n}") for n, r in enumerate(REQUESTS)]
+    asked += [Request("", Sampling(1), continuation="Q: 3 and 4 make what?")]
+    both = [asked[0], REQUESTS[0], *asked[1:], REQUESTS[1]]
+    found: list[object] = []
+    for recipe in (A, B, A):
+        engine.materialise(planned(recipe, family))
+        alone, mixed = engine.generate(asked), engine.generate(both)
+        assert not isinstance(alone, NonFinite) and not isinstance(mixed, NonFinite)
+        assert [mixed[0], *mixed[2:-1]] == alone and mixed[1].logprob is None
+        for answer in alone:
+            assert answer.text == "" and answer.n_tokens == 0
+            assert answer.logprob is not None and answer.logprob <= 0
+            assert answer.greedy is not None
+        found.append(alone)
+    assert found[0] == found[2] != found[1]
+
+
 def only_changes_are_written(engine: LiveEngine, family: FittedFamily) -> None:
     """A plan that is loaded already costs nothing; whole layers are rewritten, or none of them."""
     engine.materialise(planned(Single("base"), family))
@@ -75,6 +94,7 @@ def closed_is_closed(engine: LiveEngine, family: FittedFamily) -> None:
 CONTRACT: list[Callable[[LiveEngine, FittedFamily], None]] = [
     answers_in_order,
     the_plan_decides,
+    likelihoods_are_the_plans,
     only_changes_are_written,
     another_models_plan_is_refused,
     closed_is_closed,
