@@ -77,6 +77,7 @@ def test_nothing_of_a_strangers_study_is_html(tmp_path: Path) -> None:
         assert "<img" not in str(figure)
 
 
+@pytest.mark.slow
 def test_five_hundred_trials(tmp_path: Path) -> None:
     """Its time is printed and not asserted: machines differ."""
     records = many(tmp_path / "s", 500)
