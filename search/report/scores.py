@@ -63,7 +63,7 @@ def scatter(study: Material) -> Plot | None:
                 "name": "Pareto front",
                 "x": [points(one) for one, _ in front],
                 "y": [points(other) for _, other in front],
-                "line": {"shape": "vh", "color": VERMILLION, "width": 1, "dash": "dot"},
+                "line": {"shape": "hv", "color": VERMILLION, "width": 1, "dash": "dot"},
                 "hoverinfo": "skip",
             }
         )
