@@ -75,6 +75,9 @@ def parser() -> argparse.ArgumentParser:
         default=None,
         help="prompts by the model's chat template (objective.chat)",
     )
+    p.add_argument(
+        "--verbose", action="store_true", help="without a terminal: a line for every trial"
+    )
     p.add_argument("overrides", nargs="*", metavar="key=value", help="groups and keys of conf/")
     return p
 
@@ -109,7 +112,7 @@ def _main(arguments: argparse.Namespace) -> int:
         with _ray_on_loopback(prepared.config.search.address):
             from search.run.job import run
 
-            outcome = run(prepared, console)
+            outcome = run(prepared, console, arguments.verbose)
     except (SearchError, ObjectiveError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

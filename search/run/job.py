@@ -31,7 +31,8 @@ from search.results.doubt import settle
 from search.results.summary import ARTIFACTS, headline, recommended
 from search.run.opening import finish
 from search.run.prepare import Prepared, versions
-from search.run.progress import ProgressDisplay
+from search.run.progress import ProgressDisplay, Rule
+from search.run.workload import Workload, items_of
 from search.space.swap import baselines
 from search.study.race import Rules
 from search.study.schedule import Schedule
@@ -44,8 +45,13 @@ Outcome = Literal["recommended", "undecided", "stopped"]
 """How a study ended: with a recommendation, with none, or not at all, after Ctrl-C."""
 
 
-def run(prepared: Prepared, console: Console) -> Outcome:
+def run(prepared: Prepared, console: Console, verbose: bool = False) -> Outcome:
     """Run the study and report.
+
+    Args:
+        prepared: the study.
+        console: where to show how it goes.
+        verbose: print a line for every trial, however many there are.
 
     Raises:
         SearchError: the study stopped with a fault; what was done has been reported.
@@ -68,8 +74,12 @@ def run(prepared: Prepared, console: Console) -> Outcome:
     n_final = len(rows) + (choice is None)  # the recommended recipe is not known yet
     rivals = {method: trials for method, trials in config.search.baselines.items() if trials}
     n_final += len(rivals.keys() & choose.rival_roles()) - len(choose.best_rivals(records.trials))
-    total = len(first) + config.search.trials + sum(rivals.values()) + n_final
-    display = ProgressDisplay(console, total, len(records.trials))
+    recipes = {"baseline": len(first), "search": config.search.trials, **rivals, "final": n_final}
+    work = Workload(recipes, items_of(prepared.objectives.values()))
+    space, n_layers = prepared.space, prepared.family.n_layers
+    defaults = {key(space.default_recipe(pair), n_layers) for pair in space.pairs}
+    rule = Rule(n_layers, config.search.tolerance, defaults)
+    display = ProgressDisplay(console, work, rule, records.trials, verbose=verbose)
     race = config.search.race
     finished = undecided = False
     try:
@@ -92,6 +102,7 @@ def run(prepared: Prepared, console: Console) -> Outcome:
             final=lambda: [row.recipe for row in _final_rows(prepared)[1]],
             listeners=[display, _Sender(outbox)],
             race=None if race is None else Rules(**race.model_dump()),
+            engines=display.engines,
         )
         if finished:
             finish(records)
