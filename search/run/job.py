@@ -32,7 +32,7 @@ from search.results.summary import ARTIFACTS, headline, recommended
 from search.run.opening import finish
 from search.run.prepare import Prepared, versions
 from search.run.progress import ProgressDisplay, Rule
-from search.run.workload import Workload, items_of
+from search.run.workload import final_rows, planned
 from search.space.swap import baselines
 from search.study.race import Rules
 from search.study.schedule import Schedule
@@ -71,11 +71,8 @@ def run(prepared: Prepared, console: Console, verbose: bool = False) -> Outcome:
         soups=config.search.soups,
     )
     choice, rows = _final_rows(prepared)
-    n_final = len(rows) + (choice is None)  # the recommended recipe is not known yet
-    rivals = {method: trials for method, trials in config.search.baselines.items() if trials}
-    n_final += len(rivals.keys() & choose.rival_roles()) - len(choose.best_rivals(records.trials))
-    recipes = {"baseline": len(first), "search": config.search.trials, **rivals, "final": n_final}
-    work = Workload(recipes, items_of(prepared.objectives.values()))
+    n_final = final_rows(config.search, len(rows), choice, records.trials)
+    work = planned(config.search, len(first), n_final, prepared.objectives.values())
     space, n_layers = prepared.space, prepared.family.n_layers
     defaults = {key(space.default_recipe(pair), n_layers) for pair in space.pairs}
     rule = Rule(n_layers, config.search.tolerance, defaults)

@@ -16,7 +16,7 @@ from objectives.langid import LanguageIdentifier
 from objectives.settings import Shared
 from objectives.types import Decoding, Message, Objective
 from search.checkpoints.checkpoint import Checkpoint
-from search.checkpoints.family import Family, FittedFamily, examine
+from search.checkpoints.family import Examined, Family, FittedFamily, examine
 from search.config.schema import Config, ObjectiveConfig
 from search.errors import ConfigError
 from search.proposing.storage import open_storage
@@ -47,6 +47,16 @@ class Prepared:
     fingerprints: Fingerprints
 
 
+@dataclass(frozen=True)
+class Checked:
+    """A study of which all is known to be right but the weights, which nobody has read."""
+
+    family: Examined
+    objectives: Mapping[str, Objective]
+    space: Space
+    warnings: Sequence[str]
+
+
 def prepare(config: Config, name: str, records: RecordsWriter, uri: str) -> Prepared:
     """Check family, data and space; cheap checks first, weights last.
 
@@ -56,25 +66,42 @@ def prepare(config: Config, name: str, records: RecordsWriter, uri: str) -> Prep
     """
     if config.search.storage:
         open_storage(config.search.storage, records.folder)
+    checked = check(config)
+    objectives = checked.objectives
+    cluster = config.search.address or os.environ.get("RAY_ADDRESS")
+    fitted = checked.family.fit(check_finite=config.search.check_finite, fetch=not cluster)
+    files = {**_files(config.objective), "lid": config.objective.lid}
+    prints = take(fitted, list(objectives.values()), files)
+    space, warnings = checked.space, checked.warnings
+    return Prepared(config, name, records, uri, fitted, objectives, space, warnings, prints)
+
+
+def check(config: Config) -> Checked:
+    """All checks that read headers and data only; nothing is made or written.
+
+    Of models of the hub and at URLs the small files are fetched.
+
+    Raises:
+        SearchError: the family or the space.
+        ObjectiveError: the data.
+    """
     family = Family(**config.family.model_dump())
     sources = family.sources(config.lang)
     objectives = build_objectives(config.objective, config.lang)
     examined = examine(sources, allow_bin=family.allow_bin)
     examined.raise_faults()
-    base = examined.opened["base"].path
+    base = examined.opened["base"]
     warnings: list[str] = []
     if config.objective.chat:
         asked, kwargs = _conversations(config, objectives), config.objective.chat_template_kwargs
-        warnings += check_chat(asked, base, kwargs, config.objective.thinking_tokens)
-    cluster = config.search.address or os.environ.get("RAY_ADDRESS")
-    fitted = examined.fit(check_finite=config.search.check_finite, fetch=not cluster)
+        warnings += check_chat(asked, base.path, kwargs, config.objective.thinking_tokens)
     wanted = config.space
     shares = wanted.w_lang
     parts = config.objective.settings().items()
     varied = {name: own for name, settings in parts if (own := settings.decoding()) is not None}
     space = make_space(
         lang=config.lang,
-        n_layers=fitted.n_layers,
+        n_layers=base.n_layers,
         n_task=len(family.task),
         n_lang=len(family.language[config.lang]),
         b=wanted.b,
@@ -93,12 +120,10 @@ def prepare(config: Config, name: str, records: RecordsWriter, uri: str) -> Prep
         for value in values:  # a value that cannot be used is found now, not in a trial
             for objective in varied:
                 objectives[objective].requests("search", replace(Decoding(), **{name: value}))
-    _check_heads(fitted.base, config.search.engine.tensor_parallel_size)
-    limit = context_length(fitted.base.config, config.search.engine.max_model_len)
-    warnings += check_context(list(objectives.values()), fitted.base.path, limit)
-    files = {**_files(config.objective), "lid": config.objective.lid}
-    prints = take(fitted, list(objectives.values()), files)
-    return Prepared(config, name, records, uri, fitted, objectives, space, warnings, prints)
+    _check_heads(base, config.search.engine.tensor_parallel_size)
+    limit = context_length(base.config, config.search.engine.max_model_len)
+    warnings += check_context(list(objectives.values()), base.path, limit)
+    return Checked(examined, objectives, space, warnings)
 
 
 def _conversations(

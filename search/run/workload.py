@@ -11,7 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from objectives.types import Objective, Split
+from search.config.schema import SearchConfig
 from search.records.record import Origin, Record
+from search.results.choose import Choice, best_rivals, rival_roles
 
 SPLITS: tuple[Split, ...] = ("search", "held_out")
 WINDOW = 16
@@ -39,24 +41,62 @@ class Workload:
         """Items that a trial answered."""
         return _share(record) * self.items[record.split]
 
-    def left(self, trials: Iterable[Record]) -> float:
+    def left(self, trials: Iterable[Record], share: float = 1.0) -> float:
         """Items that are still to be answered.
 
         Proposed recipes that follow are taken to be stopped as early as those before them.
 
         Args:
             trials: those that have ended.
+            share: of its items that a proposed recipe answers, where none has ended.
         """
         ended = list(trials)
         done = Counter(record.origin for record in ended)
-        proposed = [_share(record) for record in ended if may_stop(record.origin)]
-        share = sum(proposed) / len(proposed) if proposed else 1.0
+        share = proposed_share(ended, share)
         return sum(
             max(0, wanted - done[origin])
             * (share if may_stop(origin) else 1.0)
             * self.items["held_out" if origin == "final" else "search"]
             for origin, wanted in self.recipes.items()
         )
+
+
+def planned(
+    search: SearchConfig, baselines: int, final: int, objectives: Iterable[Objective]
+) -> Workload:
+    """What a study scores.
+
+    Args:
+        search: how it runs.
+        baselines: recipes that are scored before the search.
+        final: rows of the final table.
+        objectives: what a recipe is scored on.
+    """
+    rivals = {method: trials for method, trials in search.baselines.items() if trials}
+    recipes = {"baseline": baselines, "search": search.trials, **rivals, "final": final}
+    return Workload(recipes, items_of(objectives))
+
+
+def final_rows(
+    search: SearchConfig, rows: int, known: Choice | None, trials: Sequence[Record]
+) -> int:
+    """Rows of the final table when the search is over.
+
+    Args:
+        search: how the study runs.
+        rows: those that there would be now.
+        known: what is recommended now.
+        trials: what has ended.
+    """
+    rivals = {method for method, budget in search.baselines.items() if budget}
+    missing = len(rivals & rival_roles().keys()) - len(best_rivals(trials))
+    return rows + (known is None) + missing
+
+
+def proposed_share(trials: Iterable[Record], unknown: float = 1.0) -> float:
+    """The part of its items that a proposed recipe answered, on average."""
+    found = [_share(record) for record in trials if may_stop(record.origin)]
+    return sum(found) / len(found) if found else unknown
 
 
 def items_of(objectives: Iterable[Objective]) -> dict[Split, int]:
