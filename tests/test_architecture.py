@@ -63,7 +63,7 @@ FENCES = {
     "safetensors": {
         f"search/checkpoints/{name}.py" for name in ("cache", "checkpoint", "sources/lora")
     },
-    "huggingface_hub": {"search/checkpoints/sources/hub.py"},
+    "huggingface_hub": {"search/checkpoints/sources/hub.py", "search/export/push.py"},
     "datasets": {"objectives/datasets.py"},
     "fasttext": {"objectives/langid.py"},
     "fsspec": {"search/checkpoints/sources/url.py", "search/records/bucket.py"},
