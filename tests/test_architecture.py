@@ -39,7 +39,7 @@ FENCES = {
     "ray": {f"search/tuning/{n}.py" for n in ("tune", "searcher", "trainable", "waiting", "watch")},
     "optuna": {
         f"search/proposing/{name}.py"
-        for name in ("optuna_study", "journal", "storage", "phase", "sampler", "model")
+        for name in ("optuna_study", "journal", "storage", "phase", "sampler", "model", "notes")
     },
     "mlflow": {"search/tracking/view.py"},
     "vllm": {"search/engine/live.py", "search/engine/layout.py"},

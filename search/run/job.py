@@ -23,8 +23,10 @@ from search.config.secrets import without_password
 from search.ending import ENDING
 from search.engine.contract import EngineOptions
 from search.engine.experts import describe
+from search.errors import SearchError
 from search.masking import masked
 from search.merging.recipe import LayerSwap, key
+from search.proposing.notes import annotate
 from search.records.record import Record
 from search.results import choose, comparison, figures, tables
 from search.results.doubt import settle
@@ -103,6 +105,7 @@ def run(prepared: Prepared, console: Console, verbose: bool = False) -> Outcome:
         )
         if finished:
             finish(records)
+            _annotate(prepared, console)
     finally:
         display.close()
         with _first_signal_heard():
@@ -110,6 +113,17 @@ def run(prepared: Prepared, console: Console, verbose: bool = False) -> Outcome:
     if not finished:
         return "stopped"
     return "undecided" if undecided else "recommended"
+
+
+def _annotate(prepared: Prepared, console: Console) -> None:
+    """What Optuna's dashboard shows beside numbers; a study without it is as good."""
+    choice, _ = _final_rows(prepared)
+    found = "" if choice is None or choice.doubt else choice.record.key
+    why = choice.doubt or choice.reason if choice else ""
+    try:
+        annotate(Schedule.of(prepared.name, prepared.config.search), prepared.records, found, why)
+    except SearchError as error:
+        console.print(f"warning: {error}", style="yellow", soft_wrap=True, markup=False)
 
 
 @contextlib.contextmanager
