@@ -75,3 +75,10 @@ def test_repeated_proposals_and_early_stops_cost_what_they_cost() -> None:
         trials.append(stopped(0.5))
         pace.ended(trials[-1], running=1, now=number + 1.0)
     assert pace.seconds_left(10.0) == pytest.approx(10.0)
+
+
+def test_the_start_of_the_first_engine_is_not_counted() -> None:
+    """It worked 2.15 s of the 100 s that have passed."""
+    pace = Pace(WORK, [], now=0.0)
+    pace.ended(ended("baseline"), running=1, now=100.0)
+    assert pace.tokens(100.0) == pytest.approx(5000 / 2.15)
