@@ -5,11 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed-$(ACCEL)
 PEERS := .venv-peers
+AUDIT := .venv-audit
 
 # Every engine and every test process is new: they read what the first one compiled.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install demo check test test-all test-faults lint docs benchmark bench-peers lock clean
+.PHONY: help install demo check test test-all test-vllm test-faults lint docs benchmark bench-peers lock audit sbom clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -42,6 +43,12 @@ test: lint  ## lint, then the tests; the slow whole runs come last
 test-all: lint  ## the same with every architecture and a cluster of five nodes (minutes more)
 	$(PYTEST) -m ""
 
+test-vllm:  ## the engine's tests and the proof on another vLLM: make test-vllm VERSION=0.24.0
+	@bash requirements/install.sh $(PYTHON) .venv-vllm $(if $(filter 0.32.0,$(VERSION)),cpu,cpu-$(VERSION))
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv-vllm/bin/python -m pytest -m "" tests/search/engine \
+		tests/e2e/test_engine_contract.py tests/e2e/test_fresh_engine.py tests/e2e/test_rebuild.py \
+		tests/e2e/test_generation.py tests/benchmarks/test_gpu.py
+
 test-faults: install  ## the long fault run, twenty minutes: figures for benchmarks/RESULTS.md
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.faults --faults 60
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.faults --faults 12 --engine real
@@ -63,5 +70,16 @@ $(PEERS)/installed: requirements/peers.lock requirements/install.sh
 lock: install  ## compile requirements/*.in to locks without addresses
 	bash requirements/lock.sh $(BIN)/uv
 
+audit: $(AUDIT)/installed  ## hold the locks against the known advisories, where they can be reached
+	@bash requirements/audit.sh $(AUDIT) cpu cuda
+
+sbom: $(AUDIT)/installed  ## write sbom-cpu.json and sbom-cuda.json (CycloneDX): what a lock installs, with hashes
+	@for lock in cpu cuda; do $(AUDIT)/bin/cyclonedx-py requirements --pyproject pyproject.toml \
+		--output-reproducible --validate -o sbom-$$lock.json requirements/$$lock.lock; done
+
+$(AUDIT)/installed: requirements/audit.lock requirements/install.sh
+	@bash requirements/install.sh $(PYTHON) $(AUDIT) audit
+	@touch $@
+
 clean:  ## remove the environment and caches, keep runs/
-	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(PEERS) $(AUDIT) .venv-vllm .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info sbom-*.json

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,17 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from search.checkpoints.family import FittedFamily, fit
 from search.config import compose
 from search.export.mergekit_yaml import mergekit_yaml
-from search.merging.recipe import LayerSwap, Recipe, Single, Soup, Ties
+from search.merging.recipe import DareLinear, LayerSwap, Recipe, Single, Soup, Ties
 
 SHAPES: dict[str, dict[str, int]] = {
+    "tiny": dict(
+        hidden_size=256,
+        intermediate_size=512,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        vocab_size=4096,
+    ),
     "500m": dict(
         hidden_size=1536,
         intermediate_size=4096,
@@ -66,13 +74,21 @@ def recipes(n_layers: int) -> dict[str, Sequence[Recipe]]:
         "25% of the layers": [LayerSwap(0, 0, 0, 0, 0, 0), LayerSwap(0, 0, quarter, 0, 0, 0)],
         "soup of the whole": [Soup(PAIR, (0.5, 0.5)), Soup(PAIR, (0.4, 0.6))],
         "TIES of the whole": [Ties(PAIR, 0.3, (0.5, 0.5)), Ties(PAIR, 0.5, (0.5, 0.5))],
+        "DARE of the whole": [DareLinear(PAIR, 0.3, (0.5, 0.5)), DareLinear(PAIR, 0.5, (0.5, 0.5))],
     }
 
 
-def write_family(folder: Path, shapes: str) -> None:
-    """Random checkpoints, one file for each layer."""
+def write_family(folder: Path, shapes: str, n_layers: int | None = None) -> None:
+    """Random checkpoints, one file for each layer.
+
+    Args:
+        folder: where, a folder for each source.
+        shapes: key of `SHAPES`.
+        n_layers: another number of layers than the model's.
+    """
     chosen = compose.load([], {"lang": "te"}).family
-    settings = LlamaConfig(**SHAPES[shapes], max_position_embeddings=2048, dtype="bfloat16")
+    chosen_shapes = SHAPES[shapes] | ({"num_hidden_layers": n_layers} if n_layers else {})
+    settings = LlamaConfig(**chosen_shapes, max_position_embeddings=2048, dtype="bfloat16")
     with torch.device("meta"):
         names = AutoModelForCausalLM.from_config(settings).state_dict()
     noise = torch.randn(2**24, generator=torch.Generator().manual_seed(0)).mul_(0.02)
@@ -99,6 +115,18 @@ def write_family(folder: Path, shapes: str) -> None:
             where |= dict.fromkeys(tensors, file)
         index = {"metadata": {}, "weight_map": where}
         (out / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def write_tensors(folder: Path, shapes: Mapping[str, Sequence[int]], seed: int) -> None:
+    """One file of random bf16 tensors that opens as a checkpoint of one layer."""
+    folder.mkdir(parents=True)
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {
+        name: torch.randn(tuple(shape), generator=generator).mul_(0.02).to(torch.bfloat16)
+        for name, shape in shapes.items()
+    }
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "num_hidden_layers": 1}))
 
 
 def measure(folder: Path, direct: bool, expert_gpu_gib: float, pinned_gib: float) -> dict[str, Any]:
@@ -135,9 +163,13 @@ def measure(folder: Path, direct: bool, expert_gpu_gib: float, pinned_gib: float
         return time.perf_counter() - begun
 
     for title, circle in recipes(family.n_layers).items():
-        times = [timed(recipe) for recipe in list(circle) * (REPEATS + 1)]
-        # The first round reads the files and fills the tiers.
-        found[title] = [statistics.median(times[len(circle) :]), _moved(family, circle)]
+        times = [timed(recipe) for recipe in circle]  # reads the files and fills the tiers
+        before = torch.cuda.memory_allocated() if gpu else 0
+        if gpu:
+            torch.cuda.reset_peak_memory_stats()
+        times = [timed(recipe) for recipe in list(circle) * REPEATS]
+        peak = torch.cuda.max_memory_allocated() - before if gpu else 0
+        found[title] = [statistics.median(times), _moved(family, circle), peak]
     if direct:
         times = [_reload(engine, paths["task/0"]) for _ in range(3)]
         found["reload"] = min(times)
@@ -196,6 +228,21 @@ def _mergekit(folder: Path) -> float | None:
     return seconds
 
 
+def measured(place: Path, direct: bool, expert_gpu_gib: float, pinned_gib: float) -> dict[str, Any]:
+    """`measure` in a process of its own."""
+    code = (
+        "import json, sys; from pathlib import Path; from benchmarks.materialise import *; "
+        f"found = measure(Path({str(place)!r}), {direct}, {expert_gpu_gib}, {pinned_gib}); "
+        "print(json.dumps(found))"
+    )
+    environment = os.environ | {"VLLM_LOGGING_LEVEL": "ERROR"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        sys.exit(done.stderr[-3000:])
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
 def main(
     shapes: str = "500m",
     expert_gpu_gib: float = 0.0,
@@ -208,20 +255,8 @@ def main(
         if not place.exists():
             write_family(place, shapes)
 
-        def run(direct: bool) -> dict[str, Any]:
-            code = (
-                "import json, sys; from pathlib import Path; from benchmarks.materialise import *; "
-                f"print(json.dumps(measure(Path({str(place)!r}), {direct}, {expert_gpu_gib}, "
-                f"{pinned_gib})))"
-            )
-            command = [sys.executable, "-c", code]
-            environment = os.environ | {"VLLM_LOGGING_LEVEL": "ERROR"}
-            done = subprocess.run(command, capture_output=True, text=True, env=environment)
-            if done.returncode:
-                sys.exit(done.stderr[-3000:])
-            return dict(json.loads(done.stdout.splitlines()[-1]))
-
-        fast, slow, merged = run(True), run(False), _mergekit(place)
+        fast, slow = (measured(place, d, expert_gpu_gib, pinned_gib) for d in (True, False))
+        merged = _mergekit(place)
     return list(_lines(shapes, fast, slow, merged))
 
 
@@ -235,7 +270,7 @@ def _lines(
     yield ""
     yield "| | s | GB moved | of a plain copy's rate | s by vLLM's reload |"
     yield "| --- | ---: | ---: | ---: | ---: |"
-    for title, (seconds, moved) in ((t, v) for t, v in fast.items() if isinstance(v, list)):
+    for title, (seconds, moved, _) in ((t, v) for t, v in fast.items() if isinstance(v, list)):
         share = moved / seconds / fast["copy"]
         yield (
             f"| {title} | {seconds:.3f} | {moved / 1e9:.2f} | {share:.0%} | {slow[title][0]:.3f} |"

@@ -70,7 +70,12 @@ class Dice:
         return []
 
     def score(
-        self, split: Split, completions: Sequence[Completion], decoding: Decoding | None = None
+        self,
+        split: Split,
+        completions: Sequence[Completion],
+        decoding: Decoding | None = None,
+        *,
+        first: int | None = None,
     ) -> Evaluation:
         """Chance."""
         values = {
@@ -154,5 +159,5 @@ if __name__ == "__main__":
     parser.add_argument("--engines", type=int, default=16)
     parser.add_argument("--trials", type=int, default=2000)
     parser.add_argument("--busy", type=float, default=0.3)
-    parser.add_argument("--sampler", choices=("tpe", "random", "nsga2"), default="random")
+    parser.add_argument("--sampler", choices=("gp", "tpe", "random", "nsga2"), default="random")
     print("\n".join(main(**vars(parser.parse_args()))))

@@ -9,7 +9,8 @@
     ├── EngineError             the live engine
     │   ├── EngineStartError    it could not be built
     │   ├── MaterialiseError    a rewrite failed half way: the engine's weights are unknown
-    │   └── EngineDeadError     it died while generating
+    │   ├── EngineDeadError     it died while generating
+    │   └── EngineProcessError  its process must not have another engine
     └── StudyError              the study's folder: exists with another configuration, not writable
 
 A non-finite merge is not an error: it is a trial that ends *infeasible*
@@ -73,6 +74,10 @@ class MaterialiseError(EngineError):
 
 class EngineDeadError(EngineError):
     """The engine died or refused to generate."""
+
+
+class EngineProcessError(EngineError):
+    """The engine failed, and the process that it was in must not have another."""
 
 
 class StudyError(SearchError):

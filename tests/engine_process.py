@@ -31,10 +31,13 @@ def make_job(
     dtype: str = "auto",
     direct: bool = True,
     tensor_parallel: int = 1,
+    eager: bool = True,
+    look: bool = False,
 ) -> dict[str, Any]:
     """What an engine is to do, as plain JSON values; without `reset`, prefixes are kept.
 
-    `direct` is `EngineConfig.direct_writes`, `tensor_parallel` its size.
+    `direct` is `EngineConfig.direct_writes`, `tensor_parallel` its size, `eager` its
+    `enforce_eager`; `look` tells vLLM's model runner and where its parameters are as well.
     """
     return {
         "sources": {k: str(v) for k, v in sources.items()},
@@ -45,6 +48,8 @@ def make_job(
         "dtype": dtype,
         "direct": direct,
         "tensor_parallel": tensor_parallel,
+        "eager": eager,
+        "look": look,
     }
 
 
@@ -102,7 +107,7 @@ def answer(job: dict[str, Any]) -> list[dict[str, Any]]:
         dtype=job["dtype"],
         max_num_seqs=16,
         tensor_parallel_size=job["tensor_parallel"],
-        enforce_eager=True,
+        enforce_eager=job["eager"],
         direct_writes=job["direct"],
     )
     engine = Engine(family, options)
@@ -126,6 +131,8 @@ def answer(job: dict[str, Any]) -> list[dict[str, Any]]:
         outputs = engine.llm.generate(job["prompts"], parameters, use_tqdm=False)
         found["prompt_tokens"] = [len(o.prompt_token_ids) for o in outputs]
         found["written_directly"] = engine.written_directly
+        if job["look"]:
+            found["runner"], found["addresses"] = engine.llm.collective_rpc(_looked)[0]
         found["dtype"] = str(engine.llm.model_config.dtype)
         found["tokens"] = [list(o.outputs[0].token_ids) for o in outputs]
         found["logprobs"] = [
@@ -138,6 +145,13 @@ def answer(job: dict[str, Any]) -> list[dict[str, Any]]:
         answers.append(found)
     engine.close()
     return answers
+
+
+def _looked(worker: Any) -> tuple[str, list[int]]:
+    """Of a worker in this process: its model runner, and the addresses of its parameters."""
+    runner = worker.model_runner
+    found = [parameter.data_ptr() for parameter in runner.get_model().parameters()]
+    return f"{type(runner).__module__}.{type(runner).__name__}", found
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ FENCES = {
     "torch": {
         "search/checkpoints/checkpoint.py",
         *(f"search/checkpoints/sources/{name}.py" for name in ("cast", "lora", "pickled")),
-        *(f"search/engine/{name}.py" for name in ("experts", "layout", "worker", "writer")),
+        *(f"search/engine/{name}.py" for name in ("experts", "layout", "live", "worker", "writer")),
         *(f"search/engine/{n}.py" for n in ("device_writer", "link", "pieces", "pinned")),
         *(f"search/engine/{n}.py" for n in ("staging", "views")),
         *(f"search/merging/{name}.py" for name in ("arithmetic", "blocks")),

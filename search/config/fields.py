@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -25,6 +25,7 @@ def _cores(given: Any) -> Any:
     return min(CORES, len(os.sched_getaffinity(0))) if given == "cores" else given
 
 
+Budget = Annotated[float, Field(ge=0)] | Literal["auto"]
 Engines = Annotated[Positive, BeforeValidator(_cores)]
 """A number of engines, or `cores`: one for each core of this machine, at most `CORES`."""
 

@@ -110,6 +110,8 @@ def _allowed(field: Mapping[str, Any]) -> str:
         return _range(field)
     if "pattern" in field:
         return f"text: `{field['pattern']}`"
+    if "const" in field:
+        return f"`{field['const']}`"
     words = {"null": "None", "boolean": "true, false", "string": "text"}
     return words[kind]
 

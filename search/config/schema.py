@@ -15,7 +15,7 @@ from pydantic import Field, create_model, model_validator
 
 from objectives import targets
 from objectives.settings import Count, Positive, Settings, Share, Strict
-from search.config.fields import Address, Engines, Location, RivalMethod
+from search.config.fields import Address, Budget, Engines, Location, RivalMethod
 from search.config.secrets import Database
 from search.config.space import SpaceConfig
 
@@ -134,7 +134,8 @@ class EngineConfig(Strict):
     """Dtype to compute in; auto follows the checkpoint."""
 
     max_model_len: Positive | None = None
-    """Longest prompt plus answer, in tokens. None: as the checkpoint says."""
+    """Longest prompt plus answer, in tokens. None: as long as the objectives' longest prompt and
+    answer, up to what the checkpoint says."""
 
     max_num_seqs: Positive = 256
     """How many requests run together."""
@@ -159,11 +160,13 @@ class EngineConfig(Strict):
     direct_writes: bool = True
     """Write plain weights where vLLM keeps them; else all by vLLM's own reload."""
 
-    expert_gpu_gib: Annotated[float, Field(ge=0)] = 0
-    """GiB of each GPU for experts, taken from `gpu_memory_utilization`."""
+    expert_gpu_gib: Budget = "auto"
+    """GiB of each GPU for experts, taken from `gpu_memory_utilization`. auto: what weights, the
+    cache for all requests that run together, one step and a rewrite leave."""
 
-    expert_pinned_gib: Annotated[float, Field(ge=0)] = 0
-    """GiB of `/dev/shm` for pinned copies of experts, for all engines of a node together."""
+    expert_pinned_gib: Budget = "auto"
+    """GiB of `/dev/shm` for pinned copies of experts, for all engines of a node together. auto: as
+    many as there are, up to 80% of `/dev/shm` and half of the node's memory."""
 
 
 class RaceConfig(Strict):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from objectives.types import Completion, Request
 from search.merging.plan import Plan
@@ -33,8 +33,8 @@ class EngineOptions:
     enforce_eager: bool
     trace_top: int
     direct_writes: bool
-    expert_gpu_gib: float
-    expert_pinned_gib: float
+    expert_gpu_gib: float | Literal["auto"]
+    expert_pinned_gib: float | Literal["auto"]
     chat_template_kwargs: Mapping[str, Any]
 
     def environment(self) -> dict[str, str]:

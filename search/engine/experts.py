@@ -180,25 +180,5 @@ class ExpertTensors:
             self._pinned.close()
 
 
-def describe(sizes: Mapping[str, int], gpu_gib: float, pinned_gib: float) -> str:
-    """One line for people: how many checkpoints fit into each tier of an engine.
-
-    Args:
-        sizes: source name -> bytes of its weights.
-        gpu_gib: budget in each GPU's memory, in GiB.
-        pinned_gib: budget in pinned host memory, in GiB.
-    """
-    total, largest = sum(sizes.values()), max(sizes.values())
-    tiers = []
-    for gib, where in ((gpu_gib, "of GPU memory"), (pinned_gib, "of pinned host memory")):
-        if gib:
-            fit = min(len(sizes), int(gib * 2**30 // largest))
-            tiers.append(f"{gib:g} GiB {where} for {fit} of them")
-    tiers.append("memory-mapped files, shared by the engines of a node")
-    return (
-        f"base and experts: {len(sizes)} checkpoints, {total / 1e9:.2f} GB; {', then '.join(tiers)}"
-    )
-
-
 def _size(tensor: torch.Tensor) -> int:
     return tensor.numel() * tensor.element_size()

@@ -8,16 +8,30 @@ plan and an objective only as requests. Knows nothing of Ray, Optuna or MLflow.
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from objectives.types import Completion, Prompt, Request
 from search.checkpoints.family import FittedFamily
+from search.engine.budgets import (
+    GIB,
+    GpuRoom,
+    context_length,
+    describe,
+    pinned_budget,
+    token_bytes,
+)
 from search.engine.contract import EngineOptions, Materialised, NonFinite
 from search.engine.decode import chat_ids, read
+from search.engine.pinned import FOLDER
+from search.engine.staging import Sizes
+from search.engine.versions import CHANGING, WeightVersion, label
 from search.errors import EngineDeadError, EngineStartError, MaterialiseError
 from search.merging.plan import Plan, layer_of
 from search.merging.recipe import Single
@@ -30,7 +44,9 @@ HELD_LOGPROBS = 10_000_000
 """Log-probabilities of traced requests that are held at once; vLLM needs some 110 bytes for one."""
 
 
-def batches(requests: Sequence[Request], trace_top: int) -> list[list[int]]:
+def batches(
+    requests: Sequence[Request], trace_top: int, *, seeds_apart: bool = False
+) -> list[list[int]]:
     """Places of the requests that can run together.
 
     All that are neither traced nor a beam search run at once. Beam searches of one width and length
@@ -39,14 +55,16 @@ def batches(requests: Sequence[Request], trace_top: int) -> list[list[int]]:
     Args:
         requests: what to complete.
         trace_top: log-probabilities that a traced request gets for each token.
+        seeds_apart: whether requests with a seed run by themselves.
     """
-    kinds: dict[tuple[int, int, bool], list[int]] = {}
+    kinds: dict[tuple[int, int, bool, bool], list[int]] = {}
     for place, request in enumerate(requests):
         width, length = request.sampling.beam_width, request.sampling.max_tokens
-        kind = (1, 0, request.trace) if width == 1 else (width, length, False)
+        seeded = seeds_apart and request.seed is not None
+        kind = (1, 0, request.trace, seeded) if width == 1 else (width, length, False, False)
         kinds.setdefault(kind, []).append(place)
     found = []
-    for (_, _, traced), places in kinds.items():
+    for (_, _, traced, _), places in kinds.items():
         longest = max(requests[i].sampling.max_tokens for i in places)
         size = max(1, HELD_LOGPROBS // (longest * trace_top)) if traced else len(places)
         found += [places[i : i + size] for i in range(0, len(places), size)]
@@ -60,6 +78,38 @@ def copy_threads() -> int:
     """
     said = os.environ.get("OMP_NUM_THREADS", "")
     return min(8, max(1, int(said) if said.isdecimal() else 2))
+
+
+def expert_budgets(family: FittedFamily, options: EngineOptions, total: int) -> tuple[int, int]:
+    """Bytes for experts of each GPU's memory, and of the node's for pinned copies; says both.
+
+    Args:
+        family: the experts.
+        options: what is asked for.
+        total: bytes of a GPU's memory.
+
+    Raises:
+        ValueError: no room is left for the cache of one request.
+    """
+    config, ranks = family.base.config, options.tensor_parallel_size
+    wide = options.dtype == "float32" or (
+        options.dtype == "auto" and "float32" in str(config.get("dtype", config.get("torch_dtype")))
+    )
+    sizes = {name: source.bytes for name, source in family.sources.items()}
+    room = GpuRoom(
+        total,
+        options.gpu_memory_utilization,
+        weights=sizes["base"] // ranks,
+        token=token_bytes(config, family.n_layers, 4 if wide else 2, ranks),
+        length=context_length(config, options.max_model_len) or 0,
+        requests=options.max_num_seqs,
+    )
+    gpu = min(room.experts(options.expert_gpu_gib), sum(sizes.values()) // ranks)
+    shared = shutil.disk_usage(FOLDER.parent).total
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    pinned = pinned_budget(options.expert_pinned_gib, shared, memory, sum(sizes.values()))
+    print(describe(sizes, gpu / GIB, pinned / GIB, ranks), flush=True)
+    return gpu, pinned
 
 
 class Engine:
@@ -85,10 +135,11 @@ class Engine:
             from vllm import LLM
             from vllm.platforms import current_platform
 
-            share = 0.0
-            if options.expert_gpu_gib and not current_platform.is_cpu():
+            share, budgets = 0.0, (0, 0)
+            if not current_platform.is_cpu():
                 total: int = current_platform.get_device_total_memory()
-                share = options.expert_gpu_gib * 2**30 / total
+                budgets = expert_budgets(family, options, total)
+                share = (budgets[0] + Sizes().on_device) / total
             self.llm: Any = LLM(
                 model=family.paths["base"],
                 dtype=options.dtype,
@@ -108,9 +159,6 @@ class Engine:
                 disable_log_stats=True,
                 worker_extension_cls="search.engine.worker.MaterialiseExtension",
             )
-            budgets = (
-                int(gib * 2**30) for gib in (options.expert_gpu_gib, options.expert_pinned_gib)
-            )
             experts = family.paths, family.base.tied, options.direct_writes
             opened = self.llm.collective_rpc("swap_open", args=(*experts, *budgets, threads))
             self.written_directly: float = opened[0]["direct"] / opened[0]["tensors"]
@@ -124,8 +172,15 @@ class Engine:
         self._trace_top = min(self._vocabulary, options.trace_top)
         if self._vocabulary <= WHOLE_VOCABULARY:
             self._trace_top = self._vocabulary
+        # vLLM 0.24 on a CPU heeds no seed in a batch where some request has none; what does came
+        # with this operation.
+        self._seeds_apart = current_platform.is_cpu() and not hasattr(
+            torch.ops._C, "fused_gumbel_argmax"
+        )
         self._tokens: dict[Prompt, list[int]] = {}
         self._loaded: dict[str, Any] = dict(family.plan(Single("base")))
+        self._version = WeightVersion(self.llm.llm_engine)
+        self._version.say(label(self._loaded))
 
     def materialise(self, wanted: Plan) -> Materialised | NonFinite:
         """Make the engine's weights equal to a plan, rewriting only the layers that differ.
@@ -147,7 +202,9 @@ class Engine:
             try:
                 found = self.llm.collective_rpc("swap_non_finite", args=(jobs,))
                 bad = {tuple(each) for worker in found for each in worker}
-                written = 0 if bad else self.llm.collective_rpc("swap_write", args=(jobs,))[0]
+                if not bad:
+                    self._version.say(CHANGING)
+                    written = self.llm.collective_rpc("swap_write", args=(jobs,))[0]
             except Exception as error:
                 raise MaterialiseError(
                     f"the rewrite of {len(jobs)} tensors failed: {error}"
@@ -157,6 +214,7 @@ class Engine:
                 return NonFinite(f"NaN or infinity in {len(bad)} source tensors ({source}: {name})")
             self._loaded = dict(wanted)
             self._forget_prefixes()
+            self._version.say(label(self._loaded))
         layers = len({layer for name in changed if (layer := layer_of(name)) is not None})
         return Materialised(written, layers, len(jobs), time.perf_counter() - start)
 
@@ -181,9 +239,10 @@ class Engine:
         try:
             prompts = list(map(self._prompt, requests))
             fitting = list(map(self._fit, requests, prompts))
-            for places in batches(fitting, self._trace_top):
+            for places in batches(fitting, self._trace_top, seeds_apart=self._seeds_apart):
                 mine = [fitting[i] for i in places]
                 outputs = self._run(mine, [{"prompt_token_ids": prompts[i]} for i in places])
+                self._version.check(outputs)
                 if any(self.llm.collective_rpc("swap_take_bad_logits")):
                     self._forget_prefixes()
                     self.llm.collective_rpc("swap_zero_kv_cache")

@@ -40,12 +40,7 @@ def check_chat(
             a turn out.
         CheckpointError: the tokenizer cannot be opened.
     """
-    from transformers import AutoTokenizer
-
-    with read_by_others(f"objective.chat: the tokenizer in {folder}"):
-        tokenizer = AutoTokenizer.from_pretrained(
-            str(folder), local_files_only=True, trust_remote_code=False
-        )
+    tokenizer = open_tokenizer(folder)
     if not tokenizer.chat_template:
         raise ConfigError(
             f"objective.chat: the tokenizer in {folder} has no chat template; leave "
@@ -71,6 +66,20 @@ def check_chat(
             "set objective.thinking_tokens, or objective.chat_template_kwargs.enable_thinking=false"
         )
     return warnings
+
+
+def open_tokenizer(folder: Path) -> Any:
+    """The base model's tokenizer with its chat template.
+
+    Raises:
+        CheckpointError: it cannot be opened.
+    """
+    from transformers import AutoTokenizer
+
+    with read_by_others(f"objective.chat: the tokenizer in {folder}"):
+        return AutoTokenizer.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
 
 
 _END = 40

@@ -18,11 +18,11 @@ from typing import Literal
 
 from rich.console import Console
 
-from search.config.schema import Config
+from search.config.schema import Config, SearchConfig
 from search.config.secrets import without_password
 from search.ending import ENDING
+from search.engine.budgets import describe
 from search.engine.contract import EngineOptions
-from search.engine.experts import describe
 from search.errors import SearchError
 from search.masking import masked
 from search.merging.recipe import LayerSwap, key
@@ -62,8 +62,7 @@ def run(prepared: Prepared, console: Console, verbose: bool = False) -> Outcome:
     for warning in prepared.warnings:
         console.print(f"warning: {warning}", style="yellow", soft_wrap=True, markup=False)
     sizes = {name: source.bytes for name, source in prepared.family.sources.items()}
-    engine = config.search.engine
-    tiers = describe(sizes, engine.expert_gpu_gib, engine.expert_pinned_gib)
+    tiers = describe(sizes, *_budgets(config.search))
     console.print(tiers, soft_wrap=True, highlight=False, markup=False)
     outbox = _start_outbox(prepared, console)
     first = baselines(
@@ -87,13 +86,15 @@ def run(prepared: Prepared, console: Console, verbose: bool = False) -> Outcome:
             job=Job(
                 prepared.family.locations,
                 EngineOptions(
-                    **config.search.engine.model_dump(),
+                    **config.search.engine.model_dump(exclude={"max_model_len"}),
+                    max_model_len=prepared.max_model_len,
                     seed=config.search.seed,
                     chat_template_kwargs=config.objective.chat_template_kwargs,
                 ),
                 tuple(prepared.objectives.values()),
                 allow_bin=config.family.allow_bin,
                 driver_folder=os.getcwd(),
+                own_process=config.search.gpus_per_engine > 0,
             ),
             space=prepared.space,
             records=records,
@@ -124,6 +125,13 @@ def _annotate(prepared: Prepared, console: Console) -> None:
         annotate(Schedule.of(prepared.name, prepared.config.search), prepared.records, found, why)
     except SearchError as error:
         console.print(f"warning: {error}", style="yellow", soft_wrap=True, markup=False)
+
+
+def _budgets(search: SearchConfig) -> tuple[float | Literal["auto"], float | Literal["auto"]]:
+    """What experts get of a GPU's memory and of the node's; without GPUs there is no such tier."""
+    if not search.gpus_per_engine:
+        return 0, 0
+    return search.engine.expert_gpu_gib, search.engine.expert_pinned_gib
 
 
 @contextlib.contextmanager
@@ -167,7 +175,7 @@ def _final_rows(prepared: Prepared) -> tuple[choose.Choice | None, list[choose.F
 
 
 def _best_default(prepared: Prepared) -> LayerSwap:
-    """The paper's default recipe of the pair that it suits best on the search items."""
+    """The paper's default recipe of the tried pair that it suits best on the search items."""
     space, ended = prepared.space, prepared.records.ended("search")
     recipes = [space.default_recipe(pair) for pair in space.pairs]
 

@@ -23,7 +23,7 @@ from search.proposing.storage import open_storage
 from search.records.writer import RecordsWriter
 from search.run.chat import check_chat
 from search.run.fingerprint import Fingerprints, take
-from search.run.prompt_lengths import check_context, context_length
+from search.run.prompt_lengths import asked, check_context, counter
 from search.space.swap import Space, make_space
 
 PACKAGES = (
@@ -34,7 +34,10 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Prepared:
-    """A study that is known to be able to start."""
+    """A study that is known to be able to start.
+
+    `max_model_len` is what its engines are given, see `search.run.prompt_lengths.check_context`.
+    """
 
     config: Config
     name: str
@@ -43,17 +46,22 @@ class Prepared:
     family: FittedFamily
     objectives: Mapping[str, Objective]
     space: Space
+    max_model_len: int | None
     warnings: Sequence[str]
     fingerprints: Fingerprints
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A study of which all is known to be right but the weights, which nobody has read."""
+    """A study of which all is known to be right but the weights, which nobody has read.
+
+    Fields as in `Prepared`.
+    """
 
     family: Examined
     objectives: Mapping[str, Objective]
     space: Space
+    max_model_len: int | None
     warnings: Sequence[str]
 
 
@@ -72,8 +80,18 @@ def prepare(config: Config, name: str, records: RecordsWriter, uri: str) -> Prep
     fitted = checked.family.fit(check_finite=config.search.check_finite, fetch=not cluster)
     files = {**_files(config.objective), "lid": config.objective.lid}
     prints = take(fitted, list(objectives.values()), files)
-    space, warnings = checked.space, checked.warnings
-    return Prepared(config, name, records, uri, fitted, objectives, space, warnings, prints)
+    return Prepared(
+        config,
+        name,
+        records,
+        uri,
+        fitted,
+        objectives,
+        checked.space,
+        checked.max_model_len,
+        checked.warnings,
+        prints,
+    )
 
 
 def check(config: Config) -> Checked:
@@ -93,8 +111,8 @@ def check(config: Config) -> Checked:
     base = examined.opened["base"]
     warnings: list[str] = []
     if config.objective.chat:
-        asked, kwargs = _conversations(config, objectives), config.objective.chat_template_kwargs
-        warnings += check_chat(asked, base.path, kwargs, config.objective.thinking_tokens)
+        turns, kwargs = _conversations(config, objectives), config.objective.chat_template_kwargs
+        warnings += check_chat(turns, base.path, kwargs, config.objective.thinking_tokens)
     wanted = config.space
     shares = wanted.w_lang
     parts = config.objective.settings().items()
@@ -116,14 +134,20 @@ def check(config: Config) -> Checked:
         decoding={name: values for name, values in wanted.decoding if values},
         own_decoding=next(iter(varied.values()), Decoding()),
     )
-    for name, values in space.decoding.items():
-        for value in values:  # a value that cannot be used is found now, not in a trial
-            for objective in varied:
-                objectives[objective].requests("search", replace(Decoding(), **{name: value}))
+    # a value that cannot be used is found now, not in a trial
+    choices = [
+        replace(Decoding(), **{name: value})
+        for name, values in space.decoding.items()
+        for value in values
+    ]
+    requests = asked(objectives, dict.fromkeys(varied, choices))
     _check_heads(base, config.search.engine.tensor_parallel_size)
-    limit = context_length(base.config, config.search.engine.max_model_len)
-    warnings += check_context(list(objectives.values()), base.path, limit)
-    return Checked(examined, objectives, space, warnings)
+    settings = config.objective.chat_template_kwargs if config.objective.chat else None
+    count = counter(base.path, settings)
+    given = config.search.engine.max_model_len
+    lengths = check_context(requests, base.config, given, count)
+    warnings += lengths.warnings
+    return Checked(examined, objectives, space, lengths.max_model_len, warnings)
 
 
 def _conversations(
@@ -135,7 +159,7 @@ def _conversations(
         decodings: list[Decoding | None] = [None]
         if settings.decoding() is not None:
             decodings += [Decoding(shots=shots) for shots in config.space.decoding.shots or ()]
-        prompts = (objectives[name].requests("search", asked)[0].prompt for asked in decodings)
+        prompts = (objectives[name].requests("search", each)[0].prompt for each in decodings)
         found += [prompt for prompt in prompts if not isinstance(prompt, str)]
     return found
 

@@ -1,83 +1,155 @@
-"""Do the prompts fit into the model's context? Asked before an engine starts.
+"""How long are the prompts, and does the model's context hold them? Asked before an engine starts.
 
-Owns the answer and its words; that a prompt is cut is `search.engine.live`'s doing. Counts with the
-base model's own tokenizer file, which is quick to open.
+Owns the answer and its words; that a prompt is cut is `search.engine.live`'s doing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
-from objectives.types import Objective, Prompt, Split
+from objectives.types import Decoding, Objective, Prompt, Request, Split
 from search.checkpoints.files import read_by_others
+from search.engine.budgets import context_length
+from search.engine.decode import chat_text
 from search.errors import ConfigError
+from search.run.chat import open_tokenizer
 
 SPLITS: tuple[Split, ...] = ("search", "held_out")
-_NAMES = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
+SPARE = 8
+"""Tokens that vLLM's tokenizer may put before a prompt and the file alone does not say."""
+STEP = 128
+"""The context that an engine is given is a multiple of so many tokens."""
+_BY_LENGTH = ("dynamic", "longrope", "su")
+
+Count = Callable[[Sequence[Prompt]], list[int]]
+"""Tokens of each prompt."""
 
 
-def context_length(config: Mapping[str, Any], max_model_len: int | None) -> int | None:
-    """Tokens of prompt and answer together; None where config.json does not say.
+@dataclass(frozen=True)
+class Lengths:
+    """What the prompts need.
 
-    Args:
-        config: the base model's config.json.
-        max_model_len: what the configuration says of the engine, which comes first.
+    Attributes:
+        max_model_len: tokens of prompt and answer together that the engine is given; None leaves it
+            to the checkpoint.
+        warnings: one for each objective whose prompts are cut.
     """
-    found = (config.get(name) for name in _NAMES)
-    return max_model_len or next((n for n in found if isinstance(n, int)), None)
+
+    max_model_len: int | None
+    warnings: tuple[str, ...] = ()
 
 
-def check_context(objectives: Sequence[Objective], folder: Path, limit: int | None) -> list[str]:
-    """Look for prompts that leave no room for the longest answer.
-
-    Such a prompt loses its beginning, as in lm-evaluation-harness: with few shots the first ones.
+def asked(
+    objectives: Mapping[str, Objective], decodings: Mapping[str, Sequence[Decoding]]
+) -> dict[str, list[Request]]:
+    """All that a study may ask: objective -> requests of both splits.
 
     Args:
-        objectives: what is scored.
-        folder: where the base model's tokenizer.json is.
-        limit: tokens of prompt and answer together; None is no limit.
+        objectives: name -> objective.
+        decodings: name of an objective -> those that a search may choose beside its own.
+    """
+    return {
+        name: [
+            request
+            for decoding in (None, *decodings.get(name, ()))
+            for split in SPLITS
+            for request in objective.requests(split, decoding)
+        ]
+        for name, objective in objectives.items()
+    }
 
-    Returns:
-        A warning for each objective that has such prompts; none where there is no tokenizer.json.
+
+def counter(folder: Path, settings: Mapping[str, Any] | None) -> Count | None:
+    """Counts prompts with the base model's tokenizer; None where it has no tokenizer.json.
+
+    Args:
+        folder: of the base model.
+        settings: values for its chat template; None where no prompt is a conversation.
 
     Raises:
-        ConfigError: an answer alone may fill the context.
         CheckpointError: the tokenizer cannot be read.
     """
     file = folder / "tokenizer.json"
-    if limit is None:
-        return []
-    requests = {o.name: [r for split in SPLITS for r in o.requests(split)] for o in objectives}
+    if not file.is_file():
+        return None
+    with read_by_others(str(file)):
+        tokenizer = Tokenizer.from_file(str(file))
+    template = None if settings is None else open_tokenizer(folder)
+
+    def text(prompt: Prompt) -> str:
+        return prompt if isinstance(prompt, str) else chat_text(prompt, template, settings or {})
+
+    def count(prompts: Sequence[Prompt]) -> list[int]:
+        return [len(found.ids) for found in tokenizer.encode_batch(list(map(text, prompts)))]
+
+    return count
+
+
+def check_context(
+    requests: Mapping[str, Sequence[Request]],
+    config: Mapping[str, Any],
+    max_model_len: int | None,
+    count: Count | None,
+) -> Lengths:
+    """Look for prompts that leave no room for the longest answer, and for what all of them need.
+
+    Such a prompt loses its beginning, as in lm-evaluation-harness: with few shots the first ones.
+    Where the configuration does not say how long the engine's context is, it is as long as the
+    longest prompt and answer: a cache for the 131,072 tokens of a checkpoint may not fit beside its
+    weights. Positions that depend on the context's length keep the checkpoint's.
+
+    Args:
+        requests: objective -> all that it may ask.
+        config: the base model's config.json.
+        max_model_len: what the configuration says of the engine; None leaves it to us.
+        count: tokens of prompts; None where they cannot be counted.
+
+    Raises:
+        ConfigError: an answer alone may fill the context.
+    """
+    limit = context_length(config, max_model_len)
     longest = {name: max(r.sampling.max_tokens for r in own) for name, own in requests.items()}
     full = [
         f"objective.{name}.max_tokens = {tokens} leaves no room for a prompt in the model's "
         f"context of {limit} tokens: lower it, or objective.thinking_tokens, which it includes"
         for name, tokens in longest.items()
-        if tokens >= limit
+        if limit is not None and tokens >= limit
     ]
     if full:
         raise ConfigError("; ".join(full))
-    if not file.is_file():
-        return []
-    with read_by_others(str(file)):
-        tokenizer = Tokenizer.from_file(str(file))
-    warnings = []
+    if count is None:
+        return Lengths(max_model_len)
+    warnings, needed = [], 0
     for name, own in requests.items():
-        encoded = tokenizer.encode_batch([_text(r.prompt) for r in own])
-        sizes = [len(one.ids) for one in encoded]
-        cut = sum(n + r.sampling.max_tokens > limit for n, r in zip(sizes, own, strict=True))
+        prompts = list(dict.fromkeys(r.prompt for r in own))
+        sizes = dict(zip(prompts, count(prompts), strict=True))
+        both = [sizes[r.prompt] + r.sampling.max_tokens for r in own]
+        needed = max(needed, *both)
+        cut = sum(limit is not None and tokens > limit for tokens in both)
         if cut:
             warnings.append(
                 f"{name}: {cut} of {len(own)} prompts lose their beginning: the longest has "
-                f"{max(sizes)} tokens, and the model's context of {limit} must hold "
+                f"{max(sizes.values())} tokens, and the model's context of {limit} must hold "
                 f"{longest[name]} of the answer as well"
             )
-    return warnings
+    if max_model_len is None and not _by_length(config):
+        max_model_len = -(-(needed + SPARE) // STEP) * STEP
+        if limit is not None:
+            max_model_len = min(max_model_len, limit)
+    return Lengths(max_model_len, tuple(warnings))
 
 
-def _text(prompt: Prompt) -> str:
-    return prompt if isinstance(prompt, str) else "\n".join(turn.content for turn in prompt)
+def _by_length(config: Mapping[str, Any]) -> bool:
+    """Whether the model's positions depend on how long its context is set."""
+    for name in ("rope_scaling", "rope_parameters"):
+        rope = config.get(name)
+        if isinstance(rope, Mapping):
+            kinds = [rope, *(part for part in rope.values() if isinstance(part, Mapping))]
+            if any(k.get("rope_type", k.get("type")) in _BY_LENGTH for k in kinds):
+                return True
+    return False

@@ -73,7 +73,8 @@ class Running:
         losses: engines that died under it.
         excluded_nodes: nodes that it was told to keep off.
         n_dead: how many nodes had been lost when it was handed out.
-        since: clock in seconds, when its last engine died.
+        end: how its last actor ended, if one died under it.
+        since: clock in seconds, when that was.
         announced: whether the listeners know that it started.
     """
 
@@ -81,6 +82,7 @@ class Running:
     losses: Losses = ()
     excluded_nodes: tuple[str, ...] = ()
     n_dead: int = 0
+    end: ActorExit = ActorExit(None)
     since: float = 0.0
     announced: bool = False
 
@@ -153,7 +155,7 @@ class Course:
             return
         if outcome is None:
             losses = (*running.losses, end.node)
-            running = replace(running, losses=losses, since=time.monotonic())
+            running = replace(running, losses=losses, end=end, since=time.monotonic())
         dead = self._cluster.dead() if outcome is None or running.losses else set[str]()
         self._act(running, self._fate(running, outcome, end, dead))
 
@@ -170,7 +172,7 @@ class Course:
         lost, self._lost = self._lost, []
         dead = self._cluster.dead() if lost else set[str]()
         for running in lost:
-            self._act(running, self._fate(running, None, ActorExit(running.losses[-1]), dead))
+            self._act(running, self._fate(running, None, running.end, dead))
 
     def _fate(
         self, running: Running, outcome: TrialOutcome | None, end: ActorExit, dead: set[str]

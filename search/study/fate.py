@@ -87,8 +87,12 @@ def judge(known: Known) -> Fate:
         return Fate("again", losses=losses)
     if known.waited < SURE_SECONDS:
         return Fate("wait", losses=known.losses)
-    reason = f"the engine's process died {len(losses)} times (killed, or out of memory)"
-    died = TrialOutcome("failed", reason, "process", attempts=len(losses))
+    if said := known.exit.reason:
+        died = TrialOutcome("failed", f"on {len(losses)} engines: {said}", "engine")
+    else:
+        reason = f"the engine's process died {len(losses)} times (killed, or out of memory)"
+        died = TrialOutcome("failed", reason, "process")
+    died = replace(died, attempts=len(losses))
     return Fate("record", died, losses[-1], losses)
 
 

@@ -54,7 +54,9 @@ class ActorExit:
     Attributes:
         node: id of the node that it ran on; None if it never began.
         limit: the seconds after which the watchdog ended it, if it did.
+        reason: what its engine failed of, where it said so and ended for that; empty otherwise.
     """
 
     node: str | None
     limit: float | None = None
+    reason: str = ""

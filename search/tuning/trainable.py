@@ -25,7 +25,7 @@ from search.checkpoints.family import FittedFamily, fit
 from search.checkpoints.sources.node_files import here
 from search.engine.contract import EngineOptions, LiveEngine, NonFinite
 from search.engine.live import Engine
-from search.errors import CheckpointError
+from search.errors import CheckpointError, EngineProcessError
 from search.masking import masked
 from search.merging.recipe import Recipe, from_dict
 from search.study.outcome import TrialOutcome
@@ -52,6 +52,8 @@ class Job:
         allow_bin: read pickled weights where there are no safetensors.
         driver_folder: the driver's working directory; see
             `search.checkpoints.sources.node_files.here`.
+        own_process: whether an engine that failed takes its process with it, so that the next one
+            has a new one: an error of CUDA stays in a process, and so does memory.
         engine: builds the engine; may raise `EngineError`.
     """
 
@@ -60,6 +62,7 @@ class Job:
     objectives: Sequence[Objective]
     allow_bin: bool = False
     driver_folder: str = ""
+    own_process: bool = False
     engine: Callable[[FittedFamily, EngineOptions], LiveEngine] = Engine
 
 
@@ -96,7 +99,7 @@ class TrialRunner:
         except Exception as error:  # of an objective, which does the same wherever it runs
             return scorer_failed(error)
         reasons: list[str] = []
-        while len(reasons) < ENGINES:
+        while len(reasons) < (1 if self._job.own_process else ENGINES):
             try:
                 outcome = self._answered(recipe, judging, bar)
             except CheckpointError as error:  # this node lacks an expert: no engine helps
@@ -108,7 +111,7 @@ class TrialRunner:
             else:
                 return replace(outcome, attempts=1 + len(reasons))
         reason = " / then on a new engine: ".join(reasons)
-        return TrialOutcome("failed", reason, "engine", attempts=ENGINES)
+        return TrialOutcome("failed", reason, "engine", attempts=len(reasons))
 
     def close(self) -> None:
         """Stop the engine."""
@@ -166,7 +169,7 @@ class MergeTrial(tune.Trainable):
 
     def setup(self, config: dict[str, Any], job: Job) -> None:
         """Keep the job; the engine starts with the first step, where a failure can be told."""
-        self._runner = TrialRunner(job)
+        self._runner, self._own_process = TrialRunner(job), job.own_process
 
     def node(self) -> str:
         """Id of the node that the engine is on."""
@@ -177,12 +180,18 @@ class MergeTrial(tune.Trainable):
         self._runner.fetch()
 
     def step(self) -> dict[str, Any]:
-        """Run the whole trial; an exception here would cost the actor and its engine."""
+        """Run the whole trial; an exception here costs the actor and its process.
+
+        Raises:
+            EngineProcessError: the engine failed, and its process must not have another.
+        """
         recipe = from_dict(json.loads(self.config["recipe"]))
         bar = self.config["bar"]
         outcome = self._runner.run(
             recipe, self.config["split"], None if bar is None else Bar.from_json(bar)
         )
+        if outcome.cause == "engine" and self._own_process:
+            raise EngineProcessError(outcome.reason)
         return {"outcome": outcome, "done": True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

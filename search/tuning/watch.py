@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 import ray
 from ray import tune
 
-from search.errors import StudyError
+from search.errors import EngineProcessError, StudyError
 from search.study.outcome import ActorExit
 from search.study.schedule import Schedule
 
@@ -52,6 +52,7 @@ class Working:
     """A trial on an engine.
 
     Attributes:
+        trial: Tune's trial, which keeps what its actor raised.
         actor: the engine's actor.
         node: reference to the id of its node.
         fetch: reference that is ready when its node has the experts; None once that is seen.
@@ -59,6 +60,7 @@ class Working:
         limit: the seconds that it had when the watchdog ended it; None while it may go on.
     """
 
+    trial: Any
     actor: Any
     node: Any
     fetch: Any = None
@@ -113,7 +115,8 @@ class Watch(tune.Callback, tune.Stopper):
         if reported:
             self._seconds.append(time.monotonic() - working.began)
             self._answered.add(hash(working.actor))
-        return ActorExit(node, working.limit)
+            return ActorExit(node, working.limit)
+        return ActorExit(node, working.limit, last_words(working.trial.get_pickled_error()))
 
     def dead(self) -> set[str]:
         """Ids of the nodes that the cluster has lost."""
@@ -173,7 +176,7 @@ class Watch(tune.Callback, tune.Stopper):
         actor = trial.temporary_state.ray_actor
         node = actor.node.remote()
         fetch = actor.fetch.remote() if self._fetches else None
-        self._working[trial.trial_id] = Working(actor, node, fetch)
+        self._working[trial.trial_id] = Working(trial, actor, node, fetch)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune would keep every trial with its answers until the end of the study."""
@@ -227,6 +230,15 @@ class Watch(tune.Callback, tune.Stopper):
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its tuner for a restore of its own, which we never ask for."""
         return {}
+
+
+def last_words(raised: Exception | None) -> str:
+    """What the engine failed of, from what a trial's actor raised; empty if it raised nothing."""
+    if isinstance(raised, ray.exceptions.RayTaskError):
+        cause = raised.as_instanceof_cause()
+        if isinstance(cause, EngineProcessError):
+            return str(cause.args[0])
+    return ""
 
 
 def resources(excluded_nodes: tuple[str, ...] = ()) -> Iterator[Mapping[str, float]]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from search.checkpoints.checkpoint import Checkpoint
-from search.engine.experts import ExpertTensors, Read, Tier, describe
+from search.engine.experts import ExpertTensors, Read, Tier
 from search.engine.link import HostLink
 from search.engine.pinned import PinnedFiles
 from search.engine.views import ParameterView, contiguous
@@ -118,16 +118,3 @@ def test_of_pinned_memory_the_device_reads_what_lies_together(
     del found
     experts.close()
     assert not list((tmp_path / "shm").glob("*.weights"))
-
-
-@pytest.mark.parametrize(
-    ("budgets", "words"),
-    [
-        ((0, 0), "0.30 GB; memory-mapped files"),
-        ((0.2, 0), "0.2 GiB of GPU memory for 2 of them, then memory-mapped"),
-        ((0.1, 9), "for 1 of them, then 9 GiB of pinned host memory for 3 of them, then memory"),
-    ],
-)
-def test_tiers_are_described(budgets: tuple[float, float], words: str) -> None:
-    sizes = {"base": 10**8, "task/0": 10**8, "lang/0": 10**8}
-    assert words in describe(sizes, *budgets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ from objectives.types import Request, Sampling
 from search.checkpoints.family import Family, fit
 from search.engine.contract import Materialised, NonFinite
 from search.engine.live import HELD_LOGPROBS, Engine, batches, copy_threads
+from search.engine.versions import CHANGING, WeightVersion, label
 from search.errors import MaterialiseError
 from search.merging.plan import plan
 from search.merging.recipe import Single
@@ -40,6 +42,13 @@ def test_traces_fit_into_memory(tokens: int, trace_top: int, sizes: list[int]) -
     assert [place for places in found for place in places] == list(range(30))
 
 
+def test_seeds_run_by_themselves_where_they_must() -> None:
+    seeded = replace(request(), seed=3)
+    mixed = [request(), seeded, request(2), seeded, replace(request(trace=True), seed=4)]
+    assert batches(mixed, 100) == [[0, 1, 3], [2], [4]]
+    assert batches(mixed, 100, seeds_apart=True) == [[0], [1, 3], [2], [4]]
+
+
 def test_nothing_to_run() -> None:
     assert batches([], 100) == []
 
@@ -49,6 +58,7 @@ class Workers:
 
     def __init__(self, **answers: Any) -> None:
         self.called: list[str] = []
+        self.versions: list[str] = []
         self.answers = answers
         self.llm_engine = SimpleNamespace(engine_core=SimpleNamespace(shutdown=self.shutdown))
 
@@ -64,6 +74,9 @@ class Workers:
             raise answer
         return list(answer)
 
+    def set_weight_version(self, version: str) -> None:
+        self.versions.append(version)
+
     def reset_prefix_cache(self) -> bool:
         self.called.append("reset")
         return True
@@ -74,6 +87,7 @@ def engine(family: Family, workers: Workers) -> Engine:
     made._family = fit(family.sources("te"), check_finite=False)
     made.llm = workers
     made._loaded = dict(plan(Single("base"), made._family.names, made._family.n_layers))
+    made._version = WeightVersion(workers)
     return made
 
 
@@ -87,6 +101,8 @@ def test_all_workers_look_before_any_writes(tiny_llama: Family) -> None:
     done = rewrite(tiny_llama, workers)
     assert isinstance(done, Materialised) and done.bytes == 7
     assert workers.called == ["swap_non_finite", "swap_write", "reset"]
+    family = fit(tiny_llama.sources("te"), check_finite=False)
+    assert workers.versions == [CHANGING, label(family.plan(Single("task/0")))]
 
 
 def test_what_one_worker_finds_keeps_all_from_writing(tiny_llama: Family) -> None:
@@ -95,7 +111,7 @@ def test_what_one_worker_finds_keeps_all_from_writing(tiny_llama: Family) -> Non
     workers = Workers(swap_non_finite=found, swap_write=AssertionError())
     done = rewrite(tiny_llama, workers)
     assert done == NonFinite("NaN or infinity in 2 source tensors (task/0: a)")
-    assert workers.called == ["swap_non_finite"]
+    assert workers.called == ["swap_non_finite"] and not workers.versions
 
 
 def test_a_failed_look_or_write_is_told(tiny_llama: Family) -> None:
@@ -104,6 +120,7 @@ def test_a_failed_look_or_write_is_told(tiny_llama: Family) -> None:
         workers.answers[method] = RuntimeError("the disk is gone")
         with pytest.raises(MaterialiseError, match=r"rewrite of \d+ tensors failed: the disk is"):
             rewrite(tiny_llama, workers)
+        assert workers.versions == [CHANGING] * (method == "swap_write")
 
 
 @pytest.mark.parametrize("answer", [[None, None], RuntimeError("dead")])

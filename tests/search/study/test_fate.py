@@ -14,6 +14,7 @@ BURNT = TrialOutcome("failed", "burnt", "engine", attempts=2, host="h:1")
 UNANSWERED = TrialOutcome("failed", "burnt", "engine")
 SCORER = TrialOutcome("failed", "no such item", "scorer", host="h:1")
 A, NOWHERE = ActorExit("a"), ActorExit(None)
+FAILED = ActorExit("a", reason="CUDA error")
 LATE = SURE_SECONDS
 
 
@@ -55,6 +56,10 @@ LATE = SURE_SECONDS
         (Known(None, A, losses=("a", "a"), dead={"a"}), "again", 0, None, ()),
         (Known(None, A, losses=("b", "a"), dead={"a"}), "again", 0, None, ("b",)),
         (Known(None, A, losses=("b", "a"), dead={"a"}, waited=LATE), "again", 0, None, ("b",)),
+        # its engine failed and took its process with it
+        (Known(None, FAILED, losses=("a",)), "again", 0, None, ("a",)),
+        (Known(None, FAILED, losses=("b", "a"), dead={"b"}), "again", 0, None, ("a",)),
+        (Known(None, FAILED, losses=("a", "a"), waited=LATE), "record", 2, "a", ("a", "a")),
         # its engine was starting
         (Known(None, NOWHERE, losses=(None,)), "again", 0, None, (None,)),
         (Known(None, NOWHERE, losses=("a", None)), "again", 0, None, ("a", None)),
@@ -84,6 +89,7 @@ def test_a_process_that_never_began_fails_unless_a_node_went(
         (Known(None, ActorExit("a", 7.0)), "timeout", "longer than 7 s (search.trial_timeout)"),
         (Known(None, A, losses=("a",) * ENGINES, waited=LATE), "process", f"died {ENGINES} times"),
         (Known(BURNT, A), "engine", "burnt"),
+        (Known(None, FAILED, losses=("a", "a"), waited=LATE), "engine", "2 engines: CUDA error"),
     ],
 )
 def test_a_failure_says_its_cause(known: Known, cause: str, reason: str) -> None:

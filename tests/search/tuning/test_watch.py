@@ -73,8 +73,8 @@ def test_the_clock_starts_when_the_experts_are_there(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("ray.wait", lambda refs, timeout: ([r for r in refs if r in ready], []))
     long_ago = time.monotonic() - 4000
     found._working = {
-        "fetching": Working("a", None, "reference", long_ago),
-        "working": Working("b", None, None, long_ago),
+        "fetching": Working(None, "a", None, "reference", long_ago),
+        "working": Working(None, "b", None, None, long_ago),
     }
     found.on_step_begin(0, [])
     assert killed == ["b"]
@@ -117,7 +117,7 @@ def test_a_free_engine_leaves_those_alone_that_are_about_to_get_one(
     """Of three places, that of the free engine and those at work have one."""
     found = watch()
     found._places = 3
-    found._working = {str(number): Working(None, None) for number in range(working)}
+    found._working = {str(number): Working(None, None, None) for number in range(working)}
     states = [Trial.RUNNING, Trial.PENDING, Trial.PENDING, Trial.PENDING, Trial.TERMINATED]
     trials = [SimpleNamespace(status=state) for state in states]
     chosen = Waiting(found).choose_trial_to_run(SimpleNamespace(get_trials=lambda: trials))
@@ -144,11 +144,11 @@ def test_the_state_of_each_engine_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(found, "dead", lambda: set())
     monkeypatch.setattr("ray.wait", lambda refs, timeout: ([], []))
     monkeypatch.setattr("ray.get", lambda ref: ref)
-    found._working = {"x": Working("a", None), "y": Working("b", None, "reference")}
+    found._working = {"x": Working(None, "a", None), "y": Working(None, "b", None, "reference")}
     found.on_step_begin(0, [])
     assert told[-1] == {"fetching experts": 1, "starting": 1, "working": 0, "free": 2}
     found.actor_exit("x", reported=True)
-    found._working["z"] = Working("a", None)
+    found._working["z"] = Working(None, "a", None)
     found._looked = 0.0
     found.on_step_begin(0, [])
     assert told[-1] == {"fetching experts": 1, "starting": 0, "working": 1, "free": 2}
