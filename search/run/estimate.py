@@ -30,6 +30,7 @@ from search.run.prepare import Checked, check
 from search.run.progress import duration
 from search.run.workload import (
     SPLITS,
+    WORK,
     Workload,
     final_rows,
     items_of,
@@ -43,6 +44,8 @@ OPERATIONS = {"GPU": 1e14, "CPU core": 2e10}
 """A guess: operations a second while answers are written, two for each parameter and token."""
 FASTEST = 5000.0
 """A guess: tokens a second of an engine, however small its model is."""
+START = 60.0
+"""A guess: seconds until an engine answers."""
 LENGTH = 0.5
 """A guess: an answer's length, as a share of the longest that is allowed."""
 
@@ -54,12 +57,14 @@ class Cost:
     Attributes:
         tokens: tokens generated.
         seconds: of one engine.
+        start: seconds until an engine answers.
         share: of its items that a proposed recipe answers: others are stopped early.
         source: what this was taken from, for people.
     """
 
     tokens: float
     seconds: float
+    start: float
     share: float
     source: str
 
@@ -88,10 +93,10 @@ def say(foreseen: Foreseen, out: Place) -> Iterator[str]:
     yield f"engines: {engines.said}"
     cost = earlier(config, out) or guess(config, checked)
     left = work.left(trials, cost.share)
-    hours = left * cost.seconds / 3600
+    many = engines.number
+    hours = (left * cost.seconds + (many or 1) * cost.start) / 3600
     early = f", {100 * cost.share:.0f}% of a proposed recipe's" if cost.share < 1 else ""
     yield f"answers: {left:,.0f}{early}; tokens: about {_short(left * cost.tokens)}"
-    many = engines.number
     wall = f"about {duration(3600 * hours / many)} on {many} engines; " if many else ""
     yield f"time: {wall}{hours:.2g} engine hours"
     if config.search.gpus_per_engine:
@@ -195,10 +200,12 @@ def earlier(config: Config, out: Place) -> Cost | None:
     studies = alike[max(alike)]
     trials = [record for told in studies for record in told]
     items = sum(map(_asked, trials))
+    engines = {(place, record.host) for place, told in enumerate(studies) for record in told}
     many = "an earlier study" if len(studies) == 1 else f"{len(studies)} earlier studies"
     return Cost(
         sum(record.tokens for record in trials) / items,
-        sum(record.seconds["total"] for record in trials) / items,
+        sum(map(_worked, trials)) / items,
+        sum(record.seconds["total"] - _worked(record) for record in trials) / len(engines),
         proposed_share(trials) if config.search.race else 1.0,
         f"estimated from {len(trials)} trials of {many} of this family in {out}",
     )
@@ -229,6 +236,11 @@ def _asked(record: Record) -> int:
     return sum(score.n_total for score in found.values())
 
 
+def _worked(record: Record) -> float:
+    """Seconds that a trial took but for the start of its engine."""
+    return sum(record.seconds.get(name, 0.0) for name in WORK)
+
+
 def guess(config: Config, checked: Checked) -> Cost:
     """What an item may cost, from the size of the model and the longest answers."""
     requests = [r for o in checked.objectives.values() for r in o.requests("search")]
@@ -242,7 +254,7 @@ def guess(config: Config, checked: Checked) -> Cost:
         f"{100 * LENGTH:.0f}% as long as allowed, {speed:,.0f} tokens/s an engine "
         f"({_short(parameters)} parameters)"
     )
-    return Cost(tokens, tokens / speed, 1.0, said)
+    return Cost(tokens, tokens / speed, START, 1.0, said)
 
 
 def _short(number: float) -> str:

@@ -16,6 +16,8 @@ from search.records.record import Origin, Record
 from search.results.choose import Choice, best_rivals, rival_roles
 
 SPLITS: tuple[Split, ...] = ("search", "held_out")
+WORK = ("materialise", "generate", "score")
+"""What a trial's time is spent on; the rest of its total is the start of its engine."""
 WINDOW = 16
 """Ends of trials that "now" reaches back to; twice the running ones where those are more."""
 
@@ -134,7 +136,7 @@ class Pace:
     def ended(self, record: Record, running: int, now: float) -> None:
         """A trial has ended, while so many others run; the first engine's start does not count."""
         if len(self._ends) == 1:
-            work = (record.seconds.get(name, 0.0) for name in ("materialise", "generate", "score"))
+            work = (record.seconds.get(name, 0.0) for name in WORK)
             self._ends[0] = (max(self._ends[0][0], now - sum(work)), 0, 0.0)
         self._ends.append((now, record.tokens, self._work.answered(record)))
         while len(self._ends) > max(WINDOW, 2 * running) + 1:

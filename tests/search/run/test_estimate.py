@@ -46,7 +46,8 @@ def study(setup: Setup, name: str = "earlier", lang: str = "te") -> RecordsWrite
     head = StudyHead(name, {**chosen(setup).model_dump(mode="json"), "lang": lang}, layers=4)
     records = RecordsWriter.create(setup.out / name, head)
     for recipe in (BEST, OTHER):
-        taken = {"seconds": {"total": 4.0}, "tokens": 2400}
+        seconds = {"materialise": 0.5, "generate": 3.0, "score": 0.5, "total": 14.0}
+        taken = {"seconds": seconds, "tokens": 2400, "host": "box:17"}
         records.append(trial(recipe, 0.5, **taken))
     return records
 
@@ -108,6 +109,7 @@ def test_the_cost_is_that_of_the_studies_most_alike(setup: Setup) -> None:
     assert cost is not None and cost.share == 1.0
     assert cost.tokens == pytest.approx(4800 / (2 * 120))  # 60 items of each objective
     assert cost.seconds == pytest.approx(8 / 240)
+    assert cost.start == 20  # both on one engine
     other = config.model_copy(update={"lang": "sw"})
     assert estimate.earlier(other, setup.out).tokens > 10**6  # type: ignore[union-attr]
     family = config.family.model_copy(update={"name": "another"})
@@ -123,7 +125,7 @@ def test_time_and_gpu_hours_follow_from_it(
     said = "\n".join(say(setup, capsys, "--study=new"))
     assert "engines: 3 on this machine; CPU cores each: 0.1, GPUs each: 2" in said
     answers = float(said.partition("answers: ")[2].partition(";")[0].replace(",", ""))
-    hours = answers * 8 / 240 / 3600
+    hours = (answers * 8 / 240 + 3 * 20) / 3600
     assert f"on 3 engines; {hours:.2g} engine hours\nGPU hours: about {2 * hours:.2g}\n" in said
 
 
