@@ -25,7 +25,15 @@ MAPPINGS = {"family.language", "family.references", "search.baselines"}
 """Keys of the configuration whose own keys the user chooses."""
 
 WRITTEN = {
-    *("study.yaml", "trials.jsonl", "trials.jsonl.cut", "mlflow.json", "report.md", "report.tsv"),
+    *(
+        "study.yaml",
+        "trials.jsonl",
+        "trials.jsonl.cut",
+        "mlflow.json",
+        "report.md",
+        "report.tsv",
+        "files.txt",
+    ),
     *("pareto.png", "landscape.png", "optuna.journal", "optuna.journal.broken", "mlflow.db"),
     *(
         "report.html",

@@ -40,13 +40,8 @@ FENCES = {
     "optuna": {
         f"search/proposing/{name}.py"
         for name in (
-            "optuna_study",
-            "journal",
-            "storage",
-            "phase",
-            "sampler",
-            "model",
-            "importance",
+            *("optuna_study", "journal", "storage", "phase", "sampler", "model"),
+            *("importance", "notes"),
         )
     },
     "mlflow": {"search/tracking/view.py"},
@@ -71,7 +66,7 @@ FENCES = {
     "safetensors": {
         f"search/checkpoints/{name}.py" for name in ("cache", "checkpoint", "sources/lora")
     },
-    "huggingface_hub": {"search/checkpoints/sources/hub.py"},
+    "huggingface_hub": {"search/checkpoints/sources/hub.py", "search/export/push.py"},
     "datasets": {"objectives/datasets.py"},
     "fasttext": {"objectives/langid.py"},
     "fsspec": {"search/checkpoints/sources/url.py", "search/records/bucket.py"},

@@ -133,5 +133,10 @@ class CudaLink:
         torch.cuda.synchronize(self.device)
 
 
+def gpus() -> int:
+    """How many GPUs this process may use; none is started."""
+    return torch.cuda.device_count()
+
+
 def _cudart() -> Any:
     return torch.cuda.cudart()  # type: ignore[no-untyped-call]

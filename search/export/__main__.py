@@ -8,6 +8,7 @@ imported when they are needed.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,9 +39,12 @@ EXAMPLES = """examples:
       --recipe 'pair=0,1 b=3 u=1 t_b=1 t_u=1 w_lang=.5'
   python -m search.export --family merged/family.yaml --lang te \\
       --recipe merged/recipe.json --out again                           an export once more
+  python -m search.export --out merged --push ORG/NAME --dry-run        what would be uploaded
+  python -m search.export --out merged --push ORG/NAME                  to the hub, private
+  python -m search.export --study runs/demo-te --out merged --register te-math    to MLflow as well
 
-exit status: 0 it is written (and answers as recorded), 1 --verify found other answers,
-2 nothing was written
+exit status: 0 it is written (and answers as recorded) and handed on, 1 --verify found other
+answers, 2 bad input or the hub or MLflow refuses; what was written before stays
 """
 
 
@@ -52,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    what = p.add_mutually_exclusive_group(required=True)
+    what = p.add_mutually_exclusive_group()
     what.add_argument("--study", help="a study's folder, <out>/<study>, or s3://... and such")
     what.add_argument("--run", metavar="RUN_ID", help="an MLflow run: a trial's, or a study's")
     what.add_argument("--family", help="a family by name or YAML file; with --lang and --recipe")
@@ -60,7 +64,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--recommended", action="store_true", help="the study's recommended recipe (the default)"
     )
-    p.add_argument("--tracking-uri", help="of --run (MLFLOW_TRACKING_URI, or runs/mlflow.db)")
+    p.add_argument(
+        "--tracking-uri",
+        help="of --run and --register (MLFLOW_TRACKING_URI, or mlflow.db beside the study)",
+    )
     p.add_argument(
         "--trust-addresses",
         action="store_true",
@@ -68,7 +75,9 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--lang", help="language code of the language experts of --family")
     p.add_argument("--recipe", help="of --family: 'pair=0,1 b=3 u=1 ...', or a recipe.json")
-    p.add_argument("--out", type=Path, required=True, help="folder to make")
+    p.add_argument(
+        "--out", type=Path, required=True, help="folder to make; of --push and --register"
+    )
     p.add_argument(
         "--force",
         action="store_true",
@@ -82,6 +91,21 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="have a fresh engine answer N (20) of the trial's items and compare",
     )
+    p.add_argument(
+        "--push",
+        metavar="ORG/NAME",
+        help="upload --out to the Hugging Face hub, private; without --study, --run and --family "
+        "an export that is there",
+    )
+    p.add_argument("--public", action="store_true", help="of --push: everybody may see it")
+    p.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="of --push: list the files of the export that is there",
+    )
+    p.add_argument(
+        "--register", metavar="NAME", help="make --out a version of this model in MLflow's registry"
+    )
     return p
 
 
@@ -90,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0; 1 when the export answers otherwise than recorded or no engine starts on it; 2 for bad
-        input, when nothing was written; 130 after Ctrl-C.
+        input, or where the hub or MLflow refuses; 130 after Ctrl-C.
     """
     arguments = parser().parse_args(argv)
     try:
@@ -121,14 +145,81 @@ class _Wanted:
 
 def _main(arguments: argparse.Namespace) -> int:
     _check(arguments)
+    from search.terminal import Terminal
+
+    console = Terminal()
+    _check_where_to(arguments)
+    status = _export(arguments, console) if _is_new(arguments) else 0
+    if status == 0 and (arguments.push or arguments.register):
+        _hand_on(arguments, console)
+    return status
+
+
+def _check_where_to(arguments: argparse.Namespace) -> None:
+    """Whether the hub and MLflow may be asked: before weights are written."""
+    if arguments.push:
+        from search.export.push import check_login, check_name
+
+        check_name(arguments.push)
+        if not arguments.dry_run:
+            check_login()
+    if arguments.register:
+        from search.tracking.view import check_store
+
+        check_store(_tracking_uri(arguments))
+
+
+def _is_new(arguments: argparse.Namespace) -> bool:
+    """Whether something is to be exported, or one that is there is handed on."""
+    return not (arguments.study is arguments.run is arguments.family is None)
+
+
+def _hand_on(arguments: argparse.Namespace, console: Console) -> None:
+    """Upload the export, or list what would be; register it in MLflow."""
+    from search.export import push
+
+    out: Path = arguments.out
+    sizes, url = push.files_of(out), ""
+    if arguments.push and (places := push.places_in(out)):
+        _say(console, f"note: folders of this machine are named in {', '.join(places)}")
+    if arguments.dry_run:
+        for name, size in sizes.items():
+            _say(console, f"{size:>15,}  {name}")
+        who = "public" if arguments.public else "private"
+        total = sum(sizes.values())
+        _say(console, f"{total:>15,}  bytes in {len(sizes)} files, for {arguments.push} ({who})")
+        return
+    if arguments.push:
+        pushed = push.push(out, arguments.push, public=arguments.public)
+        url = pushed.url
+        _say(console, f"uploaded: {url} ({'private' if pushed.private else 'public'})")
+    if arguments.register:
+        from search.masking import masked
+        from search.tracking.view import register
+
+        uri, name = _tracking_uri(arguments), arguments.register
+        version = register(uri, push.version_of(out, name, url))
+        _say(console, f"registered: {name}, version {version}, in MLflow at {masked(uri)}")
+
+
+def _tracking_uri(arguments: argparse.Namespace) -> str:
+    """MLflow's address: as given, else the store beside the study."""
+    import os
+
+    from search.tracking.runs import default_uri
+
+    given = arguments.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    beside = Path(arguments.study).absolute().parent if arguments.study else Path("runs")
+    return given or default_uri(beside)
+
+
+def _export(arguments: argparse.Namespace, console: Console) -> int:
     from search.checkpoints.family import examine
     from search.config.trust import refuse_foreign_models
     from search.export.notes import bytes_to_hash, notes, parts_of, used
     from search.export.writer import check_target, write_export
     from search.merging.plan import plan
-    from search.terminal import Terminal
 
-    console = Terminal()
     wanted = _wanted(arguments)
     if wanted.study and not arguments.trust_addresses:
         places = wanted.family.all_sources().values()
@@ -171,7 +262,27 @@ def _main(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     faults = []
-    if arguments.family is not None:
+    new = _is_new(arguments)
+    if not new and not (arguments.push or arguments.register):
+        faults.append("one of --study, --run, --family says what to export")
+    if arguments.dry_run and (new or not arguments.push or arguments.register):
+        faults.append(
+            "--dry-run lists what --push would upload of an export that is there: give "
+            "--out and --push alone"
+        )
+    if arguments.register:
+        from search.tracking.runs import is_server
+
+        if not arguments.push and is_server(_tracking_uri(arguments)):
+            faults.append("--register at a server needs --push: it takes no folder of this machine")
+        if not re.fullmatch(r"[\w.+ =-]{1,250}", arguments.register):
+            faults.append(f"--register {arguments.register}: MLflow takes no such name")
+    if arguments.public and not arguments.push:
+        faults.append("--public is of --push")
+    if not new:
+        flags = ("--trial", "--recommended", "--verify", "--lang", "--recipe", "--force")
+        faults += [f"{flag} is of a new export" for flag in flags if getattr(arguments, flag[2:])]
+    elif arguments.family is not None:
         faults += [
             f"--family needs {flag}"
             for flag, value in (("--lang", arguments.lang), ("--recipe", arguments.recipe))

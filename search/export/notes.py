@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from objectives import targets
 from search.checkpoints.checkpoint import Checkpoint, revision_of
 from search.checkpoints.family import Family, FittedFamily, Location, is_remote
 from search.checkpoints.sources.url import is_url
@@ -26,6 +27,7 @@ from search.export.model_card import Ingredient, Merge, licence_of, model_card
 from search.merging.plan import Plan
 from search.merging.recipe import key, label, to_dict
 from search.merging.source import Source
+from search.records.record import Record
 
 _READ = 16 * 1024**2  # bytes hashed at a time
 _BLOB = re.compile(r"[0-9a-f]{64}").fullmatch
@@ -87,6 +89,7 @@ def notes(merge: Merge, family: Family, fitted: FittedFamily) -> dict[str, str]:
         "family": merge.family,
         "lang": merge.lang,
         "study": merge.study,
+        "held_out": _values(merge.held_out),
         "checkpoints": [asdict(part) for part in merge.parts],
     }
     models = {name: _model(fitted, name) for name in fitted.sources}
@@ -104,6 +107,12 @@ def notes(merge: Merge, family: Family, fitted: FittedFamily) -> dict[str, str]:
         **mergekit,
         "family.yaml": yaml.safe_dump(places, sort_keys=False, allow_unicode=True),
     }
+
+
+def _values(record: Record | None) -> dict[str, float]:
+    """The targets' values, as shares with the digits that MLflow's percentages have as well."""
+    values = {t.score: record.value(t.score) for t in targets.TARGETS} if record else {}
+    return {name: round(value, 9) for name, value in values.items() if value is not None}
 
 
 def _model(family: FittedFamily, source: str) -> str:

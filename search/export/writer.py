@@ -31,11 +31,13 @@ PIECE_BYTES = 64 * 1024**2
 """What is merged and written at a time, where the method allows it."""
 MARK = "recipe.json"
 """A file that only exports have: what --force may replace."""
+FILES = "files.txt"
+"""The names of an export's files, one a line: what may be handed on."""
 
 # Configuration and tokenizer, no code, no weights and no training state; terms of use go along.
 _COPIED = (".json", ".jinja", ".txt", ".model", ".tiktoken")
 _TERMS = ("LICENSE", "LICENCE", "NOTICE", "USE_POLICY")
-_LEFT_OUT = (ADAPTER_CONFIG, "trainer_state.json", "all_results.json", MARK)
+_LEFT_OUT = (ADAPTER_CONFIG, "trainer_state.json", "all_results.json", MARK, FILES)
 
 
 def write_export(
@@ -82,6 +84,8 @@ def write_export(
                 with _one_thread():
                     _write_shards(plan, sources, part, advance)
                 Checkpoint.open(part)
+                names = sorted({FILES, *(file.name for file in part.iterdir())})
+                (part / FILES).write_text("\n".join(names) + "\n", encoding="utf-8")
                 _publish(part, out)
             finally:
                 shutil.rmtree(part, ignore_errors=True)

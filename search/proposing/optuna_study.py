@@ -17,6 +17,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from objectives import targets
 from search.merging.recipe import Recipe, from_dict, to_dict
+from search.proposing.notes import name_targets, study_name
 from search.proposing.phase import Phase, in_order
 from search.proposing.sampler import make_sampler
 from search.proposing.storage import open_storage
@@ -56,16 +57,14 @@ def phase(
         StudyError: Optuna's storage cannot be used.
     """
     head = records.head()
-    name = schedule.name if origin == "search" else f"{schedule.name}.{origin}"
-    if schedule.storage:  # a database may hold another study of this name
-        name = f"{name}.{head.id[:8]}"
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
         storage=open_storage(schedule.storage, records.folder),
-        study_name=name,
+        study_name=study_name(schedule, origin, head),
         directions=[target.direction for target in targets.TARGETS],
         load_if_exists=True,
     )
+    name_targets(study)
     first: list[Point] = [{BASELINE: json.dumps(to_dict(recipe))} for recipe in baselines]
     first += space.default_points()
     if origin == "search":

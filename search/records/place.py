@@ -28,6 +28,12 @@ class Url:
         return self.text
 
     @property
+    def parent(self) -> Url:
+        """The folder that it is in; of a bucket the bucket."""
+        above = self.text.rpartition("/")[0]
+        return self if above.endswith("/") else Url(above)
+
+    @property
     def name(self) -> str:
         """Its last part."""
         return self.text.rpartition("/")[2]

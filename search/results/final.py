@@ -66,7 +66,7 @@ class Final:
 
 
 def best_default(space: Space, records: RecordsReader) -> LayerSwap:
-    """The paper's default recipe of the pair that it suits best on the search items."""
+    """The paper's default recipe of the tried pair that it suits best on the search items."""
     ended = records.ended("search")
 
     def gain(recipe: LayerSwap) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -19,19 +20,22 @@ from objectives.stats import PairedDifference
 from objectives.types import Score
 from search.records.durable import write_whole
 from search.records.record import Record
-from search.results.choose import RECOMMENDED
+from search.results.choose import LANG_EXPERT, RECOMMENDED, TASK_EXPERT, best_first
 from search.results.comparison import RIVALS, Report, ReportLine, p_value, signed
 from search.terminal import Terminal
 from search.values import in_markdown, percent
 
-WIDTH = 120
-"""Columns of the table where the terminal's width is not known."""
+WIDTH = 110
+"""Most columns of what is printed; as many where the terminal's width is not known."""
 WIDE = 104
 """Columns that intervals of the differences need."""
 
 
 def table(report: Report, width: int = WIDTH) -> Table:
-    """The table for a terminal; second lines hold intervals, or p-values where it is narrow."""
+    """The table for a terminal; second lines hold intervals, or p-values where it is narrow.
+
+    Of several experts of one kind the best has a row, and a line with the range of them all.
+    """
     shown = Table(box=SIMPLE_HEAD, title=report.title, title_justify="left", pad_edge=False)
     shown.collapse_padding = True
     shown.add_column("\nrecipe", overflow="fold")
@@ -40,14 +44,15 @@ def table(report: Report, width: int = WIDTH) -> Table:
     heads = [*(f"{name}\n%" for name in measured), *(f"vs best\n{rival}" for rival in RIVALS)]
     for head in (*heads, "\nitems"):
         shown.add_column(head, justify="right", no_wrap=True)
-    for line in report.lines:
+    for line, *others in _folded(report.lines):
         paired = [_parts(line.difference(main, rival)) for rival in RIVALS]
         if width >= WIDE:
             differences = [f"{number} {p}\n{interval}" for number, interval, p in paired]
         else:
             differences = [f"{number}\n{p}" for number, _, p in paired]
+        best = "best " if others else ""
         cells = [
-            f"{_role(line)}\n  {line.record.label}",
+            f"{best}{_role(line)}\n  {line.record.label}",
             *("\n".join(_parts(line.score(name))[:2]) for name in scores),
             percent(line.score("in_language").value),
             *differences,
@@ -55,26 +60,31 @@ def table(report: Report, width: int = WIDTH) -> Table:
         ]
         style = "bold" if RECOMMENDED in line.roles else ""
         shown.add_row(*map(Text, cells), style=style)
+        if others:
+            both = (line, *others)
+            shown.add_row(f"  range of the {len(both)}", *(_range(both, name) for name in scores))
     return shown
 
 
 def show(report: Report, console: Console) -> None:
-    """Print the report; without a terminal, as plain text of a fixed width.
+    """Print the report, at most `WIDTH` columns wide; report.md has the rows that are folded here.
 
-    A table or a front without a row is left out.
+    Without a terminal it is plain text of that width. A table or a front without a row is left out.
     """
     if not console.is_terminal:
         console = Terminal(file=console.file, force_terminal=False, width=WIDTH)
+    width = min(console.width, WIDTH)
     if report.no_recommendation:
-        console.print(Text(f"no recommendation: {report.no_recommendation}", style="bold"))
+        why_not = Text(f"no recommendation: {report.no_recommendation}", style="bold")
+        console.print(why_not, width=width)
     if report.lines:
-        console.print(table(report, console.width))
+        console.print(table(report, width), width=width)
     for note in report.notes:
-        console.print(Text(f"- {note}"))
+        console.print(Text(f"- {note}"), width=width)
     if report.front:
-        console.print(f"{_front_title()}:")
+        console.print(f"{_front_title()}:", width=width)
     for record in report.front:
-        console.print(Text(f"  {_front(record)}"))
+        console.print(Text(f"  {_front(record)}"), width=width)
 
 
 def markdown(report: Report) -> str:
@@ -139,6 +149,22 @@ def write(report: Report, folder: Path) -> list[Path]:
     for file, text in files.items():
         write_whole(file, text.encode())
     return list(files)
+
+
+def _folded(lines: Sequence[ReportLine]) -> Iterable[list[ReportLine]]:
+    """The rows of the printed table, each with the lines that it stands for: the best first."""
+    rows: dict[str, list[ReportLine]] = {}
+    for line in lines:
+        alone = line.roles not in ((TASK_EXPERT,), (LANG_EXPERT,))
+        rows.setdefault(line.record.key if alone else line.role, []).append(line)
+    for row in rows.values():
+        yield sorted(row, key=lambda x: (x.record.state != "scored", *best_first(x.record)))
+
+
+def _range(lines: Iterable[ReportLine], name: str) -> str:
+    """A score's lowest and highest value; one number where they are shown alike."""
+    values = sorted(value for line in lines if (value := line.score(name).value) is not None)
+    return "–".join(dict.fromkeys(map(percent, (*values[:1], *values[-1:]))))
 
 
 def _role(line: ReportLine) -> str:

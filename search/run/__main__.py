@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from search.errors import SearchError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from search.run.opening import Opened
     from search.run.prepare import Prepared
 
@@ -30,6 +32,7 @@ EXAMPLES = """examples:
   python -m search.run --resume runs/demo-te-20260101-120000  go on after Ctrl-C or a crash
   python -m search.run --lang te --resume auto                go on with its study, or begin one
   python -m search.run --extend runs/demo-te-20260101-120000 --trials 40    40 trials more
+  python -m search.run --lang te family=my.yaml --dry-run     what would be run, and what it costs
   python -m search.run --lang sw --import runs/demo-te-20260101-120000      its best recipes first
 
 exit status: 0 it came to its end, 3 the same, but no recipe can be recommended, 1 it stopped with a
@@ -75,6 +78,12 @@ def parser() -> argparse.ArgumentParser:
         default=None,
         help="prompts by the model's chat template (objective.chat)",
     )
+    p.add_argument(
+        "--dry-run", action="store_true", help="say what would be run and what it costs, and stop"
+    )
+    p.add_argument(
+        "--verbose", action="store_true", help="without a terminal: a line for every trial"
+    )
     p.add_argument("overrides", nargs="*", metavar="key=value", help="groups and keys of conf/")
     return p
 
@@ -101,6 +110,9 @@ def _main(arguments: argparse.Namespace) -> int:
 
     console = Terminal()
     try:
+        if arguments.dry_run:
+            _dry_run(arguments, console)
+            return 0
         prepared = _prepare(arguments)
     except (SearchError, ObjectiveError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -109,7 +121,7 @@ def _main(arguments: argparse.Namespace) -> int:
         with _ray_on_loopback(prepared.config.search.address):
             from search.run.job import run
 
-            outcome = run(prepared, console)
+            outcome = run(prepared, console, arguments.verbose)
     except (SearchError, ObjectiveError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -118,19 +130,29 @@ def _main(arguments: argparse.Namespace) -> int:
     return {"recommended": 0, "undecided": UNDECIDED, "stopped": 130}[outcome]
 
 
+def _dry_run(arguments: argparse.Namespace, console: Console) -> None:
+    from search.records.place import locate
+    from search.run import estimate, foreseen
+
+    known = arguments.extend or (arguments.resume if arguments.resume != "auto" else None)
+    out = locate(known).parent if known else locate(arguments.out)
+    for line in estimate.say(_open(arguments, foreseen), out):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
 def _prepare(arguments: argparse.Namespace) -> Prepared:
-    from search.run.opening import settle
+    from search.run import opening
     from search.run.prepare import prepare
     from search.tracking.outbox import address
     from search.tuning.token import keep_token
 
-    opened = _open(arguments)
+    opened: Opened = _open(arguments, opening)
     try:
         keep_token(joins=bool(opened.config.search.address or os.environ.get("RAY_ADDRESS")))
         records = opened.records
         trusted = arguments.trust_addresses
         uri = address(records.folder, arguments.tracking_uri, trusted=trusted)
-        return settle(opened, prepare(opened.config, opened.head.name, records, uri))
+        return opening.settle(opened, prepare(opened.config, opened.head.name, records, uri))
     except BaseException:
         opened.drop()
         raise
@@ -162,11 +184,12 @@ def _ray_on_loopback(address: str | None) -> Iterator[None]:
             del os.environ[name]
 
 
-def _open(arguments: argparse.Namespace) -> Opened:
+def _open(arguments: argparse.Namespace, door: Any) -> Any:
+    """The study that is meant, by the functions of `opening`, or those of `foreseen`."""
     from search.config import compose
     from search.errors import ConfigError
     from search.records.place import locate
-    from search.run import opening
+    from search.run.opening import own_name
 
     known = arguments.extend or (arguments.resume if arguments.resume != "auto" else None)
     if known:
@@ -182,7 +205,7 @@ def _open(arguments: argparse.Namespace) -> Opened:
         if flag == "--extend" and (arguments.trials or 0) < 1:
             raise ConfigError("--extend needs --trials N, how many trials are added (1 or more)")
         trials, trusted = arguments.trials or 0, arguments.trust_addresses
-        return opening.resume(locate(known), arguments.overrides, trials, trusted=trusted)
+        return door.resume(locate(known), arguments.overrides, trials, trusted=trusted)
     if not arguments.lang:
         raise ConfigError("--lang is missing: name the target language, such as --lang te")
     flags: dict[str, Any] = {
@@ -197,11 +220,11 @@ def _open(arguments: argparse.Namespace) -> Opened:
     out = locate(arguments.out)
     source = locate(arguments.source) if arguments.source else None
     if arguments.resume:
-        name = arguments.study or opening.own_name(chosen)
-        return opening.begin_or_resume(chosen, out, name, source)
+        name = arguments.study or own_name(chosen)
+        return door.begin_or_resume(chosen, out, name, source)
     stamp = time.strftime("%Y%m%d-%H%M%S")
     name = arguments.study or f"{chosen.family.name}-{chosen.lang}-{stamp}"
-    return opening.begin(chosen, out, name, source)
+    return door.begin(chosen, out, name, source)
 
 
 def _text(path: Path | None) -> str | None:

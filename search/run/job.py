@@ -23,17 +23,21 @@ from search.config.secrets import without_password
 from search.ending import ENDING
 from search.engine.budgets import describe
 from search.engine.contract import EngineOptions
+from search.errors import SearchError
 from search.masking import masked
+from search.merging.recipe import key
+from search.proposing.notes import annotate
 from search.records.record import Record
 from search.report import files
 from search.report.material import Material
 from search.report.renewal import Renewal
-from search.results import choose, tables
+from search.results import tables
 from search.results.final import Final
 from search.results.summary import ARTIFACTS, headline, recommended
 from search.run.opening import finish
 from search.run.prepare import Prepared, versions
-from search.run.progress import ProgressDisplay
+from search.run.progress import ProgressDisplay, Rule
+from search.run.workload import final_rows, planned
 from search.space.swap import baselines
 from search.study.race import Rules
 from search.study.schedule import Schedule
@@ -46,8 +50,13 @@ Outcome = Literal["recommended", "undecided", "stopped"]
 """How a study ended: with a recommendation, with none, or not at all, after Ctrl-C."""
 
 
-def run(prepared: Prepared, console: Console) -> Outcome:
+def run(prepared: Prepared, console: Console, verbose: bool = False) -> Outcome:
     """Run the study and report.
+
+    Args:
+        prepared: the study.
+        console: where to show how it goes.
+        verbose: print a line for every trial, however many there are.
 
     Raises:
         SearchError: the study stopped with a fault; what was done has been reported.
@@ -66,11 +75,12 @@ def run(prepared: Prepared, console: Console) -> Outcome:
         soups=config.search.soups,
     )
     now = Final.of(records)
-    n_final = len(now.rows) + (now.choice is None)  # the recommended recipe is not known yet
-    rivals = {method: trials for method, trials in config.search.baselines.items() if trials}
-    n_final += len(rivals.keys() & choose.rival_roles()) - len(choose.best_rivals(records.trials))
-    total = len(first) + config.search.trials + sum(rivals.values()) + n_final
-    display = ProgressDisplay(console, total, len(records.trials))
+    n_final = final_rows(config.search, len(now.rows), now.choice, records.trials)
+    work = planned(config.search, len(first), n_final, prepared.objectives.values())
+    space, n_layers = prepared.space, prepared.family.n_layers
+    defaults = {key(space.default_recipe(pair), n_layers) for pair in space.pairs}
+    rule = Rule(n_layers, config.search.tolerance, defaults)
+    display = ProgressDisplay(console, work, rule, records.trials, verbose=verbose)
     race = config.search.race
     finished = undecided = False
     renewal = Renewal(records, records.folder, files.renew)
@@ -97,9 +107,11 @@ def run(prepared: Prepared, console: Console) -> Outcome:
             final=lambda: [row.recipe for row in Final.of(records).rows],
             listeners=[display, _Sender(outbox)],
             race=None if race is None else Rules(**race.model_dump()),
+            engines=display.engines,
         )
         if finished:
             finish(records)
+            _annotate(prepared, console)
     finally:
         display.close()
         with _first_signal_heard():
@@ -108,6 +120,17 @@ def run(prepared: Prepared, console: Console) -> Outcome:
     if not finished:
         return "stopped"
     return "undecided" if undecided else "recommended"
+
+
+def _annotate(prepared: Prepared, console: Console) -> None:
+    """What Optuna's dashboard shows beside numbers; a study without it is as good."""
+    choice = Final.of(prepared.records).choice
+    found = "" if choice is None or choice.doubt else choice.record.key
+    why = choice.doubt or choice.reason if choice else ""
+    try:
+        annotate(Schedule.of(prepared.name, prepared.config.search), prepared.records, found, why)
+    except SearchError as error:
+        console.print(f"warning: {error}", style="yellow", soft_wrap=True, markup=False)
 
 
 def _budgets(search: SearchConfig) -> tuple[float | Literal["auto"], float | Literal["auto"]]:

@@ -100,15 +100,7 @@ def begin_or_resume(chosen: Config, out: Place, name: str, source: Place | None 
     records = RecordsWriter.open(place)
     try:
         head = records.head()
-        if chosen.search.trials in {added["budget"] - added["trials"] for added in head.extensions}:
-            budget = {"trials": head.extensions[-1]["budget"]}
-            chosen = chosen.model_copy(update={"search": chosen.search.model_copy(update=budget)})
-        faults = _changes(head.config, chosen.model_dump(mode="json"))
-        if faults:
-            raise StudyError(
-                f"study {place} exists with another configuration: {', '.join(faults)}; name "
-                f"another with --study, or give it more trials with --extend {place}"
-            )
+        chosen = meant(chosen, head, place)
     except BaseException:
         records.close()
         raise
@@ -134,27 +126,10 @@ def resume(
             address that nobody has named.
         StudyError: no study is there, another driver holds it, or it cannot be read.
     """
-    fixed = [text for text in overrides if text.partition("=")[0] not in FREE]
-    if fixed:
-        raise ConfigError(
-            f"{place}/study.yaml says what is searched and scored: leave out {', '.join(fixed)}; "
-            f"only {', '.join(sorted(FREE))} may change"
-        )
     records = RecordsWriter.open(place)
     try:
         head = records.head()
-        chosen = compose.parse(head.config)
-        if trials:
-            budget = chosen.search.trials + trials
-            added = {"when": _now(), "trials": trials, "budget": budget}
-            kept: dict[str, Any] = json.loads(json.dumps(head.config))
-            kept["search"]["trials"] = budget
-            head = replace(head, config=kept, extensions=[*head.extensions, added], finished="")
-            chosen = compose.parse(kept)
-        chosen = _changed(chosen, ["search.address=null", *overrides])
-        if not trusted:
-            named = {text.partition("=")[0] for text in overrides}
-            trust.refuse_foreign(chosen, f"{place}/study.yaml", named)
+        chosen, head = going_on(head, place, overrides, trials, trusted=trusted)
     except BaseException:
         records.close()
         raise
@@ -200,6 +175,49 @@ def own_name(chosen: Config) -> str:
     kept = {k: v for k, v in flatten(chosen.model_dump(mode="json")).items() if k not in FREE}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
     return f"{chosen.family.name}-{chosen.lang}-{digest[:8]}"
+
+
+def meant(chosen: Config, head: StudyHead, place: Place) -> Config:
+    """The configuration of a study that exists, as the command that begins it means it.
+
+    Raises:
+        StudyError: it has another one.
+    """
+    if chosen.search.trials in {added["budget"] - added["trials"] for added in head.extensions}:
+        budget = {"trials": head.extensions[-1]["budget"]}
+        chosen = chosen.model_copy(update={"search": chosen.search.model_copy(update=budget)})
+    faults = _changes(head.config, chosen.model_dump(mode="json"))
+    if faults:
+        raise StudyError(
+            f"study {place} exists with another configuration: {', '.join(faults)}; name "
+            f"another with --study, or give it more trials with --extend {place}"
+        )
+    return chosen
+
+
+def going_on(
+    head: StudyHead, place: Place, overrides: Sequence[str], trials: int, *, trusted: bool
+) -> tuple[Config, StudyHead]:
+    """What a study goes on with, and what its head will say. Arguments and errors as `resume`."""
+    fixed = [text for text in overrides if text.partition("=")[0] not in FREE]
+    if fixed:
+        raise ConfigError(
+            f"{place}/study.yaml says what is searched and scored: leave out {', '.join(fixed)}; "
+            f"only {', '.join(sorted(FREE))} may change"
+        )
+    chosen = compose.parse(head.config)
+    if trials:
+        budget = chosen.search.trials + trials
+        added = {"when": _now(), "trials": trials, "budget": budget}
+        kept: dict[str, Any] = json.loads(json.dumps(head.config))
+        kept["search"]["trials"] = budget
+        head = replace(head, config=kept, extensions=[*head.extensions, added], finished="")
+        chosen = compose.parse(kept)
+    chosen = _changed(chosen, ["search.address=null", *overrides])
+    if not trusted:
+        named = {text.partition("=")[0] for text in overrides}
+        trust.refuse_foreign(chosen, f"{place}/study.yaml", named)
+    return chosen, head
 
 
 def _changes(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:

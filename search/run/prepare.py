@@ -16,7 +16,7 @@ from objectives.langid import LanguageIdentifier
 from objectives.settings import Shared
 from objectives.types import Decoding, Message, Objective
 from search.checkpoints.checkpoint import Checkpoint
-from search.checkpoints.family import Family, FittedFamily, examine
+from search.checkpoints.family import Examined, Family, FittedFamily, examine
 from search.config.schema import Config, ObjectiveConfig
 from search.config.searched import space_of
 from search.errors import ConfigError
@@ -52,6 +52,20 @@ class Prepared:
     fingerprints: Fingerprints
 
 
+@dataclass(frozen=True)
+class Checked:
+    """A study of which all is known to be right but the weights, which nobody has read.
+
+    Fields as in `Prepared`.
+    """
+
+    family: Examined
+    objectives: Mapping[str, Objective]
+    space: Space
+    max_model_len: int | None
+    warnings: Sequence[str]
+
+
 def prepare(config: Config, name: str, records: RecordsWriter, uri: str) -> Prepared:
     """Check family, data and space; cheap checks first, weights last.
 
@@ -61,19 +75,46 @@ def prepare(config: Config, name: str, records: RecordsWriter, uri: str) -> Prep
     """
     if config.search.storage:
         open_storage(config.search.storage, records.folder)
+    checked = check(config)
+    objectives = checked.objectives
+    cluster = config.search.address or os.environ.get("RAY_ADDRESS")
+    fitted = checked.family.fit(check_finite=config.search.check_finite, fetch=not cluster)
+    files = {**_files(config.objective), "lid": config.objective.lid}
+    prints = take(fitted, list(objectives.values()), files)
+    return Prepared(
+        config,
+        name,
+        records,
+        uri,
+        fitted,
+        objectives,
+        checked.space,
+        checked.max_model_len,
+        checked.warnings,
+        prints,
+    )
+
+
+def check(config: Config) -> Checked:
+    """All checks that read headers and data only; nothing is made or written.
+
+    Of models of the hub and at URLs the small files are fetched.
+
+    Raises:
+        SearchError: the family or the space.
+        ObjectiveError: the data.
+    """
     family = Family(**config.family.model_dump())
     sources = family.sources(config.lang)
     objectives = build_objectives(config.objective, config.lang)
     examined = examine(sources, allow_bin=family.allow_bin)
     examined.raise_faults()
-    base = examined.opened["base"].path
+    base = examined.opened["base"]
     warnings: list[str] = []
     if config.objective.chat:
         turns, kwargs = _conversations(config, objectives), config.objective.chat_template_kwargs
-        warnings += check_chat(turns, base, kwargs, config.objective.thinking_tokens)
-    cluster = config.search.address or os.environ.get("RAY_ADDRESS")
-    fitted = examined.fit(check_finite=config.search.check_finite, fetch=not cluster)
-    space = space_of(config, fitted.n_layers)
+        warnings += check_chat(turns, base.path, kwargs, config.objective.thinking_tokens)
+    space = space_of(config, base.n_layers)
     parts = config.objective.settings().items()
     varied = [name for name, settings in parts if settings.decoding() is not None]
     # a value that cannot be used is found now, not in a trial
@@ -83,18 +124,13 @@ def prepare(config: Config, name: str, records: RecordsWriter, uri: str) -> Prep
         for value in values
     ]
     requests = asked(objectives, dict.fromkeys(varied, choices))
-    _check_heads(fitted.base, config.search.engine.tensor_parallel_size)
+    _check_heads(base, config.search.engine.tensor_parallel_size)
     settings = config.objective.chat_template_kwargs if config.objective.chat else None
-    count = counter(fitted.base.path, settings)
+    count = counter(base.path, settings)
     given = config.search.engine.max_model_len
-    lengths = check_context(requests, fitted.base.config, given, count)
+    lengths = check_context(requests, base.config, given, count)
     warnings += lengths.warnings
-    files = {**_files(config.objective), "lid": config.objective.lid}
-    prints = take(fitted, list(objectives.values()), files)
-    longest = lengths.max_model_len
-    return Prepared(
-        config, name, records, uri, fitted, objectives, space, longest, warnings, prints
-    )
+    return Checked(examined, objectives, space, lengths.max_model_len, warnings)
 
 
 def _conversations(

@@ -31,6 +31,7 @@ from urllib.request import urlopen
 from search.errors import StudyError
 from search.masking import masked
 from search.merging.recipe import to_dict
+from search.records.place import is_name
 from search.records.record import Record
 from search.tracking.runs import VALUE_LENGTH, is_server, metrics_of, params, params_of
 from search.values import short
@@ -294,11 +295,11 @@ class SentRun:
     metrics: Mapping[str, float]
 
 
-def read_study(uri: str, run_id: str) -> list[SentRun]:
-    """A run of a study, and after it the study's other runs.
+def check_store(uri: str) -> None:
+    """Refuse a store that is not there.
 
     Raises:
-        StudyError: MLflow does not answer, has no such run, or it is no run of a study.
+        StudyError: it is not, or its server does not answer.
     """
     store = Path(uri.removeprefix("sqlite:///"))
     if uri.startswith("sqlite:///") and not store.is_file():  # MLflow would make one
@@ -307,13 +308,28 @@ def read_study(uri: str, run_id: str) -> list[SentRun]:
         os.environ.setdefault(name, value)
     if not answers(uri, ANSWER_SECONDS):
         raise StudyError(f"MLflow at {uri} does not answer")
-    from mlflow.exceptions import MlflowException
+
+
+def _client(uri: str) -> Any:
+    """A client of a store that is there. Errors as of `check_store`."""
+    check_store(uri)
     from mlflow.tracking import MlflowClient
 
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    return MlflowClient(tracking_uri=uri)
+
+
+def read_study(uri: str, run_id: str) -> list[SentRun]:
+    """A run of a study, and after it the study's other runs.
+
+    Raises:
+        StudyError: MLflow does not answer, has no such run, or it is no run of a study.
+    """
+    from mlflow.exceptions import MlflowException
+
     try:
-        client: Any = MlflowClient(tracking_uri=uri)
+        client = _client(uri)
         asked = client.get_run(run_id)
         study = asked.data.tags.get("study_id")
         if study is None:
@@ -327,3 +343,67 @@ def read_study(uri: str, run_id: str) -> list[SentRun]:
         SentRun(r.info.run_id, r.info.run_name, r.data.tags, r.data.params, r.data.metrics)
         for r in runs
     ]
+
+
+@dataclass(frozen=True)
+class Version:
+    """A merge as a version of a model in MLflow's registry.
+
+    Attributes:
+        model: the registered model's name.
+        source: where the merge is: a folder's URI, or an address.
+        card: its model card, in Markdown.
+        tags: what else is told of it.
+        experiment: name of the experiment of its study; empty where it has none.
+        study: the study's name.
+        key: the recipe's.
+    """
+
+    model: str
+    source: str
+    card: str
+    tags: Mapping[str, str]
+    experiment: str = ""
+    study: str = ""
+    key: str = ""
+
+
+def register(uri: str, version: Version) -> str:
+    """Add a version to a registered model, which is made where there is none.
+
+    It leads to the run of its trial on held-out items, or else on search items, if there is one.
+
+    Returns:
+        The version's number.
+
+    Raises:
+        StudyError: there is no such store, or MLflow refuses.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client = _client(uri)
+        if not client.search_registered_models(f"name = '{version.model}'"):
+            client.create_registered_model(version.model)
+        made = client.create_model_version(
+            version.model,
+            version.source,
+            run_id=_run_of(client, version),
+            tags={name: short(value, VALUE_LENGTH) for name, value in version.tags.items()},
+            description=short(version.card, VALUE_LENGTH),
+        )
+    except MlflowException as error:
+        cause = cause_of(error, uri)
+        raise StudyError(f"{version.model} is not registered at {masked(uri)}: {cause}") from None
+    return str(made.version)
+
+
+def _run_of(client: Any, version: Version) -> str | None:
+    experiment = version.experiment and client.get_experiment_by_name(version.experiment)
+    if not experiment or not is_name(version.study) or not is_name(version.key):
+        return None
+    for split in ("held_out", "search"):
+        wanted = f"tags.study = '{version.study}' and tags.trial = '{version.key}.{split}'"
+        for run in client.search_runs([experiment.experiment_id], wanted, max_results=1):
+            return str(run.info.run_id)
+    return None

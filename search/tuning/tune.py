@@ -34,7 +34,7 @@ from search.study.schedule import Schedule
 from search.tuning.searcher import StudySearcher
 from search.tuning.trainable import Job, MergeTrial
 from search.tuning.waiting import Waiting
-from search.tuning.watch import Watch, placement, resources
+from search.tuning.watch import TellEngines, Watch, placement, resources, untold
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -49,6 +49,7 @@ def run_study(
     final: Callable[[], Iterable[Recipe]],
     listeners: Iterable[Listener],
     race: Rules | None = None,
+    engines: TellEngines = untold,
 ) -> bool:
     """Run or go on with a study until its final table's recipes are scored.
 
@@ -61,6 +62,7 @@ def run_study(
         final: called when the search is over: the recipes to score on the held-out items.
         listeners: told of every start, end and repetition.
         race: when a trial is stopped early; None: each is scored in full.
+        engines: told about once a second how many engines are in each state.
 
     Returns:
         Whether it came to its end; False after Ctrl-C or SIGTERM, when the records hold what was
@@ -77,7 +79,8 @@ def run_study(
             continue
         rival = RivalSpace(method, space.lang, space.n_layers, space.pairs, space.seen)
         phases.append(phase(schedule, method, trials, rival, records, ()))
-    watch = Watch(schedule, fetches=any(map(is_remote, job.sources.values())))
+    fetches = any(map(is_remote, job.sources.values()))
+    watch = Watch(schedule, fetches=fetches, tell=engines)
     heard = list(listeners)
 
     def repeated() -> None:

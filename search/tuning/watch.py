@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, get_args
 
 import ray
 from ray import tune
@@ -36,6 +36,15 @@ LOOK_SECONDS = 1.0
 SPARE_TRIALS = 8
 """Engines that a cluster is asked for beyond those it has room for, where `search.engines` is not
 given; as many proposals are older than they could be."""
+
+EngineState = Literal["fetching experts", "starting", "working", "free"]
+"""What an engine does: a first trial is its start; free are places without one as well."""
+TellEngines = Callable[[Mapping[EngineState, int]], None]
+"""Who wants to know how many engines are in each state; must not block."""
+
+
+def untold(states: Mapping[EngineState, int]) -> None:
+    """Nobody wants to know."""
 
 
 @dataclass
@@ -69,15 +78,20 @@ class Watch(tune.Callback, tune.Stopper):
         fault: why nothing could run any more.
     """
 
-    def __init__(self, schedule: Schedule, *, fetches: bool = False) -> None:
+    def __init__(
+        self, schedule: Schedule, *, fetches: bool = False, tell: TellEngines = untold
+    ) -> None:
         """Watch the trials of a study that runs by this schedule.
 
         Args:
             schedule: how the study runs.
             fetches: whether nodes fetch the experts, which may take longer than any trial.
+            tell: told of the engines' states at each look.
         """
         self._schedule = schedule
         self._fetches = fetches
+        self._tell = tell
+        self._answered: set[int] = set()  # hashes: a handle that is kept would keep its actor
         self._working: dict[str, Working] = {}
         self._seconds: deque[float] = deque(maxlen=MEMORY)
         self._looked = float("-inf")
@@ -100,6 +114,7 @@ class Watch(tune.Callback, tune.Stopper):
                 node = ray.get(working.node)
         if reported:
             self._seconds.append(time.monotonic() - working.began)
+            self._answered.add(hash(working.actor))
             return ActorExit(node, working.limit)
         return ActorExit(node, working.limit, last_words(working.trial.get_pickled_error()))
 
@@ -131,6 +146,19 @@ class Watch(tune.Callback, tune.Stopper):
     def engine_starts(self) -> bool:
         """Whether a place lacks its engine, that of the engine that asks for a trial excepted."""
         return len(self._working) + 1 < self._places
+
+    def engines(self) -> dict[EngineState, int]:
+        """How many engines are in each state."""
+        found: Counter[EngineState] = Counter(dict.fromkeys(get_args(EngineState), 0))
+        found.update(map(self._state, self._working.values()))
+        places = min(self._places, self._schedule.engines or self._places)
+        found["free"] = max(0, places - len(self._working))
+        return found
+
+    def _state(self, working: Working) -> EngineState:
+        if working.fetch is not None:
+            return "fetching experts"
+        return "working" if hash(working.actor) in self._answered else "starting"
 
     def stop(self) -> None:
         """End everything at once; what ran is proposed again when the study is resumed."""
@@ -177,6 +205,7 @@ class Watch(tune.Callback, tune.Stopper):
             if working.limit is None and now - working.began > limit:
                 working.limit = limit
                 ray.kill(working.actor)  # also when it hangs in C++; its children end with it
+        self._tell(self.engines())
         if self._working or self._places:
             self._busy = now
         elif now - self._busy > PATIENCE_SECONDS:

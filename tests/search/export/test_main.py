@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from huggingface_hub import constants
 from safetensors.torch import load_file
 
 from search import sync
@@ -324,3 +325,77 @@ def test_an_engine_that_does_not_start(
     assert export.main(command) == 1
     assert "error: no engine could answer" in capsys.readouterr().err
     assert (tmp_path / "out" / "config.json").exists()
+
+
+def test_an_export_that_is_there_is_listed(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "merged"
+    assert export.main(["--study", str(study), "--out", str(out)]) == 0
+    capsys.readouterr()
+    assert export.main(["--out", str(out), "--push", "org/merged", "--dry-run"]) == 0
+    note, *lines, total = capsys.readouterr().out.splitlines()
+    assert note == "note: folders of this machine are named in family.yaml, mergekit.yaml"
+    sizes = {name: int(size.replace(",", "")) for size, name in map(str.split, lines)}
+    assert sizes == {file.name: file.stat().st_size for file in out.iterdir()}
+    assert total.split() == [
+        *(f"{sum(sizes.values()):,}", "bytes", "in", str(len(sizes)), "files,"),
+        *("for", "org/merged", "(private)"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ([], "one of --study, --run, --family says what to export"),
+        (["--push=org/x", "--verify", "--lang=te"], "--verify is of a new export"),
+        (["--push=merged"], "write ORG/NAME"),
+        (["--public", "--register=x"], "--public is of --push"),
+        (["--study=s", "--push=org/x", "--dry-run"], "of an export that is there"),
+        (["--register=x", "--tracking-uri=http://127.0.0.1:9"], "--register at a server needs"),
+        (["--register=a/b"], "--register a/b: MLflow takes no such name"),
+        (["--push=org/x", "--dry-run"], "no list of its files"),
+        (["--push=org/x"], "HF_HUB_OFFLINE is set"),
+        (["--study=s", "--push=org/x"], "HF_HUB_OFFLINE is set"),
+        (["--study=s", "--register=x"], "there is no MLflow store"),
+    ],
+)
+def test_nothing_is_handed_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str], why: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    (tmp_path / "out").mkdir()
+    assert export.main([*arguments, "--out", "out"]) == 2
+    assert why in capsys.readouterr().err
+
+
+@pytest.mark.slow  # makes MLflow's store
+def test_an_export_becomes_a_version_of_a_model(
+    sent: tuple[str, dict[str, str]], study: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """With the export, then of one that is there; each leads to the trial's held-out run."""
+    from mlflow.tracking import MlflowClient
+
+    uri, ids = sent
+    out = tmp_path / "merged"
+    register = ["--out", str(out), "--register", "te-math"]
+    assert export.main(["--study", str(study), *register]) == 0
+    assert f"registered: te-math, version 1, in MLflow at {uri}" in capsys.readouterr().out
+    assert export.main([*register, "--tracking-uri", uri]) == 0
+    assert "version 2" in capsys.readouterr().out
+    first, second = (MlflowClient(uri).get_model_version("te-math", n) for n in ("1", "2"))
+    assert first.source == second.source == out.as_uri()
+    assert first.tags == second.tags
+    assert first.tags["study"] == "s" and first.tags["label"] == label(BEST, "te", L)
+    assert json.loads(first.tags["recipe"]) == to_dict(BEST)
+    assert first.tags["held_out_accuracy"] == "50" and first.tags["card"] == f"{out}/README.md"
+    assert first.run_id == ids[label(BEST, "te", L) + " (held-out)"]
+    assert first.description.startswith("---\n") and "MGSM accuracy" in first.description
+    missing = ["--tracking-uri", f"sqlite:///{tmp_path}/none.db"]
+    assert export.main([*register, *missing]) == 2
+    assert "there is no MLflow store" in capsys.readouterr().err
+    assert not (tmp_path / "none.db").exists()

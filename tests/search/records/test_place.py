@@ -34,3 +34,9 @@ def test_password_in_an_address() -> None:
     with pytest.raises(ConfigError, match=r"s3://\*\*\*@b/runs: leave name and password") as error:
         locate("s3://me:hush@b/runs")
     assert "hush" not in str(error.value)
+
+
+def test_the_folder_of_a_study() -> None:
+    assert str(locate("s3://bucket/runs/study").parent) == "s3://bucket/runs"
+    assert str(locate("s3://bucket").parent) == "s3://bucket"
+    assert locate("runs/study").parent == Path("runs")

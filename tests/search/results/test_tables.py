@@ -36,7 +36,7 @@ def test_a_study_whose_trials_all_failed_says_so_first(records: RecordsWriter) -
 
 
 @pytest.mark.parametrize(
-    ("terminal", "width"), [(True, 120), (True, 104), (False, 80)]
+    ("terminal", "width"), [(True, 150), (True, 104), (False, 80)]
 )  # rich takes 80 where there is no terminal
 def test_it_fits_the_width(
     records: RecordsWriter, terminal: bool, width: int, monkeypatch: pytest.MonkeyPatch
@@ -47,7 +47,7 @@ def test_it_fits_the_width(
     show(full(records), Console(file=out, force_terminal=terminal, width=width))
     assert ("\x1b" in out.getvalue()) is terminal
     rows = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()).splitlines()
-    assert 90 < max(map(len, rows)) <= (width if terminal else 120)
+    assert 90 < max(map(len, rows)) <= (min(width, 110) if terminal else 110)
     place = next(i for i, row in enumerate(rows) if row.startswith(" recommended"))
     assert re.split(r"  +", rows[place].strip()) == [
         "recommended", "80.0", "97.0", "99.5", "+25.0 p<0.001", "+40.0 p<0.001", "200"
@@ -65,6 +65,24 @@ def test_a_narrow_terminal_gets_p_values_instead_of_intervals(records: RecordsWr
     place = next(i for i, row in enumerate(rows) if row.startswith(" recommended"))
     assert "+25.0" in rows[place] and "p<0.001" in rows[place + 1]
     assert "te b2 u2 tb0 tu0 m0-l0" in rows[place + 1]
+
+
+@pytest.mark.parametrize("width", [110, 80])
+def test_experts_of_one_kind_are_one_row_with_their_range(
+    records: RecordsWriter, width: int
+) -> None:
+    report = full(records)
+    out = io.StringIO()
+    show(report, Console(file=out, force_terminal=True, width=width, color_system=None))
+    rows = [re.split(r"  +", row.strip()) for row in out.getvalue().splitlines()]
+    place = next(i for i, row in enumerate(rows) if row[0] == "best language expert")
+    assert rows[place][1:3] == ["35.0", "97.0"]
+    assert rows[place + 1][0] == "te language expert l1"
+    assert rows[place + 2] == ["range of the 2", "30.0–35.0", "97.0"]
+    assert ["math expert"] in [row[:1] for row in rows]
+    assert [row for row in rows if "l0" in row[-1] and "expert" in row[0]] == []
+    for label in ("te language expert l0", "te language expert l1"):
+        assert label in markdown(report) and label in tsv(report)
 
 
 def test_markdown_and_tsv_hold_the_same_rows(records: RecordsWriter, tmp_path: Path) -> None:

@@ -24,5 +24,5 @@ def setup(tmp_path: Path, tiny_llama: Family, monkeypatch: pytest.MonkeyPatch) -
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[Prepared]:
     """What was prepared, in the order of the commands; no engine starts."""
     found: list[Prepared] = []
-    monkeypatch.setattr("search.run.job.run", lambda p, _: found.append(p) or "recommended")
+    monkeypatch.setattr("search.run.job.run", lambda p, *_: found.append(p) or "recommended")
     return found

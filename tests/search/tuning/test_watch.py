@@ -135,3 +135,20 @@ def test_of_an_ended_trial_tune_keeps_no_answer_and_no_average() -> None:
     assert not trials
     assert not trial.run_metadata.last_result and not trial.metric_analysis
     assert not trial.run_metadata.metric_n_steps
+
+
+def test_the_state_of_each_engine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    found = Watch(schedule(engines=4), tell=told.append)
+    monkeypatch.setattr("search.tuning.watch.resources", lambda excluded_nodes=(): [{"CPU": 8.0}])
+    monkeypatch.setattr(found, "dead", lambda: set())
+    monkeypatch.setattr("ray.wait", lambda refs, timeout: ([], []))
+    monkeypatch.setattr("ray.get", lambda ref: ref)
+    found._working = {"x": Working(None, "a", None), "y": Working(None, "b", None, "reference")}
+    found.on_step_begin(0, [])
+    assert told[-1] == {"fetching experts": 1, "starting": 1, "working": 0, "free": 2}
+    found.actor_exit("x", reported=True)
+    found._working["z"] = Working(None, "a", None)
+    found._looked = 0.0
+    found.on_step_begin(0, [])
+    assert told[-1] == {"fetching experts": 1, "starting": 0, "working": 1, "free": 2}

@@ -1,0 +1,63 @@
+"""Which study a command line means, as `search.run.opening` has it, but nothing is made or taken.
+
+Owns functions of the same names and arguments, for a command that only says what it would do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from search.config.schema import Config
+from search.errors import StudyError
+from search.records.head import StudyHead, taken
+from search.records.place import Place, check_name
+from search.records.reader import RecordsReader
+from search.run.opening import going_on, meant
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """A study that a command would run.
+
+    Attributes:
+        name: the study's.
+        config: what it would run with.
+        records: the study as it is; None for a new one.
+        source: the study whose best recipes would be proposed first.
+    """
+
+    name: str
+    config: Config
+    records: RecordsReader | None = None
+    source: Place | None = None
+
+
+def begin(chosen: Config, out: Place, name: str, source: Place | None = None) -> Foreseen:
+    """A new study. Errors as of `opening.begin`, but for a folder that cannot be written."""
+    check_name(name)
+    place = out / name
+    if RecordsReader.exists(place):
+        there = RecordsReader.read(place).head()
+        here = StudyHead(name, chosen.model_dump(mode="json"))
+        raise StudyError(taken(there, here, str(place)))
+    return Foreseen(name, chosen, source=source)
+
+
+def begin_or_resume(chosen: Config, out: Place, name: str, source: Place | None = None) -> Foreseen:
+    """The study of this name if there is one, or a new one. Errors as of the original."""
+    check_name(name)
+    place = out / name
+    if not RecordsReader.exists(place):
+        return begin(chosen, out, name, source)
+    records = RecordsReader.read(place)
+    return Foreseen(name, meant(chosen, records.head(), place), records)
+
+
+def resume(
+    place: Place, overrides: Sequence[str] = (), trials: int = 0, *, trusted: bool = False
+) -> Foreseen:
+    """An existing study, which another process may hold. Errors as of the original."""
+    records = RecordsReader.read(place)
+    chosen, head = going_on(records.head(), place, overrides, trials, trusted=trusted)
+    return Foreseen(head.name, chosen, records)

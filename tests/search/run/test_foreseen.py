@@ -1,0 +1,52 @@
+"""What a command would run, without its study being made, taken or changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from search.config import compose
+from search.errors import ConfigError, StudyError
+from search.records.head import StudyHead
+from search.records.writer import RecordsWriter
+from search.run import foreseen
+
+DATA = {"objective.lcpr.data_dir": "x", "objective.mgsm.data_dir": "x"}
+CHOSEN = compose.load(["search.trials=5"], {"lang": "te", **DATA})
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A folder of studies with one, which a driver holds."""
+    head = StudyHead("s", CHOSEN.model_dump(mode="json"))
+    RecordsWriter.create(tmp_path / "s", head)
+    return tmp_path
+
+
+def test_a_new_study_is_not_made(out: Path) -> None:
+    found = foreseen.begin(CHOSEN, out, "t", out / "s")
+    assert (found.name, found.records, found.source) == ("t", None, out / "s")
+    assert foreseen.begin_or_resume(CHOSEN, out, "t").records is None
+    assert sorted(file.name for file in out.iterdir()) == ["s"]
+
+
+def test_one_that_is_there_is_read_while_a_driver_holds_it(out: Path) -> None:
+    for found in (foreseen.begin_or_resume(CHOSEN, out, "s"), foreseen.resume(out / "s")):
+        assert found.name == "s" and found.records is not None and found.config == CHOSEN
+    assert foreseen.resume(out / "s", trials=7).config.search.trials == 12
+    assert foreseen.resume(out / "s").config.search.trials == 5
+
+
+def test_faults_are_those_of_a_run(out: Path) -> None:
+    other = compose.load(["search.trials=6"], {"lang": "te", **DATA})
+    with pytest.raises(StudyError, match="holds this study already: go on with --resume"):
+        foreseen.begin(CHOSEN, out, "s")
+    with pytest.raises(StudyError, match="exists with another configuration: search.trials"):
+        foreseen.begin_or_resume(other, out, "s")
+    with pytest.raises(StudyError, match="holds no study"):
+        foreseen.resume(out / "t")
+    with pytest.raises(ConfigError, match="leave out search.seed=1"):
+        foreseen.resume(out / "s", ["search.seed=1"])
+    with pytest.raises(ConfigError, match="cannot be a study's name"):
+        foreseen.begin_or_resume(CHOSEN, out, "../s")
