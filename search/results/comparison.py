@@ -17,7 +17,7 @@ import numpy as np
 from objectives import targets
 from objectives.languages import LANGUAGES
 from objectives.stats import PairedDifference
-from objectives.targets import Target
+from objectives.target import Target
 from objectives.types import ItemResult, Score, Split
 from search.errors import StudyError
 from search.merging.recipe import LayerSwap, Single, key
