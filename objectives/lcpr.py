@@ -34,6 +34,7 @@ from objectives.languages import language
 from objectives.sampling import check_sampling, is_random, override
 from objectives.settings import Beams, FewShots, Nucleus, Positive, Settings, Shared, Temperature
 from objectives.splits import item_seed, split_items
+from objectives.target import Target
 from objectives.tokens import split_line
 from objectives.types import Completion, Decoding, Evaluation, ItemResult, Request, Sampling, Split
 
@@ -43,6 +44,8 @@ LCB_SAMPLING = Sampling(max_tokens=100, temperature=0.3, top_p=0.75)
 
 class LcprSettings(Settings):
     """Prompts in the Language Confusion Benchmark's files, with its published decoding."""
+
+    target = Target("lcpr", "lcpr", "LCPR", kind="lcpr")
 
     data_dir: Path
     """Folder with `<setting>/<source>/<lang>.csv`, the benchmark's `test_sets` (`--lcb-dir`)."""

@@ -40,6 +40,7 @@ from objectives.numerals import plain
 from objectives.settings import Positive, Settings, Shared
 from objectives.splits import split_items
 from objectives.stats import proportion
+from objectives.target import Target
 from objectives.tokens import split_line
 from objectives.types import (
     Completion,
@@ -80,6 +81,8 @@ class MgsmSettings(Settings):
 
     One of the two is to be named.
     """
+
+    target = Target("accuracy", "mgsm", "accuracy", item="correct")
 
     data_dir: Path | None = None
     """Folder with `mgsm_<lang>.tsv` and, if there are shots, the exemplars (`--mgsm-dir`). None

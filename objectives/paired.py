@@ -6,25 +6,15 @@ matched by their ids, in whatever order they come.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from objectives.errors import DataError
 from objectives.languages import LANGUAGES
 from objectives.rates import Outcome
-from objectives.stats import PairedDifference, paired_accuracy, paired_lcpr
+from objectives.stats import PairedDifference, paired_accuracy, paired_lcpr, paired_means
 from objectives.types import ItemResult, Verdict
 
 _MEND = "its file of items/ is not as it was written"
-Compare = Callable[[Iterable[ItemResult], Iterable[ItemResult], str], PairedDifference | None]
-"""Results of a, results of b, language code -> the score of a minus that of b; None where they have
-no item in common."""
-Won = Callable[[Verdict], bool]
-"""Whether an item counts for a score that is a share of items."""
-
-
-def is_right(verdict: Verdict) -> bool:
-    """Whether a math problem was solved, by the configured extraction."""
-    return bool(said(verdict, "correct"))
 
 
 def outcome_of(verdict: Verdict) -> Outcome:
@@ -50,21 +40,27 @@ def said(verdict: Verdict, name: str) -> bool | int | float | str | None:
     return verdict[name]
 
 
-def accuracy_difference(
-    a: Iterable[ItemResult], b: Iterable[ItemResult], lang: str
+def item_difference(
+    a: Iterable[ItemResult], b: Iterable[ItemResult], objective: str, item: str, *, share: bool
 ) -> PairedDifference | None:
-    """Accuracy of a minus that of b on the items that both have; None where there are none.
+    """A score of a minus that of b on the items that both have; None where there are none.
 
     Args:
         a: per-item results of one model, of any objectives.
         b: the same of the other.
-        lang: language code.
+        objective: whose items.
+        item: the field of their verdicts that the score is made of.
+        share: whether it says yes or no; else it is a number.
     """
-    both = _paired(a, b, "mgsm")
+    both = _paired(a, b, objective)
     if not both:
         return None
-    right = [list(map(is_right, side)) for side in zip(*both, strict=True)]
-    return paired_accuracy(right[0], right[1])
+    sides = [[said(verdict, item) for verdict in side] for side in zip(*both, strict=True)]
+    if share:
+        right = [list(map(bool, side)) for side in sides]
+        return paired_accuracy(right[0], right[1])
+    one, other = ([float(value or 0) for value in side] for side in sides)
+    return paired_means(one, other)
 
 
 def lcpr_difference(

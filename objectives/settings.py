@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from objectives.langid import LanguageIdentifier
+from objectives.target import Target
 from objectives.types import Decoding, Objective
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -60,7 +61,12 @@ class Shared:
 
 
 class Settings(Strict):
-    """An objective's part of the configuration; its docstring describes it to users."""
+    """An objective's part of the configuration; its docstring describes it to users.
+
+    `target` is the score that a search optimises where this objective is the task.
+    """
+
+    target: ClassVar[Target]
 
     def build(self, shared: Shared) -> Objective:
         """The objective, with its data read.

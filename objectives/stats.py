@@ -103,6 +103,49 @@ def paired_accuracy(a: Sequence[bool], b: Sequence[bool], seed: int = 0) -> Pair
     return PairedDifference((only_a - only_b) / n, low, high, mcnemar(only_a, only_b), n)
 
 
+def paired_means(a: Sequence[float], b: Sequence[float], seed: int = 0) -> PairedDifference:
+    """Compare the means of a number that both models have for the same items.
+
+    Args:
+        a: the number of each item with the first model.
+        b: the same items, in the same order, with the second.
+        seed: seed of the resampling.
+
+    Returns:
+        The difference with a paired bootstrap interval; its p-value is that of a test that turns
+        the signs of the items' differences by chance, never below 1 / (RESAMPLES + 1).
+
+    Raises:
+        ValueError: the two do not cover the same number of items, or none.
+    """
+    n = _paired_length(a, b)
+    apart = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    rng = np.random.default_rng(seed)
+    drawn, turned = (np.empty(RESAMPLES) for _ in range(2))
+    for place in range(RESAMPLES):  # one by one: items times resamples may not fit into memory
+        drawn[place] = apart[rng.integers(n, size=n)].mean()
+        turned[place] = (apart * rng.choice((-1.0, 1.0), size=n)).mean()
+    low, high = _ends(drawn)
+    found = float(apart.mean())
+    as_far = int((np.abs(turned) >= abs(found) - 1e-12).sum())
+    return PairedDifference(found, low, high, (1 + as_far) / (RESAMPLES + 1), n)
+
+
+def mean_score(values: Sequence[float | None], seed: int = 0) -> Score:
+    """The mean of a number over items with its bootstrap interval.
+
+    Args:
+        values: of each item; None where it has none.
+        seed: seed of the resampling.
+    """
+    known = np.array([value for value in values if value is not None], dtype=np.float64)
+    if not len(known):
+        return Score(None, None, None, 0, len(values))
+    rng = np.random.default_rng(seed)
+    drawn = np.array([known[rng.integers(len(known), size=len(known))].mean() for _ in range(2000)])
+    return Score(float(known.mean()), *_ends(drawn), len(known), len(values))
+
+
 def lcpr_interval(
     counts: NDArray[np.int64], wpr_applies: bool, seed: int = 0
 ) -> tuple[float, float]:

@@ -85,6 +85,7 @@ FENCES = {
         ),
         *(f"search/records/{name}.py" for name in ("head", "items")),
         "search/values.py",
+        "objectives/own.py",
         *(f"objectives/{name}.py" for name in ("settings", "mgsm", "lcpr")),
     },
     "matplotlib": {"search/results/figures.py", "search/inspect/heat_map.py"},

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from objectives import targets
+from objectives.own import FORM, is_own
 from objectives.settings import Count, Positive
 from search.masking import masked
 from search.merging.methods.registry import rivals
@@ -25,6 +27,14 @@ def _cores(given: Any) -> Any:
     return min(CORES, len(os.sched_getaffinity(0))) if given == "cores" else given
 
 
+def _task(name: str) -> str:
+    tasks = [task for task in targets.OBJECTIVES if task != "lcpr"]
+    if name not in tasks and not is_own(name):
+        raise ValueError(f"{name!r} is none of {', '.join(tasks)}, {FORM}")
+    return name
+
+
+Task = Annotated[str, AfterValidator(_task)]
 Budget = Annotated[float, Field(ge=0)] | Literal["auto"]
 Engines = Annotated[Positive, BeforeValidator(_cores)]
 """A number of engines, or `cores`: one for each core of this machine, at most `CORES`."""

@@ -7,6 +7,8 @@ overrides into these models; nothing here knows what is done with the values.
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,10 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, create_model, model_validator
 
 from objectives import targets
+from objectives.own import is_own, own_settings
 from objectives.settings import Count, Positive, Settings, Share, Strict
-from search.config.fields import Address, Budget, Engines, Location, RivalMethod
+from objectives.target import Target
+from search.config.fields import Address, Budget, Engines, Location, RivalMethod, Task
 from search.config.secrets import Database
 from search.config.space import SpaceConfig
+from search.errors import ConfigError
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -64,6 +69,26 @@ class ObjectiveShared(Strict):
         mgsm: Any
         lcpr: Any
 
+    task: Task = "mgsm"
+    """What is maximised: `mgsm`, or `package.module:Class`, a class of one's own (see
+    docs/objectives.md), whose settings are `own`."""
+
+    language: Literal["lcpr", "none"] = "lcpr"
+    """What says whether a merge answers in the language: `lcpr`, or `none` for tasks without
+    one."""
+
+    own: dict[str, Any] = {}
+    """Settings of the class that `task` names."""
+
+    also: tuple[str, ...] = ()
+    """Further objectives that are scored and recorded, by their sections; `constraints` may hold
+    recipes to their scores."""
+
+    constraints: dict[str, float] = {}
+    """Score -> how low the recommended recipe's may be: any score that an objective gives, but for
+    the one that is optimised. Without a constraint only LCPR has a floor: the language expert's,
+    less `search.tolerance`."""
+
     chat: bool = False
     """Write prompts by the model's own chat template (`--chat`), for models that are tuned to
     instructions."""
@@ -101,9 +126,48 @@ class ObjectiveShared(Strict):
             )
         return self
 
+    @model_validator(mode="after")
+    def _constraints(self) -> ObjectiveShared:
+        if self.own and not is_own(self.task):
+            raise ValueError(f"own has settings, but task is {self.task}: its key is {self.task}")
+        unknown = [name for name in self.also if name not in targets.OBJECTIVES]
+        if unknown:
+            raise ValueError(f"also: {unknown[0]} is none of {', '.join(targets.OBJECTIVES)}")
+        bad = [name for name, least in self.constraints.items() if not math.isfinite(least)]
+        if bad:
+            raise ValueError(f"constraints.{bad[0]} is not a finite number")
+        return self
+
     def settings(self) -> dict[str, Settings]:
-        """Name -> settings of each objective, in the order of `targets.OBJECTIVES`."""
-        return {name: getattr(self, name) for name in targets.OBJECTIVES}
+        """Name -> settings of each objective: the task first, then the language's.
+
+        Raises:
+            ObjectiveError: the task is a class of one's own that cannot be used.
+        """
+        if is_own(self.task):
+            own = own_settings(self.task, self.own)
+            found = {own.target.objective: own}
+        else:
+            found = {self.task: getattr(self, self.task)}
+        named = [self.language] if self.language != "none" else []
+        return found | {name: getattr(self, name) for name in (*named, *self.also)}
+
+    def targets(self) -> tuple[Target, ...]:
+        """What is optimised, first; then what must keep a floor.
+
+        Raises:
+            ConfigError: a constraint is of the score that is maximised.
+            ObjectiveError: as `settings`.
+        """
+        main, *others = (own.target for own in self.settings().values())
+        if main.score in self.constraints:
+            raise ConfigError(f"objective.constraints.{main.score}: that is what is optimised")
+        given = {target.score: target for target in others}
+        known = {t.score: t for t in others if t.objective == self.language}
+        for score, least in self.constraints.items():
+            plain = Target(score, "", score.replace("_", " "))
+            known[score] = replace(given.get(score, plain), least=least)
+        return (main, *known.values())
 
 
 if TYPE_CHECKING:
@@ -294,3 +358,13 @@ class Config(Strict):
 
     search: SearchConfig
     """How the study runs."""
+
+    @model_validator(mode="after")
+    def _front(self) -> Config:
+        plain = self.objective.language == "none" and not self.objective.constraints
+        if plain and self.search.sampler == "gp_pareto":
+            raise ValueError(
+                "search.sampler is gp_pareto, which looks for a front of two scores, and there is "
+                "one (objective.language is none): set search.sampler=gp"
+            )
+        return self

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from objectives.own import is_own
 from search.config.schema import Config
 from search.config.secrets import without_password
 from search.errors import ConfigError
@@ -29,6 +30,11 @@ def refuse_foreign(config: Config, where: str, named: Collection[str] = ()) -> N
     Raises:
         ConfigError: there are some, shown without passwords, with what to do.
     """
+    if is_own(config.objective.task):
+        raise ConfigError(
+            f"{where} is scored by {config.objective.task}, code that would run here. If you know "
+            f"it, write {FLAG}"
+        )
     if config.search.storage and "search.storage" not in named:
         shown = without_password(config.search.storage)
         raise ConfigError(

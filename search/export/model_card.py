@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from objectives import targets
-from objectives.targets import Target
+from objectives.target import Target
 from objectives.types import Score
 from search.checkpoints.cache import belongs
 from search.export.mergekit_yaml import has_mergekit_form

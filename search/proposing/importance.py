@@ -19,7 +19,7 @@ from optuna.distributions import (
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
-from objectives.targets import Target
+from objectives.target import Target
 from search.merging.recipe import LayerSwap, members
 from search.records.record import Record
 from search.space.swap import uses_weights

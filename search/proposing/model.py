@@ -26,7 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.special import ndtr
 
 from objectives import targets
-from objectives.targets import Target
+from objectives.target import Target
 from search.merging.recipe import LayerSwap
 from search.proposing.acquisition import expected_improvement, hypervolume_gain
 from search.proposing.surrogate import (
@@ -154,7 +154,7 @@ class ModelSampler(FlatSampler):
         space: FlatSpace,
         trials: Sequence[Record],
         schedule: Schedule,
-        guards: Sequence[Target] = targets.TARGETS[1:],
+        guards: Sequence[Target] | None = None,
     ) -> None:
         """Know a space and the study's records.
 
@@ -162,12 +162,12 @@ class ModelSampler(FlatSampler):
             space: what is searched; what it has `seen` is not proposed again.
             trials: the study's records, which grow.
             schedule: how the study runs.
-            guards: targets that may not fall below their floors.
+            guards: targets that may not fall below their floors; None: all after the first.
         """
         super().__init__(space.grid, schedule.seed)
         self.place = 0
         self._space, self._trials, self._schedule = space, trials, schedule
-        self._guards = guards
+        self._guards = targets.TARGETS[1:] if guards is None else guards
         self._kernel = Kernel(self._grid)
         self._pair = [axis.kind for axis in self._grid.axes].index("pair")
         small = self._grid.size() <= WHOLE
@@ -288,7 +288,7 @@ class ModelSampler(FlatSampler):
         for target in self._guards:
             floor = Floor.of(target, ended, self._schedule.tolerance)
             known = told.only(partial(_guarded, target=target))
-            if not floor.experts or all(floor.reached(r) for r in known.records):
+            if not floor.known or all(floor.reached(r) for r in known.records):
                 continue
             least = np.array(
                 [
@@ -298,7 +298,9 @@ class ModelSampler(FlatSampler):
             )
             known, model = self._model(known, target)
             items = float(np.median([_items(r, target) for r in known.records]))
-            yield model, _scale(target, least, items)
+            low, high = _span(known.records, target)
+            inside = np.clip((target.gain(1.0) * least - low) / (high - low), 0.0, 1.0)
+            yield model, _scale(target, target.gain(1.0) * inside, items)
 
     def _front_gain(self, known: Told, rng: np.random.Generator) -> GainOf:
         """How much each recipe is expected to add to the front of the first two targets."""
@@ -363,9 +365,23 @@ def _has(record: Record, target: Target) -> bool:
 def _scores(records: Sequence[Record], target: Target) -> tuple[Floats, Floats]:
     """Scores as the model sees them, of those that are infeasible the worst there is; items."""
     worst = 0.0 if target.direction == "maximize" else 1.0
-    shares = [worst if (found := believed(r, target)) is None else found for r in records]
+    low, high = _span(records, target)
+    shares = [
+        worst if (found := believed(r, target)) is None else (found - low) / (high - low)
+        for r in records
+    ]
     items = np.array([_items(record, target) for record in records], dtype=np.float64)
     return _scale(target, target.gain(1.0) * np.array(shares), items), items
+
+
+def _span(records: Sequence[Record], target: Target) -> tuple[float, float]:
+    """Between which values a target's scores lie: shares in [0, 1], others where they were seen."""
+    if target.kind != "mean":
+        return 0.0, 1.0
+    known = [found for r in records if (found := believed(r, target)) is not None]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    margin = 0.1 * (high - low) or 1.0
+    return low - margin, high + margin
 
 
 def _scale(target: Target, gains: Floats, items: Floats | float) -> Floats:

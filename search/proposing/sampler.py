@@ -20,7 +20,7 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from objectives import targets
-from objectives.targets import Target
+from objectives.target import Target
 from search.proposing.model import FlatSpace, ModelSampler
 from search.records.record import Record
 from search.study.schedule import Schedule

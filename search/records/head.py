@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import TypeAdapter
 
+from objectives import targets
+from objectives.target import Target
 from search.errors import StudyError
 from search.values import check_yaml, differences, flatten
 
@@ -35,6 +37,8 @@ class StudyHead:
         id: tells this study from all others, in a database and in MLflow.
         layers: number of layers L of the family's models; 0 before they were opened.
         family: source name -> its fingerprint (`search.run.fingerprint`); empty before the same.
+        targets: the scores that are optimised or have a floor, `objectives.target.Target` each;
+            empty before the same.
         data: objective, or file that decides scores, -> hash of its content.
         imported: the study whose best recipes were proposed first, and these.
         extensions: budgets that were added later: `when`, `trials`, `budget`.
@@ -48,6 +52,7 @@ class StudyHead:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     layers: int = 0
     family: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    targets: Sequence[Mapping[str, Any]] = field(default_factory=list)
     data: Mapping[str, str] = field(default_factory=dict)
     imported: Mapping[str, Any] = field(default_factory=dict)
     extensions: Sequence[Mapping[str, Any]] = field(default_factory=list)
@@ -70,6 +75,17 @@ class StudyHead:
         except (ValueError, OverflowError):
             pass
         raise StudyError(f"study {self.name}: its configuration has {name} = {found!r}")
+
+    def scored_on(self) -> tuple[Target, ...]:
+        """What the study optimises.
+
+        Raises:
+            StudyError: that is no target.
+        """
+        try:
+            return tuple(Target(**one) for one in self.targets) or targets.DEFAULT
+        except TypeError as error:
+            raise StudyError(f"study {self.name}: its targets cannot be read: {error}") from None
 
     def to_yaml(self) -> bytes:
         """The text of study.yaml."""

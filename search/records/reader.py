@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 
+from objectives import targets
 from objectives.types import ItemResult, Split
 from search.errors import StudyError
 from search.records.folder import HEAD, FolderReader
@@ -43,6 +45,8 @@ class RecordsReader:
     def read(cls, place: Place) -> RecordsReader:
         """Read a study as it is now; a last line that is not complete is left out.
 
+        From then on this process works on what the study optimises (`objectives.targets.use`).
+
         Raises:
             StudyError: no study is there, or a line is not a record.
         """
@@ -52,7 +56,10 @@ class RecordsReader:
             lines = store.lines()
         except OSError as error:
             raise StudyError(f"{place} cannot be read: {error}") from None
-        return RecordsReader(place, store, head, parse(lines, str(place)))
+        found = RecordsReader(place, store, head, parse(lines, str(place)))
+        with suppress(StudyError):  # whoever needs the head asks for it
+            targets.use(found.head().scored_on())
+        return found
 
     def snapshot(self) -> RecordsReader:
         """The records so far, to which nothing is added any more; for another thread."""

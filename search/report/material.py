@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from objectives import targets
-from objectives.targets import Target
+from objectives.target import Target
 from objectives.types import Score
 from search.merging.recipe import LayerSwap, key
 from search.records.head import StudyHead

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from objectives import targets
-from objectives.targets import Target
+from objectives.target import Target
 from search.merging.methods.registry import rivals
 from search.merging.recipe import LayerSwap, Recipe, Single, Soup, canonical, key, soup
 from search.merging.source import Source
@@ -116,7 +116,7 @@ def recommend(records: Iterable[Record], n_layers: int, tolerance: float) -> Cho
     main, *guards = targets.TARGETS
     floors = [Floor.of(target, trials, tolerance) for target in guards]
     good = [r for r in swaps if all(floor.reached(r) for floor in floors)]
-    known = [floor for floor in floors if floor.experts]
+    known = [floor for floor in floors if floor.known]
     if good:
         best = min(good, key=lambda r: (*best_first(r)[:-1], *_size(r, n_layers)))
         what = f"{_superlative(main)} search {main.people}, {_shown(best, main)}, of "
@@ -235,6 +235,8 @@ def _rule(floor: Floor, record: Record) -> str:
     bound = _percent(target.gain(floor.least(record.recipe.lang_source)))
     mine = f"({bound} for this pair; this one has {_shown(record, target)})"
     sides = ("at least", "minus") if more else ("at most", "plus")
+    if target.least is not None:
+        return f"{sides[0]} {bound} (objective.constraints; this one has {_shown(record, target)})"
     points = f"{100 * floor.tolerance:.1f} points"
     return f"{sides[0]} their language expert's {sides[1]} {points} {mine}"
 

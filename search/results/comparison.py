@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from objectives import targets
 from objectives.languages import LANGUAGES
 from objectives.stats import PairedDifference
-from objectives.targets import Target
+from objectives.target import Target
 from objectives.types import ItemResult, Score, Split
 from search.errors import StudyError
 from search.merging.recipe import LayerSwap, Single, key

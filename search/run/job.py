@@ -18,6 +18,7 @@ from typing import Literal
 
 from rich.console import Console
 
+from objectives import targets
 from search.config.schema import Config, SearchConfig
 from search.config.secrets import without_password
 from search.ending import ENDING
@@ -99,6 +100,7 @@ def run(prepared: Prepared, console: Console, verbose: bool = False) -> Outcome:
                 tuple(prepared.objectives.values()),
                 allow_bin=config.family.allow_bin,
                 driver_folder=os.getcwd(),
+                targets=targets.TARGETS,
                 own_process=config.search.gpus_per_engine > 0,
             ),
             space=prepared.space,

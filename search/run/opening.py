@@ -11,11 +11,12 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import yaml
 
+from objectives import targets
 from search.config import compose, trust
 from search.config.schema import Config
 from search.errors import ConfigError, StudyError
@@ -158,8 +159,11 @@ def settle(opened: Opened, prepared: Prepared) -> Prepared:
     ]
     if opened.source is not None:
         head = replace(head, imported=imports.best(opened.source, prepared.space))
+        targets.use(opened.config.objective.targets())
     layers = prepared.family.n_layers
-    records.rewrite(replace(head, layers=layers, family=found.family, data=found.data))
+    optimised = [asdict(target) for target in targets.TARGETS]
+    head = replace(head, layers=layers, family=found.family, data=found.data, targets=optimised)
+    records.rewrite(head)
     return replace(prepared, warnings=[*prepared.warnings, *warnings])
 
 

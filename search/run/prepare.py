@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from objectives import targets
 from objectives.langid import LanguageIdentifier
 from objectives.settings import Shared
-from objectives.types import Decoding, Message, Objective
+from objectives.types import Completion, Decoding, Message, Objective
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Examined, Family, FittedFamily, examine
 from search.config.schema import Config, ObjectiveConfig
@@ -107,6 +108,8 @@ def check(config: Config) -> Checked:
     family = Family(**config.family.model_dump())
     sources = family.sources(config.lang)
     objectives = build_objectives(config.objective, config.lang)
+    targets.use(config.objective.targets())
+    _check_targets(objectives)
     examined = examine(sources, allow_bin=family.allow_bin)
     examined.raise_faults()
     base = examined.opened["base"]
@@ -131,6 +134,28 @@ def check(config: Config) -> Checked:
     lengths = check_context(requests, base.config, given, count)
     warnings += lengths.warnings
     return Checked(examined, objectives, space, lengths.max_model_len, warnings)
+
+
+def _check_targets(objectives: Mapping[str, Objective]) -> None:
+    """Each target is a score that an objective gives.
+
+    Raises:
+        ConfigError: one is none.
+    """
+    given: dict[str, list[str]] = {}
+    for name, objective in objectives.items():
+        requests = objective.requests("search")
+        asked = [r.continuation is not None for r in requests]
+        said = [Completion("", 0, "stop", (), *((-1.0, False) if one else ())) for one in asked]
+        given[name] = list(objective.score("search", said).scores)
+    known = {score for scores in given.values() for score in scores}
+    unknown = [target.score for target in targets.TARGETS if target.score not in known]
+    if unknown:
+        shown = "; ".join(f"{name}: {', '.join(scores)}" for name, scores in given.items())
+        raise ConfigError(
+            f"objective: no objective gives {', '.join(unknown)}; there are {shown}. "
+            "objective.constraints takes these, objective.also further objectives"
+        )
 
 
 def _conversations(

@@ -67,7 +67,7 @@ class Bars:
 
     def _floors(self, ended: Sequence[Record]) -> list[Floor]:
         floors = (Floor.of(guard, ended, self._tolerance) for guard in targets.TARGETS[1:])
-        return [floor for floor in floors if floor.experts]
+        return [floor for floor in floors if floor.known]
 
     def _answers(self, record: Record) -> tuple[bool, ...]:
         """Whether a trial solved each item of the first target."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from objectives import targets
-from objectives.targets import Target
+from objectives.target import Target
 from search.merging.recipe import LayerSwap, Single
 from search.merging.source import Source
 from search.records.record import Record
@@ -24,14 +24,14 @@ def gain(record: Record, target: Target) -> float:
 
 def believed(record: Record, target: Target) -> float | None:
     """A trial's score as far as it is known: of a stopped one's first target, the estimate."""
-    if record.stopped is not None and target is targets.TARGETS[0]:
+    if record.stopped is not None and target.score == targets.TARGETS[0].score:
         return record.stopped.estimate
     return record.value(target.score)
 
 
 @dataclass(frozen=True)
 class Floor:
-    """What a target must reach.
+    """What a target must reach: a constraint's number, or what its language expert has.
 
     Attributes:
         target: whose score it is.
@@ -54,17 +54,24 @@ class Floor:
         }
         return cls(target, found, tolerance)
 
+    @property
+    def known(self) -> bool:
+        """Whether there is a number to reach."""
+        return self.target.least is not None or bool(self.experts)
+
     def least(self, source: str) -> float:
-        """The gain that a recipe with this language expert must reach, from at least one expert.
+        """The gain that a recipe with this language expert must reach, where it is known.
 
         Where the expert has no score, the best language expert stands in.
         """
+        if self.target.least is not None:
+            return self.target.gain(self.target.least)
         own = self.experts.get(source)
         return (max(self.experts.values()) if own is None else own) - self.tolerance
 
     def reached(self, record: Record) -> bool:
         """Whether a swap's score will do; any will where no expert has one."""
-        if not self.experts:
+        if not self.known:
             return True
         assert isinstance(record.recipe, LayerSwap)
         # differences of shares are sums of binary fractions: 0.98 - 0.02 must not fail for 1e-17

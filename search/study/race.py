@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import betaln, gammaln
 
 from objectives import targets
-from objectives.targets import Target
+from objectives.target import Target
 from objectives.types import ItemResult
 from search.records.record import Stopped
 
@@ -81,9 +81,10 @@ def look(bar: Bar, items: Sequence[ItemResult], totals: Mapping[str, int]) -> St
     main, *guards = targets.TARGETS
     own = list(main.marks(items).values())
     kept = [
-        _reached(guard, guard.foresee(items, totals[guard.objective], bar.lang), least)
+        _reached(guard, drawn, least)
         for guard in guards
-        if guard.foresee is not None and (least := bar.floors.get(guard.score)) is not None
+        if (least := bar.floors.get(guard.score)) is not None
+        if (drawn := guard.foresee(items, totals.get(guard.objective, 0), bar.lang)) is not None
     ]
     return judge(bar, own, kept)
 

@@ -20,6 +20,8 @@ from typing import Any
 import ray
 from ray import tune
 
+from objectives import targets
+from objectives.target import Target
 from objectives.types import Objective, Split
 from search.checkpoints.family import FittedFamily, fit
 from search.checkpoints.sources.node_files import here
@@ -52,6 +54,7 @@ class Job:
         allow_bin: read pickled weights where there are no safetensors.
         driver_folder: the driver's working directory; see
             `search.checkpoints.sources.node_files.here`.
+        targets: what of it is optimised.
         own_process: whether an engine that failed takes its process with it, so that the next one
             has a new one: an error of CUDA stays in a process, and so does memory.
         engine: builds the engine; may raise `EngineError`.
@@ -62,6 +65,7 @@ class Job:
     objectives: Sequence[Objective]
     allow_bin: bool = False
     driver_folder: str = ""
+    targets: tuple[Target, ...] = targets.DEFAULT
     own_process: bool = False
     engine: Callable[[FittedFamily, EngineOptions], LiveEngine] = Engine
 
@@ -75,6 +79,7 @@ class TrialRunner:
     def __init__(self, job: Job) -> None:
         """Take a job; nothing is opened yet."""
         self._job = job
+        targets.use(job.targets)
         self._family: FittedFamily | None = None
         self._engine: LiveEngine | None = None
 

@@ -194,7 +194,7 @@ def test_less_may_be_better(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_score_that_is_no_share_of_items_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(targets, "TARGETS", (replace(targets.TARGETS[0], won=None),))
+    monkeypatch.setattr(targets, "TARGETS", (replace(targets.TARGETS[0], kind="mean"),))
     assert doubt_of(swaps(first(0, 16), first(0, 16))) == ""
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
 
 from objectives import targets
 from objectives.stats import PairedDifference
-from objectives.targets import TARGETS, Target
-from objectives.types import ItemResult
+from objectives.target import Target
+from objectives.targets import TARGETS
 from search.merging.recipe import Single
 from search.records.record import Record
 from search.results.choose import gains, pareto, recommend
@@ -18,12 +17,7 @@ from search.results.comparison import Report, ReportLine
 from search.results.tables import markdown, tsv
 from tests.search.results.test_choose import EXPERTS, L, share, swap, trial
 
-
-def never(a: Iterable[ItemResult], b: Iterable[ItemResult], lang: str) -> PairedDifference | None:
-    return None
-
-
-LENGTH = Target("length", "brevity", "length", never, "minimize")
+LENGTH = Target("length", "brevity", "length", "minimize", kind="mean")
 
 
 @pytest.fixture
@@ -87,3 +81,15 @@ def test_gain_keeps_the_order() -> None:
     assert TARGETS[0].gain(0.3) == 0.3 and LENGTH.gain(0.3) == -0.3
     record = Record(0, "k", "search", "scored", "search", "x", Single("base"))
     assert gains(record) == (float("-inf"), float("-inf"))
+
+
+def test_a_constraint_is_a_floor_with_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Target("length", "", "length", least=0.6)
+    monkeypatch.setattr(targets, "TARGETS", (*TARGETS, kept))
+    best = with_length(trial(swap(1, 1), 0.9, 0.98), 0.5)
+    good = with_length(trial(swap(3, 1), 0.7, 0.97), 0.61)
+    choice = recommend([*EXPERTS, best, good], L, 0.02)
+    assert choice is not None and choice.record == good
+    assert "length is at least 60.0% (objective.constraints; this one has 61.0%)" in choice.reason
+    choice = recommend([*EXPERTS, best], L, 0.02)
+    assert choice is not None and "none has" in choice.reason

@@ -1,6 +1,5 @@
-"""A new objective is one module and two lines of `objectives.targets`: shown on the whole path.
+"""An objective of one's own is one module: that of docs/objectives.md, on the whole path.
 
-In a process of its own, as the configuration's models are made of the table when they are loaded.
 Real are the configuration, the checks, the trial's runner, Optuna, the records and the report; the
 engine is the fake one.
 """
@@ -8,6 +7,8 @@ engine is the fake one.
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,14 +16,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
+PAGE = ROOT / "docs" / "objectives.md"
 
 CODE = """
 import json, sys
 from dataclasses import replace
 from pathlib import Path
 from objectives import targets
-from tests.objectives import a_new_objective as new
-targets.OBJECTIVES, targets.TARGETS = new.OBJECTIVES_THEN, new.TARGETS_THEN
 from search.config import compose
 from search.records.head import StudyHead
 from search.records.writer import RecordsWriter
@@ -43,12 +43,14 @@ from tests.schedules import schedule
 from tests.search.run.test_a_new_objective import Quiet
 
 out = Path(sys.argv[1])
-config = compose.load(["objective.brevity.longest=30"], {"lang": "te"})
+own = ["objective.task=quiz:QuizSettings", "objective.own={file: " + sys.argv[2] + "}"]
+own += ["objective.also=[mgsm]", "objective.constraints={in_language: 0.5}"]
+config = compose.load(own, {"lang": "te"})
 records = RecordsWriter.create(out / "s", StudyHead("s", config.model_dump(mode="json")))
 prepared = prepare(config, "s", records, f"sqlite:///{out}/mlflow.db")
 runner = TrialRunner(Job(
     prepared.family.locations, engine_options(), tuple(prepared.objectives.values()),
-    engine=FakeEngine,
+    targets=targets.TARGETS, engine=FakeEngine,
 ))
 space = prepared.space
 first = baselines(space, n_task=1, n_lang=1, soups="first")
@@ -72,11 +74,11 @@ print(json.dumps({
     "told": max(len(t.values) for t in one.study.trials if t.values),
     "states": sorted({t.state for t in records.trials}),
     "scores": sorted(trial.scores),
-    "metrics": [n for n in metrics_of(trial) if n.startswith("long")],
+    "metrics": [n for n in metrics_of(trial) if n.startswith("quiz")],
     "reason": choice.reason if choice else "",
     "table": next(x for x in tables.markdown(study.report).splitlines() if x.startswith("| role")),
     "drawn": sorted(file.name for file in out.iterdir() if file.is_file()),
-    "page": "long answers" in page,
+    "page": "in language" in page,
     "trials": len(records.trials),
 }))
 """
@@ -105,18 +107,36 @@ class Quiet:
         self.stopping = True
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page's module, and questions whose answers the fake engine sometimes gives."""
+    folder = tmp_path_factory.mktemp("own")
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), flags=re.DOTALL)
+    assert len(code.splitlines()) < 75
+    (folder / "quiz.py").write_text(code)
+    lines = [{"question": f"{n} and {n + 1}?", "answer": "సీత"} for n in range(8)]
+    (folder / "quiz.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return folder
+
+
 @pytest.mark.slow
-def test_a_new_objective_is_configured_scored_optimised_and_shown(tmp_path: Path) -> None:
+def test_an_objective_of_ones_own_is_configured_scored_optimised_and_shown(
+    tmp_path: Path, written: Path
+) -> None:
     run = subprocess.run(
-        [sys.executable, "-c", CODE, str(tmp_path)], capture_output=True, text=True, cwd=ROOT
+        [sys.executable, "-c", CODE, str(tmp_path), str(written / "quiz.jsonl")],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": f"{written}:{ROOT}"},
     )
     assert run.returncode == 0, run.stderr[-3000:]
     found = json.loads(run.stdout.splitlines()[-1])
-    assert found["objectives"] == ["mgsm", "lcpr", "brevity"]
-    assert found["directions"] == ["MAXIMIZE", "MAXIMIZE", "MINIMIZE"] and found["told"] == 3
-    assert "scored" in found["states"] and "long" in found["scores"]
-    assert {"long", "long_low", "long_high", "long_n"} <= set(found["metrics"])
-    assert "long answers %" in found["table"]
+    assert found["objectives"] == ["quiz", "lcpr", "mgsm"]
+    assert found["directions"] == ["MAXIMIZE"] * 3 and found["told"] == 3
+    assert "scored" in found["states"] and {"quiz", "lcpr", "in_language"} <= set(found["scores"])
+    assert {"quiz", "quiz_low", "quiz_high", "quiz_n"} <= set(found["metrics"])
+    assert "quiz %" in found["table"] and "in language %" in found["table"]
     assert found["page"] and found["drawn"] == [
         *("landscape.png", "pareto.png", "report.html", "report.md", "report.tsv")
     ]  # fmt: skip

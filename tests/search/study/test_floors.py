@@ -63,3 +63,10 @@ def test_a_stopped_trial_is_believed_to_be_as_good_as_its_estimate() -> None:
     assert (believed(record, main), believed(record, guard)) == (0.7, 0.5)
     assert (gain(record, main), gain(record, guard)) == (0.7, 0.5)
     assert gain(replace(record, scores={}), guard) == float("-inf")
+
+
+@pytest.mark.parametrize(("lcpr", "reached"), [(0.9, True), (0.899, False), (None, False)])
+def test_a_constraint_takes_the_place_of_the_experts(lcpr: float | None, reached: bool) -> None:
+    floor = Floor.of(replace(LCPR, least=0.9), EXPERTS, 0.02)
+    assert floor.known and floor.reached(record(swap(0), lcpr)) is reached
+    assert Floor.of(replace(LCPR, least=0.9), [], 0.02).known

@@ -1,0 +1,96 @@
+"""One score that is optimised, or held to a floor: plain data, and what follows from it.
+
+Owns what a target needs of per-item results; what they mean is their objective's to say. Being
+plain data, a study's targets are kept with it and read without the objectives' code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from objectives.foreseen import lcpr_draws
+from objectives.paired import item_difference, lcpr_difference, said
+from objectives.stats import PairedDifference
+from objectives.types import ItemResult, Verdict
+
+Kind = Literal["share", "mean", "lcpr"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One score.
+
+    Attributes:
+        score: name among an objective's scores, as in records and MLflow.
+        objective: name of the objective that gives it.
+        people: what tables and figures call it.
+        direction: whether more is better.
+        kind: a `share` of items, the `mean` of numbers, or `lcpr`, which has rules of its own.
+        item: field of an item's verdict that the score is the share or mean of; empty where items
+            do not say.
+        least: the floor that `objective.constraints` sets, a ceiling where less is better; None:
+            the first target has none, and others the language expert's, less a tolerance.
+    """
+
+    score: str
+    objective: str
+    people: str
+    direction: Literal["maximize", "minimize"] = "maximize"
+    kind: Kind = "share"
+    item: str = ""
+    least: float | None = None
+
+    def gain(self, value: float) -> float:
+        """The value, or its negative where less is better: more gain is always better."""
+        return value if self.direction == "maximize" else -value
+
+    @property
+    def won(self) -> Callable[[Verdict], bool] | None:
+        """Whether an item counts for the score; None where it is no share of items."""
+        if self.kind != "share" or not self.item:
+            return None
+        return lambda verdict: bool(said(verdict, self.item))
+
+    def marks(self, items: Iterable[ItemResult]) -> dict[str, bool]:
+        """Item -> whether it is good for a target that is a share of items, in their order.
+
+        Args:
+            items: per-item results of any objectives.
+        """
+        won = self.won
+        assert won is not None
+        good = self.direction == "maximize"
+        return {i.id: won(i.verdict) == good for i in items if i.objective == self.objective}
+
+    def compare(
+        self, a: Iterable[ItemResult], b: Iterable[ItemResult], lang: str
+    ) -> PairedDifference | None:
+        """The score of a minus that of b, on the items that both have; None where none says.
+
+        Args:
+            a: per-item results of one model, of any objectives.
+            b: the same of the other.
+            lang: language code.
+        """
+        if self.kind == "lcpr":
+            return lcpr_difference(a, b, lang)
+        if not self.item:
+            return None
+        return item_difference(a, b, self.objective, self.item, share=self.kind == "share")
+
+    def foresee(
+        self, items: Iterable[ItemResult], total: int, lang: str
+    ) -> NDArray[np.float64] | None:
+        """Draws of what the score of all items may be; None where nothing foresees it.
+
+        Args:
+            items: results of the first items of all objectives.
+            total: number of the objective's items.
+            lang: language code.
+        """
+        return lcpr_draws(items, total, lang) if self.kind == "lcpr" else None
