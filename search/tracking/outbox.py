@@ -28,6 +28,7 @@ from search.tracking.view import (
     ANSWER_SECONDS,
     ENVIRONMENT,
     End,
+    Metrics,
     ParentRun,
     RunStatus,
     StudyView,
@@ -82,7 +83,7 @@ class Outbox:
         folder = folder.resolve()
         known_tags = _keep(folder, uri if remember else None, tags)
         self._study = ParentRun(
-            uri, experiment, head.name, head.id, head.config, known_tags, folder
+            uri, experiment, head.name, head.id, head.config, known_tags, folder, _metrics(head)
         )
         self._rebuild = rebuild
         self._outbox: deque[Record] = deque()
@@ -203,6 +204,13 @@ class Outbox:
             what = f"{masked(self._uri)} takes no runs ({type(error).__name__}: {cause})"
             _log.warning("MLflow at %s; they are kept and sent when it does", what)
         self._failing = True
+
+
+def _metrics(head: StudyHead) -> Metrics:
+    """How many metrics the study's runs have; a few where its configuration is of before."""
+    search = head.config.get("search")
+    asked = search.get("mlflow") if isinstance(search, dict) else None
+    return "all" if isinstance(asked, dict) and asked.get("metrics") == "all" else "few"
 
 
 def address(folder: Path, given: str | None = None, *, trusted: bool = False) -> str:

@@ -32,7 +32,16 @@ from search.errors import StudyError
 from search.masking import masked
 from search.merging.recipe import to_dict
 from search.records.record import Record
-from search.tracking.runs import VALUE_LENGTH, is_server, metrics_of, params, params_of
+from search.tracking.pages import pages, study_of
+from search.tracking.runs import (
+    VALUE_LENGTH,
+    Progress,
+    few_metrics_of,
+    is_server,
+    metrics_of,
+    params,
+    params_of,
+)
 from search.values import short
 
 ANSWER_SECONDS = 10.0
@@ -54,6 +63,24 @@ _NOTE = (
     "report.md among the artifacts holds the final table."
 )
 RunStatus = Literal["FINISHED", "KILLED", "FAILED"]
+Metrics = Literal["few", "all"]
+
+_KIND = "mlflow.experimentKind"
+"""Tag of an experiment: which page of it MLflow opens."""
+_GUESSED = (
+    "",
+    "no_inferred_type",
+    "genai_development_inferred",
+    "custom_model_development_inferred",
+)
+"""Kinds that MLflow's page sets by itself; one that a person chose stays."""
+_REFUSALS = (
+    "PERMISSION_DENIED",
+    "UNAUTHENTICATED",
+    "INVALID_PARAMETER_VALUE",
+    "ENDPOINT_NOT_FOUND",
+)
+"""Errors that the same call would get again."""
 
 
 def answers(uri: str, seconds: float) -> bool:
@@ -96,6 +123,7 @@ class ParentRun:
     params: Mapping[str, Any]
     tags: Mapping[str, str]
     folder: Path
+    metrics: Metrics = "few"
 
 
 @dataclass(frozen=True)
@@ -118,6 +146,9 @@ class End:
 
 
 _PARENT = "mlflow.parentRunId"
+ALL_METRICS = "metrics.json"
+"""Artifact of a trial's run: what `metrics_of` says, where the run itself has a few of them."""
+_log = logging.getLogger(__name__)
 
 
 def _completeness(run: Any) -> tuple[bool, int]:
@@ -140,6 +171,12 @@ class StudyView:
         self._experiment = ""
         self._parent = ""
         self._children: dict[str, Child] = {}
+        self._progress = Progress()
+
+    @property
+    def experiment(self) -> str:
+        """Id of the study's experiment; empty before `open`."""
+        return self._experiment
 
     def clear(self) -> bool:
         """Delete a hundred of the study's runs; MLflow keeps them as deleted until `mlflow gc`.
@@ -195,9 +232,38 @@ class StudyView:
         while chunk := dict(islice(new, _PARAMS_PER_CALL)):
             self._write(self._parent, params=chunk)
         self._write(self._parent, tags=tags)
+        self._show_pages()
+
+    def _show_pages(self) -> None:
+        """Have the experiment open on its runs, with this study's views and none of deleted ones.
+
+        A store that takes no tags of experiments has the same runs, at a plainer address.
+        """
+        known = self._client.get_experiment(self._experiment).tags
+        wanted = dict(page.tag() for page in pages(self._study.id))
+        if known.get(_KIND, "") in _GUESSED:
+            wanted[_KIND] = "custom_model_development"
+        stale = [tag for tag in known if tag not in wanted and self._is_gone(study_of(tag))]
+        try:
+            for name, value in wanted.items():
+                if known.get(name) != value:
+                    self._client.set_experiment_tag(self._experiment, name, value)
+            for name in stale:
+                self._client.delete_experiment_tag(self._experiment, name)
+        except Exception as error:
+            if getattr(error, "error_code", "") not in _REFUSALS:
+                raise
+            _log.warning("MLflow keeps no views: %s", cause_of(error, self._study.uri))
+
+    def _is_gone(self, study_id: str | None) -> bool:
+        """Whether a study's view may go: it is of ours, and the study has no run any more."""
+        if study_id is None or study_id == self._study.id:
+            return study_id is not None
+        return not any(_runs_of(self._client, self._experiment, study_id))
 
     def send(self, record: Record) -> None:
         """Make a record's run, or complete one cut short; an older record changes nothing."""
+        whole, own = self._progress.add(record)
         trial = f"{record.key}.{record.split}"
         have = self._children.get(trial)
         if have and (record.number < have.number or (have.ended and record.number == have.number)):
@@ -215,7 +281,12 @@ class StudyView:
             params, tags = {}, {"reason": "", "cause": "", **tags}  # those of the failure go
             self._client.update_run(have.run_id, status="RUNNING")
         milliseconds = int(1000 * record.ended)
-        self._write(have.run_id, metrics_of(record), params, tags, milliseconds)
+        few = self._study.metrics == "few"
+        shown = (few_metrics_of if few else metrics_of)(record) | own
+        self._write(have.run_id, shown, params, tags, milliseconds)
+        if few:
+            self._client.log_dict(have.run_id, metrics_of(record), ALL_METRICS)
+        self._write(self._parent, whole, milliseconds=milliseconds, step=record.number)
         status = "FAILED" if record.state == "failed" else "FINISHED"
         self._client.set_terminated(have.run_id, status, milliseconds)
         self._children[trial] = Child(have.run_id, record.number, ended=True)
@@ -244,12 +315,13 @@ class StudyView:
         params: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
         milliseconds: int | None = None,
+        step: int = 0,
     ) -> None:
         # the record's own time makes a repeated metric the same row, not a second point
         when = int(1000 * time.time()) if milliseconds is None else milliseconds
         self._client.log_batch(
             run_id,
-            [self._entities.Metric(k, v, when, 0) for k, v in (metrics or {}).items()],
+            [self._entities.Metric(k, v, when, step) for k, v in (metrics or {}).items()],
             [self._entities.Param(k, v) for k, v in (params or {}).items()],
             [self._entities.RunTag(k, short(v, VALUE_LENGTH)) for k, v in (tags or {}).items()],
         )
@@ -283,6 +355,52 @@ def _runs_of(client: Any, experiment: str, study_id: str) -> Iterator[Any]:
             return
 
 
+def find_study(uri: str, experiment: str, study_id: str) -> tuple[str, frozenset[str]] | None:
+    """Where MLflow has a study.
+
+    Args:
+        uri: MLflow's tracking URI.
+        experiment: name of the study's experiment.
+        study_id: of `study.yaml`.
+
+    Returns:
+        The experiment's id and its tags' names; None where there is no run of the study.
+
+    Raises:
+        StudyError: MLflow does not answer, or refuses.
+    """
+    client = _reader(uri)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = client.get_experiment_by_name(experiment)
+        if found is None or not any(_runs_of(client, found.experiment_id, study_id)):
+            return None
+    except MlflowException as error:
+        raise StudyError(f"{masked(uri)} cannot be read: {cause_of(error, uri)}") from None
+    return str(found.experiment_id), frozenset(found.tags)
+
+
+def _reader(uri: str) -> Any:
+    """A client of a store that is there.
+
+    Raises:
+        StudyError: there is none, or it does not answer.
+    """
+    store = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///") and not store.is_file():  # MLflow would make one
+        raise StudyError(f"there is no MLflow store {store}: name yours with --tracking-uri")
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if not answers(uri, ANSWER_SECONDS):
+        raise StudyError(f"MLflow at {masked(uri)} does not answer")
+    from mlflow.tracking import MlflowClient
+
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return MlflowClient(tracking_uri=uri)
+
+
 @dataclass(frozen=True)
 class SentRun:
     """A run as MLflow holds it; names as in `search.tracking.runs`."""
@@ -300,20 +418,10 @@ def read_study(uri: str, run_id: str) -> list[SentRun]:
     Raises:
         StudyError: MLflow does not answer, has no such run, or it is no run of a study.
     """
-    store = Path(uri.removeprefix("sqlite:///"))
-    if uri.startswith("sqlite:///") and not store.is_file():  # MLflow would make one
-        raise StudyError(f"there is no MLflow store {store}: name yours with --tracking-uri")
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    if not answers(uri, ANSWER_SECONDS):
-        raise StudyError(f"MLflow at {uri} does not answer")
+    client = _reader(uri)
     from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
 
-    for name in ("alembic", "mlflow"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        client: Any = MlflowClient(tracking_uri=uri)
         asked = client.get_run(run_id)
         study = asked.data.tags.get("study_id")
         if study is None:
