@@ -24,10 +24,9 @@ from search.ending import ENDING
 from search.engine.contract import EngineOptions
 from search.engine.experts import describe
 from search.masking import masked
-from search.merging.recipe import LayerSwap, key
 from search.records.record import Record
-from search.results import choose, comparison, figures, tables
-from search.results.doubt import settle
+from search.results import choose, figures, tables
+from search.results.final import Final
 from search.results.summary import ARTIFACTS, headline, recommended
 from search.run.opening import finish
 from search.run.prepare import Prepared, versions
@@ -64,8 +63,8 @@ def run(prepared: Prepared, console: Console) -> Outcome:
         n_lang=len(config.family.language[config.lang]),
         soups=config.search.soups,
     )
-    choice, rows = _final_rows(prepared)
-    n_final = len(rows) + (choice is None)  # the recommended recipe is not known yet
+    now = Final.of(records)
+    n_final = len(now.rows) + (now.choice is None)  # the recommended recipe is not known yet
     rivals = {method: trials for method, trials in config.search.baselines.items() if trials}
     n_final += len(rivals.keys() & choose.rival_roles()) - len(choose.best_rivals(records.trials))
     total = len(first) + config.search.trials + sum(rivals.values()) + n_final
@@ -89,7 +88,7 @@ def run(prepared: Prepared, console: Console) -> Outcome:
             space=prepared.space,
             records=records,
             baselines=first,
-            final=lambda: [row.recipe for row in _final_rows(prepared)[1]],
+            final=lambda: [row.recipe for row in Final.of(records).rows],
             listeners=[display, _Sender(outbox)],
             race=None if race is None else Rules(**race.model_dump()),
         )
@@ -136,26 +135,6 @@ class _Sender:
         """Not of interest to MLflow."""
 
 
-def _final_rows(prepared: Prepared) -> tuple[choose.Choice | None, list[choose.FinalRow]]:
-    """The choice by the search scores so far, and the recipes of the final table."""
-    trials, n_layers = prepared.records.trials, prepared.family.n_layers
-    choice = settle(prepared.records, n_layers, prepared.config.search.tolerance)
-    default = _best_default(prepared)
-    return choice, choose.final_rows(trials, choice, default, prepared.family.sources, n_layers)
-
-
-def _best_default(prepared: Prepared) -> LayerSwap:
-    """The paper's default recipe of the pair that it suits best on the search items."""
-    space, ended = prepared.space, prepared.records.ended("search")
-    recipes = [space.default_recipe(pair) for pair in space.pairs]
-
-    def gain(recipe: LayerSwap) -> float:
-        record = ended.get(key(recipe, space.n_layers))
-        return choose.gains(record)[0] if record else float("-inf")
-
-    return max(recipes, key=gain)
-
-
 def _start_outbox(prepared: Prepared, console: Console) -> Outbox:
     config, records = prepared.config, prepared.records
     tags = {
@@ -200,19 +179,18 @@ def _report(prepared: Prepared, outbox: Outbox, console: Console, finished: bool
         outbox.finish(status="KILLED")
         console.print(f"no trial has ended yet; start again with --resume {records.place}")
         return True
-    choice, rows = _final_rows(prepared)
-    n_layers = prepared.family.n_layers
-    names = {"family": config.family.name, "lang": config.lang}
-    found = comparison.build(records, rows, choice, n_layers=n_layers, **names)
+    final = Final.of(records)
+    found, choice = final.compare(records), final.choice
     try:
         tables.write(found, records.folder)
         figures.draw(
             records.trials,
             None if found.no_recommendation else choice,
-            _best_default(prepared),
+            final.default,
             records.folder,
-            n_layers=n_layers,
-            **names,
+            n_layers=final.n_layers,
+            family=config.family.name,
+            lang=config.lang,
         )
     except OSError as error:  # the disk is full; why the study stopped is to be seen all the same
         console.print(f"warning: the report cannot be written: {error}", soft_wrap=True)

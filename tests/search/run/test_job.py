@@ -23,6 +23,7 @@ from search.merging.recipe import LayerSwap, Recipe, Single, key, label
 from search.records.items import pack_items
 from search.records.reader import RecordsReader
 from search.records.record import Record
+from search.results import comparison
 from search.run import job
 from search.run.job import run as run_job
 from search.run.prepare import Prepared
@@ -197,26 +198,6 @@ def test_the_schedule_keeps_the_password_of_a_database(setup: Setup) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scores", "pair"),
-    [
-        ({}, (0, 0)),
-        ({(0, 1): 0.3}, (0, 1)),
-        ({(0, 1): 0.3, (1, 0): 0.5, (1, 1): 0.5}, (1, 0)),
-        ({(0, 0): 0.0, (1, 1): 0.1}, (1, 1)),
-    ],
-)
-def test_the_default_recipe_of_the_pair_that_it_suits_best(
-    prepared: Prepared, scores: dict[tuple[int, int], float], pair: tuple[int, int]
-) -> None:
-    """On the search items, as the recommended recipe is chosen; of equals the first."""
-    for other, accuracy in scores.items():
-        recipe = prepared.space.default_recipe(other)
-        prepared.records.append(trial(recipe, accuracy))
-        prepared.records.append(trial(recipe, 1 - accuracy, "held_out"))
-    assert job._best_default(prepared) == prepared.space.default_recipe(pair)
-
-
-@pytest.mark.parametrize(
     ("uri", "option"),
     [
         ("", ""),
@@ -265,13 +246,13 @@ def test_the_first_signal_after_a_fault_still_reports(
     prepared: Prepared, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """It comes while the report is made; nobody is waited for after it."""
-    real = job.comparison.build
+    real = comparison.build
 
     def build(*arguments: Any, **options: Any) -> Any:
         os.kill(os.getpid(), number)
         return real(*arguments, **options)
 
-    monkeypatch.setattr(job.comparison, "build", build)
+    monkeypatch.setattr(comparison, "build", build)
     before = signal.getsignal(number)
     try:
         _, printed = run(prepared, scoring(TRIALS, StudyError("the disk is full")), monkeypatch)
@@ -285,7 +266,7 @@ def test_the_first_signal_after_a_fault_still_reports(
 def test_the_next_signal_ends_the_report(
     prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job.comparison, "build", lambda *_, **__: os.kill(os.getpid(), 2))
+    monkeypatch.setattr(comparison, "build", lambda *_, **__: os.kill(os.getpid(), 2))
     ENDING.set()  # the search was ended by one
     try:
         with pytest.raises(KeyboardInterrupt):
