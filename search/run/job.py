@@ -149,7 +149,9 @@ def _start_outbox(prepared: Prepared, console: Console) -> Outbox:
         },
     }
     experiment = experiment_name(config.family.name, config.lang)
-    outbox = Outbox(prepared.uri, experiment, records.head(), tags, records.folder)
+    outbox = Outbox(
+        prepared.uri, experiment, records.head(), tags, records.folder, place=str(records.place)
+    )
     if not outbox.start():
         console.print(
             f"warning: MLflow at {masked(prepared.uri)} does not answer; the search goes on and "
@@ -200,6 +202,7 @@ def _report(prepared: Prepared, outbox: Outbox, console: Console, finished: bool
         metrics=headline(records, choice),
         tags=recommended(choice, records.trials),
         status="FINISHED" if finished else "KILLED",
+        report=found,
     )
     _say_where(prepared, console, finished, unsent)
     return bool(found.no_recommendation)

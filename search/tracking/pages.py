@@ -20,6 +20,8 @@ from objectives import targets
 
 TAG = "mlflow.sharedViewState."
 """Begins the name of an experiment's tag that holds a view; the view's key ends it."""
+TRAINING = {"workflowType": "machine_learning"}
+"""Of the two faces of MLflow's page the one for runs; that for traces is what opens otherwise."""
 OURS = "layer-swap-"
 """Begins the keys of our views; those of people are hashes."""
 RUNS_IN_CHARTS = 500
@@ -62,7 +64,7 @@ class Page:
             experiment: id of the study's experiment.
             shared: the view's tag is there; if not, filter and order alone are asked for.
         """
-        asked = {"compareRunsMode": self.mode}
+        asked: dict[str, str] = {"compareRunsMode": self.mode, **TRAINING}
         if shared:
             asked = {"viewStateShareKey": self.key, **asked}
         else:

@@ -5,12 +5,14 @@ Pure: what `search.tracking.view` sends is made here. Knows nothing of servers a
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from objectives import targets
+from objectives.types import ItemResult
 from search.merging.recipe import LayerSwap, to_dict
 from search.records.record import Record
 from search.values import flatten, short
@@ -112,6 +114,22 @@ class Progress:
         best = {} if self._best is None else {f"best_{main.score}": round(100 * self._best, 6)}
         own = {"trial": float(record.number), **best} if record.split == "search" else {}
         return {**best, **{name: float(n) for name, n in self._counts.items()}}, own
+
+
+def answers_of(items: Sequence[ItemResult]) -> dict[str, list[Any]]:
+    """Per-item answers in the form of MLflow's tables: a row for each item."""
+    columns = ["item", "objective", "prompt", "answer", "verdict"]
+    rows = [
+        [
+            item.id,
+            item.objective,
+            item.prompt if isinstance(item.prompt, str) else item.prompt[-1].content,
+            item.completion,
+            json.dumps(dict(item.verdict), ensure_ascii=False),
+        ]
+        for item in items
+    ]
+    return {"columns": columns, "data": rows}
 
 
 def params_of(record: Record) -> dict[str, str]:

@@ -17,8 +17,9 @@ import logging
 import os
 import ssl
 import time
+import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from itertools import islice
@@ -31,11 +32,15 @@ from urllib.request import urlopen
 from search.errors import StudyError
 from search.masking import masked
 from search.merging.recipe import to_dict
+from search.records.items import unpack_items
 from search.records.record import Record
+from search.results.comparison import Report
+from search.tracking.descriptions import Where, of_running, of_study, of_trial
 from search.tracking.pages import pages, study_of
 from search.tracking.runs import (
     VALUE_LENGTH,
     Progress,
+    answers_of,
     few_metrics_of,
     is_server,
     metrics_of,
@@ -57,11 +62,6 @@ ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
-_NOTE = (
-    "Search for the best layer-swap recipe. Each child run is one recipe; scores are percentages. "
-    "Runs tagged `split = held_out` were scored on items the search has not seen: trust those. "
-    "report.md among the artifacts holds the final table."
-)
 RunStatus = Literal["FINISHED", "KILLED", "FAILED"]
 Metrics = Literal["few", "all"]
 
@@ -114,7 +114,21 @@ def cause_of(error: Exception, uri: str) -> str:
 
 @dataclass(frozen=True)
 class ParentRun:
-    """What the parent run says."""
+    """What the parent run says.
+
+    Attributes:
+        uri: MLflow's tracking URI.
+        experiment: name of the experiment.
+        name: the study's name.
+        id: of `study.yaml`.
+        params: the configuration.
+        tags: versions, host, ...
+        folder: the study's.
+        metrics: how many metrics a trial's run has.
+        place: the study's folder or address, as commands take it.
+        layers: the model's number of layers L; 0 where it is not known.
+        tolerance: as for `search.results.choose.recommend`.
+    """
 
     uri: str
     experiment: str
@@ -124,6 +138,9 @@ class ParentRun:
     tags: Mapping[str, str]
     folder: Path
     metrics: Metrics = "few"
+    place: str = ""
+    layers: int = 0
+    tolerance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -143,9 +160,14 @@ class End:
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
     status: RunStatus
+    report: Report | None = None
 
 
 _PARENT = "mlflow.parentRunId"
+NOTE = "mlflow.note.content"
+"""Tag of a run: its description, in Markdown."""
+ANSWERS = "answers.json"
+"""Artifact of a run of the final table: its answers, in the form of MLflow's `log_table`."""
 ALL_METRICS = "metrics.json"
 """Artifact of a trial's run: what `metrics_of` says, where the run itself has a few of them."""
 _log = logging.getLogger(__name__)
@@ -217,7 +239,6 @@ class StudyView:
             **study.tags,
             "study": study.name,
             "study_id": study.id,
-            "mlflow.note.content": _NOTE,
         }
         tags = {name: short(value, VALUE_LENGTH) for name, value in tags.items()}
         if parent is None:
@@ -268,7 +289,7 @@ class StudyView:
         have = self._children.get(trial)
         if have and (record.number < have.number or (have.ended and record.number == have.number)):
             return
-        tags = self._tags(record, trial)
+        tags = self._tags(record, trial) | {NOTE: of_trial(record, self._study.layers)}
         params = params_of(record)
         total = record.seconds.get("total", 0.0)
         if have is None:
@@ -284,6 +305,8 @@ class StudyView:
         few = self._study.metrics == "few"
         shown = (few_metrics_of if few else metrics_of)(record) | own
         self._write(have.run_id, shown, params, tags, milliseconds)
+        if record.split == "held_out":
+            self._send_answers(have.run_id, record)
         if few:
             self._client.log_dict(have.run_id, metrics_of(record), ALL_METRICS)
         self._write(self._parent, whole, milliseconds=milliseconds, step=record.number)
@@ -291,9 +314,40 @@ class StudyView:
         self._client.set_terminated(have.run_id, status, milliseconds)
         self._children[trial] = Child(have.run_id, record.number, ended=True)
 
+    def describe(self, records: Sequence[Record]) -> None:
+        """Say in the parent run how the study stands.
+
+        Args:
+            records: what has ended.
+        """
+        study = self._study
+        text = of_running(self._where(), records, study.layers, study.tolerance)
+        self._write(self._parent, tags={NOTE: text})
+
+    def _where(self) -> Where:
+        def run(record: Record) -> str | None:
+            found = self._children.get(f"{record.key}.{record.split}")
+            return found.run_id if found else None
+
+        study = self._study
+        return Where(study.id, study.place, self._experiment, self._parent, run)
+
+    def _send_answers(self, run_id: str, record: Record) -> None:
+        """The answers of a recipe of the final table, as a table that MLflow shows side by side."""
+        try:
+            items = unpack_items((self._study.folder / record.items).read_bytes())
+        except (OSError, EOFError, ValueError, RecursionError, zlib.error):
+            return  # there are none, or they cannot be read, which the report says
+        self._client.log_dict(run_id, answers_of(items), ANSWERS)
+        kept = json.dumps([{"path": ANSWERS, "type": "table"}])
+        self._write(run_id, tags={"mlflow.loggedArtifacts": kept})
+
     def close(self, end: End) -> None:
         """Complete the parent run."""
-        self._write(self._parent, end.metrics, tags=end.tags)
+        tags = dict(end.tags)
+        if end.report is not None:
+            tags[NOTE] = of_study(self._where(), end.report, self._study.layers)
+        self._write(self._parent, end.metrics, tags=tags)
         for file in end.artifacts:
             if file.is_file() and not file.is_symlink():
                 self._client.log_artifact(self._parent, str(file))
@@ -323,7 +377,10 @@ class StudyView:
             run_id,
             [self._entities.Metric(k, v, when, step) for k, v in (metrics or {}).items()],
             [self._entities.Param(k, v) for k, v in (params or {}).items()],
-            [self._entities.RunTag(k, short(v, VALUE_LENGTH)) for k, v in (tags or {}).items()],
+            [
+                self._entities.RunTag(k, masked(v) if k == NOTE else short(v, VALUE_LENGTH))
+                for k, v in (tags or {}).items()
+            ],
         )
 
     def _find_experiment(self) -> str:

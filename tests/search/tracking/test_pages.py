@@ -42,6 +42,7 @@ def test_addresses(server: str) -> None:
     start, _, asked = table.address(server, "7").partition("?")
     assert start == "http://127.0.0.1:5000/#/experiments/7/runs"
     shared = {"viewStateShareKey": ["layer-swap-abc-table"], "compareRunsMode": ["TABLE"]}
+    shared["workflowType"] = ["machine_learning"]
     assert parse_qs(asked) == shared
     plain = parse_qs(table.address(server, "7", shared=False).partition("?")[2])
     assert plain["searchFilter"] == [table.state["searchFilter"]]

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from objectives.types import ItemResult, Message
 from search.merging.recipe import LayerSwap
+from search.records.items import pack_items
 from search.tracking.pages import TAG, pages
 from search.tracking.runs import few_metrics_of, metrics_of
 from search.tracking.view import answers, find_study
@@ -24,7 +26,12 @@ def test_what_the_runs_of_a_study_say(uri: str, folder: Path) -> None:
     assert sender.start()
     for record in (trial(1), trial(2, "infeasible"), trial(3, "failed")):
         sender.put(record)
-    sender.put(trial(4, split="held_out", b=1))
+    held_out = trial(4, split="held_out", b=1)
+    (folder / "items").mkdir()
+    verdict = {"correct": True}
+    item = ItemResult("mgsm", "7", (Message("user", "6*7?"),), "It is 42.", 5, "stop", verdict)
+    (folder / held_out.items).write_bytes(pack_items([item]))
+    sender.put(held_out)
     artifacts = [folder / "report.md", folder / "missing.png"]
     assert sender.finish(artifacts, {"held_out_accuracy": 58.0}, {"recommended": "te b1"}) == 0
 
@@ -32,7 +39,7 @@ def test_what_the_runs_of_a_study_say(uri: str, folder: Path) -> None:
     assert parent.info.run_name == "te-study" and parent.info.status == "FINISHED"
     assert parent.data.params == {"lang": "te", "n": "1", "deep.er": "x"}
     assert parent.data.tags["git_commit"] == "abc" and parent.data.tags["recommended"] == "te b1"
-    assert "percentages" in parent.data.tags["mlflow.note.content"]
+    assert parent.data.tags["mlflow.note.content"].startswith("4 trials have ended")
     counts = {"trials": 4, "stopped": 0, "failed": 1, "tokens": 20_000, "best_accuracy": 58.0}
     assert parent.data.metrics == {"held_out_accuracy": 58.0, **counts}
     curve = client(uri).get_metric_history(parent.info.run_id, "trials")
@@ -45,6 +52,12 @@ def test_what_the_runs_of_a_study_say(uri: str, folder: Path) -> None:
 
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
     by_name = {run.info.run_name: run for run in children}
+    final = by_name["te b1 u1 tb1 tu0 w.60 m0-l1 (held-out)"]
+    shown = [{"path": "answers.json", "type": "table"}]
+    assert json.loads(final.data.tags["mlflow.loggedArtifacts"]) == shown
+    assert load(uri, final.info.run_id, "answers.json")["data"] == [
+        ["7", "mgsm", "6*7?", "It is 42.", '{"correct": true}']
+    ]
     first = by_name["te b1 u1 tb1 tu0 w.60 m0-l1"]
     assert by_name.keys() >= {"te b1 u1 tb1 tu0 w.60 m0-l1 (held-out)"} and len(by_name) == 4
     progress = {"trial": 1, "best_accuracy": 58.0}
