@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 from urllib.request import urlopen
 
 import pytest
 
-from search import ui
+from objectives.types import Score
+from search import sync, ui
+from search.config import compose
 from search.errors import StudyError
+from search.records.head import StudyHead
 from search.records.writer import RecordsWriter
-from tests.search.tracking.sent import HEAD, poor_base, trial
+from tests.cluster.nodes import free_port
+from tests.search.tracking.sent import HEAD, L, poor_base, trial
+
+
+class Served(NamedTuple):
+    """A study that `search.ui` shows: its folder, the server's port, the address it printed."""
+
+    place: Path
+    port: int
+    page: str
 
 
 def study(folder: Path, name: str) -> Path:
@@ -67,42 +81,45 @@ def test_a_browser_is_opened_where_there_is_a_screen(
     assert len(pages) == opened
 
 
+@pytest.fixture(scope="module")
+def served(mlflow_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A study that has finished, and the command that shows it, ended by Ctrl-C."""
+    folder = tmp_path_factory.mktemp("ui")
+    shutil.copy(mlflow_store, folder / "mlflow.db")
+    config = compose.load([], {"lang": "te"}).model_dump(mode="json")
+    records = RecordsWriter.create(folder / "s", StudyHead("s", config, id="s", layers=L))
+    best = {"accuracy": Score(0.9, 0.84, 0.94, 150, 150), "lcpr": Score(1.0, 0.96, 1.0, 100, 100)}
+    rows = [trial(1), replace(trial(2), scores=best), trial(3, "failed"), poor_base(4)]
+    final = [replace(rows[1], number=5), replace(rows[3], number=6)]
+    for record in (*rows, *(replace(r, split="held_out", origin="final") for r in final)):
+        records.append(replace(record, items=""))
+    records.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        assert sync.main([str(folder / "s")]) == 0
+        port = free_port()
+        code = f"from search import ui; ui.PORT = {port}; "
+        code += f"raise SystemExit(ui.main({[str(folder / 's'), '--no-browser']!r}))"
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout
+            yield Served(folder / "s", port, process.stdout.readline().strip())
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
+    assert ui._free(port)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_server_is_started_shared_and_ended(
-    uri: str,
-    tmp_path: Path,
-    port: int,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_a_server_is_started_and_shared(
+    served: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from search import sync
-
-    place = study(tmp_path, "s")
-    assert sync.main([str(place), "--tracking-uri", uri]) == 0
-    capsys.readouterr()
-    code = f"from search import ui; ui.PORT = {port}; raise SystemExit(ui.main({[str(place)]!r}))"
-    environment = {
-        k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "DISPLAY")
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment
-    )
-    try:
-        assert process.stdout
-        page = process.stdout.readline().strip()
-        assert page.startswith(f"http://127.0.0.1:{port}/#/experiments/")
-        assert "viewStateShareKey=layer-swap-s-table" in page
-        with urlopen(f"http://127.0.0.1:{port}/health", timeout=20) as answer:
-            assert answer.status == 200
-        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        monkeypatch.setattr(ui, "PORT", port)
-        assert ui.main([str(place), "--no-browser"]) == 0  # the server there is
-        assert capsys.readouterr().out.strip() == page
-    finally:
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
-    deadline = time.monotonic() + 20
-    while not ui._free(port):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    assert served.page.startswith(f"http://127.0.0.1:{served.port}/#/experiments/")
+    assert "viewStateShareKey=layer-swap-s-table" in served.page
+    with urlopen(f"http://127.0.0.1:{served.port}/health", timeout=20) as answer:
+        assert answer.status == 200
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(ui, "PORT", served.port)
+    assert ui.main([str(served.place), "--no-browser"]) == 0  # by the server there is
+    assert capsys.readouterr().out.strip() == served.page
