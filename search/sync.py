@@ -7,6 +7,7 @@ sent again.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -17,6 +18,7 @@ from search.masking import masked
 from search.records.place import locate
 from search.records.writer import RecordsWriter
 from search.results.doubt import settle
+from search.results.final import Final
 from search.results.summary import ARTIFACTS, headline, recommended
 from search.tracking.outbox import Outbox, address, remember
 from search.tracking.runs import experiment_name
@@ -86,20 +88,25 @@ def send(records: RecordsWriter, uri: str, *, rebuild: bool = False) -> int:
     """
     head, folder = records.head(), records.folder.resolve()
     experiment = experiment_name(head.value("family.name", str), head.value("lang", str))
-    outbox = Outbox(uri, experiment, head, {}, folder, rebuild=rebuild, remember=False)
+    outbox = Outbox(
+        uri, experiment, head, {}, folder, rebuild=rebuild, remember=False, place=str(records.place)
+    )
     outbox.start()
     for record in records.trials:
         outbox.put(record)
-    choice = None
+    choice, report = None, None
     tags: Mapping[str, str] = {}
     if head.layers:
         choice = settle(records, head.layers, head.value("search.tolerance", float))
         tags = recommended(choice, records.trials)
+        with contextlib.suppress(SearchError):  # of earlier versions: its runs are worth having
+            report = Final.of(records).compare(records)
     return outbox.finish(
         [folder / name for name in ARTIFACTS],
         metrics=headline(records, choice),
         tags=tags,
         status="FINISHED" if head.finished else "KILLED",
+        report=report,
     )
 
 

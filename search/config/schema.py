@@ -254,6 +254,14 @@ class RaceConfig(Strict):
         return self
 
 
+class MlflowConfig(Strict):
+    """How much MLflow is told; see `search.tracking.runs`."""
+
+    metrics: Literal["few", "all"] = "few"
+    """Metrics of each run there: those that people compare, all others in its `metrics.json`; or
+    all of them, some 80."""
+
+
 class SearchConfig(Strict):
     """How the study runs."""
 
@@ -317,6 +325,9 @@ class SearchConfig(Strict):
 
     check_finite: bool = True
     """Read every weight before the search and refuse NaN and infinity."""
+
+    mlflow: MlflowConfig = MlflowConfig()
+    """How much MLflow is told."""
 
     engine: EngineConfig = EngineConfig()
     """How each engine is built."""

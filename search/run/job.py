@@ -43,7 +43,7 @@ from search.space.swap import baselines
 from search.study.race import Rules
 from search.study.schedule import Schedule
 from search.tracking.outbox import Outbox
-from search.tracking.runs import default_uri, experiment_name, is_server
+from search.tracking.runs import default_uri, experiment_name
 from search.tuning.trainable import Job
 from search.tuning.tune import SIGNALS, run_study, signals_put_back
 
@@ -188,7 +188,9 @@ def _start_outbox(prepared: Prepared, console: Console) -> Outbox:
         },
     }
     experiment = experiment_name(config.family.name, config.lang)
-    outbox = Outbox(prepared.uri, experiment, records.head(), tags, records.folder)
+    outbox = Outbox(
+        prepared.uri, experiment, records.head(), tags, records.folder, place=str(records.place)
+    )
     if not outbox.start():
         console.print(
             f"warning: MLflow at {masked(prepared.uri)} does not answer; the search goes on and "
@@ -196,6 +198,7 @@ def _start_outbox(prepared: Prepared, console: Console) -> Outbox:
             style="yellow",
             soft_wrap=True,
         )
+    console.print(_look(prepared), soft_wrap=True, highlight=False, markup=False)
     for record in records.trials:  # of an earlier driver; what MLflow has is not sent again
         outbox.put(record)
     return outbox
@@ -229,6 +232,7 @@ def _report(prepared: Prepared, outbox: Outbox, console: Console, finished: bool
         metrics=headline(records, choice),
         tags=recommended(choice, records.trials),
         status="FINISHED" if finished else "KILLED",
+        report=found,
     )
     _say_where(prepared, console, finished, unsent)
     return bool(found.no_recommendation)
@@ -236,20 +240,27 @@ def _report(prepared: Prepared, outbox: Outbox, console: Console, finished: bool
 
 def _say_where(prepared: Prepared, console: Console, finished: bool, unsent: int) -> None:
     folder, place = prepared.records.folder, prepared.records.place
-    uri = masked(prepared.uri)
     lines = [f"records: {folder}/trials.jsonl, per-item answers: {folder}/items, table: report.md"]
-    server = (
-        f" --tracking-uri {uri}" if prepared.uri != default_uri(folder.resolve().parent) else ""
-    )
+    server = _server(prepared)
     if unsent:
         lines.append(f"MLflow lacks {unsent} runs: python -m search.sync {place}{server}")
-    ui = uri if is_server(uri) else f"mlflow ui --backend-store-uri {uri}"
-    lines.append(f"compare the runs: {ui}")
+    lines += [f"which recipe, and why: python -m search.best {place}", _look(prepared)]
     if not finished:
         where = f"{server}{_addresses(prepared.config)}"
         lines.append(f"not finished; go on with: python -m search.run --resume {place}{where}")
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _server(prepared: Prepared) -> str:
+    """What a command has to name where the study is not sent to the store beside it."""
+    beside = default_uri(prepared.records.folder.resolve().parent)
+    return "" if prepared.uri == beside else f" --tracking-uri {masked(prepared.uri)}"
+
+
+def _look(prepared: Prepared) -> str:
+    """How the study is seen, while it runs and after."""
+    return f"look at it: python -m search.ui {prepared.records.place}{_server(prepared)}"
 
 
 def _addresses(config: Config) -> str:

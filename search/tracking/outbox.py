@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import threading
 import time
@@ -23,6 +24,7 @@ from search.masking import masked
 from search.records.durable import write_whole
 from search.records.head import StudyHead
 from search.records.record import Record
+from search.results.comparison import Report
 from search.tracking.runs import default_uri
 from search.tracking.view import (
     ANSWER_SECONDS,
@@ -34,10 +36,13 @@ from search.tracking.view import (
     answers,
     cause_of,
 )
+from search.values import flatten
 
 QUIET_SECONDS = 60.0
 """How long `finish` waits without any news: a first sqlite store takes 8 s on two idle cores."""
 LONGEST_PAUSE = 30.0
+DESCRIBING_SECONDS = 30.0
+"""How old a running study's description may become while there is news."""
 FILE = "mlflow.json"
 ENDING_SECONDS = 10.0
 """How long `finish` waits in all once SIGTERM has come: a scheduler kills 30 s after it."""
@@ -62,6 +67,7 @@ class Outbox:
         *,
         rebuild: bool = False,
         remember: bool = True,
+        place: str = "",
     ) -> None:
         """Prepare; nothing is sent before `start`.
 
@@ -74,6 +80,7 @@ class Outbox:
             folder: the study's folder. mlflow.json there keeps the tags and the address.
             rebuild: delete the study's runs first.
             remember: keep the address, as where the study is sent from now on.
+            place: the study's address, where it is not this folder.
 
         Raises:
             StudyError: mlflow.json cannot be read or written.
@@ -81,9 +88,22 @@ class Outbox:
         self._uri = uri
         folder = folder.resolve()
         known_tags = _keep(folder, uri if remember else None, tags)
+        config = flatten(head.config)
         self._study = ParentRun(
-            uri, experiment, head.name, head.id, head.config, known_tags, folder
+            uri,
+            experiment,
+            head.name,
+            head.id,
+            head.config,
+            known_tags,
+            folder,
+            "all" if config.get("search.mlflow.metrics") == "all" else "few",
+            place or str(folder),
+            head.layers,
+            float(config.get("search.tolerance", 0.0)),
         )
+        self._records: list[Record] = []
+        self._described = 0, -math.inf
         self._rebuild = rebuild
         self._outbox: deque[Record] = deque()
         self._refused: list[Record] = []
@@ -119,6 +139,7 @@ class Outbox:
         metrics: Mapping[str, float] | None = None,
         tags: Mapping[str, str] | None = None,
         status: RunStatus = "FINISHED",
+        report: Report | None = None,
     ) -> int:
         """Complete the parent run and wait until all is sent.
 
@@ -129,12 +150,13 @@ class Outbox:
             metrics: for the parent run, in percent where they are scores.
             tags: for the parent run, such as the recommended recipe.
             status: FINISHED, or KILLED for a search that was interrupted.
+            report: what the study came to, for the description of its run.
 
         Returns:
             Number of runs that MLflow lacks, the parent run among them; `search.sync` sends them
             later.
         """
-        self._end = End(tuple(artifacts), metrics or {}, tags or {}, status)
+        self._end = End(tuple(artifacts), metrics or {}, tags or {}, status, report)
         self._wake.set()
         began = time.monotonic()
         while self._thread.is_alive():
@@ -166,14 +188,19 @@ class Outbox:
                     view.open()
                     opened = True
                     continue  # no run has gone out by that: on a full disk it may be all that works
+                elif self._is_due():
+                    view.describe(self._records)
+                    self._described = len(self._records), time.monotonic()
                 elif self._outbox:
                     self._send(view.send)
                 elif self._end is not None:
+                    if self._end.report is None:
+                        view.describe(self._records)
                     view.close(self._end)
                     self._end = None
                     return
                 else:
-                    self._wake.wait()
+                    self._wake.wait(DESCRIBING_SECONDS)
                     self._wake.clear()
                     continue
             except Exception as error:  # whatever MLflow raises must not end the search: try again
@@ -186,6 +213,11 @@ class Outbox:
                 self._failing, pause = False, 1.0
                 self._progress = time.monotonic()
 
+    def _is_due(self) -> bool:
+        """Whether the study's description is to be made again: there is news, and it is old."""
+        known, when = self._described
+        return len(self._records) > known and time.monotonic() - when > DESCRIBING_SECONDS
+
     def _send(self, send: Callable[[Record], None]) -> None:
         record = self._outbox[0]
         try:
@@ -195,7 +227,7 @@ class Outbox:
                 raise
             self._refused.append(record)  # the same again would be refused again
             _log.warning("MLflow refuses %s: %s", record.label, masked(str(error)))
-        self._outbox.popleft()
+        self._records.append(self._outbox.popleft())
 
     def _warn(self, error: Exception) -> None:
         if not self._failing:

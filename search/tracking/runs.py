@@ -5,12 +5,14 @@ Pure: what `search.tracking.view` sends is made here. Knows nothing of servers a
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from objectives import targets
+from objectives.types import ItemResult
 from search.merging.recipe import LayerSwap, to_dict
 from search.records.record import Record
 from search.values import flatten, short
@@ -38,6 +40,23 @@ PARTIAL = "first_items_"
 """Stands before a stopped trial's scores: they are not to be sorted among those of all items."""
 
 
+COMPARED = ("lpr", "wpr", *targets.SHOWN)
+"""Scores that people compare besides the targets."""
+
+
+def few_metrics_of(record: Record) -> dict[str, float]:
+    """What people compare: the targets with their intervals, some scores, tokens, seconds.
+
+    Each score with the number of its items, which an export from MLflow alone needs.
+    """
+    optimised = [target.score for target in targets.TARGETS]
+    names = {name + end for name in optimised for end in ("", "_low", "_high", "_n")}
+    names |= {name + end for name in COMPARED for end in ("", "_n")}
+    names |= {f"{PARTIAL}{name}" for name in names} | {"estimate", "chance"}
+    names |= {"tokens", "tokens_per_s", "total_s"}
+    return {name: value for name, value in metrics_of(record).items() if name in names}
+
+
 def metrics_of(record: Record) -> dict[str, float]:
     """Scores in percent with ends of their intervals and counts; seconds; tokens; bytes written."""
     found = _scores_of(record)
@@ -62,6 +81,55 @@ def _scores_of(record: Record) -> dict[str, float]:
                 found[name + end] = round(100 * share, 6)
         found[f"{name}_n"] = score.n_scored
     return found
+
+
+class Progress:
+    """How a study went on, by what has ended: for curves in MLflow."""
+
+    def __init__(self) -> None:
+        self._best: float | None = None
+        self._latest = -1
+        self._counts = dict.fromkeys(("trials", "stopped", "failed", "tokens"), 0)
+
+    def add(self, record: Record) -> tuple[dict[str, float], dict[str, float]]:
+        """Count a record; one that was counted before changes nothing.
+
+        Args:
+            record: any; they come in the order of their numbers.
+
+        Returns:
+            Metrics of the parent at the step of this record's number, and of the record's own run.
+        """
+        main = targets.TARGETS[0]
+        value = record.value(main.score) if record.state == "scored" else None
+        if record.number > self._latest:
+            self._latest = record.number
+            self._counts["trials"] += 1
+            self._counts["tokens"] += record.tokens
+            if record.state in self._counts:
+                self._counts[record.state] += 1
+            if value is not None and record.split == "search":
+                better = self._best is None or main.gain(value) > main.gain(self._best)
+                self._best = value if better else self._best
+        best = {} if self._best is None else {f"best_{main.score}": round(100 * self._best, 6)}
+        own = {"trial": float(record.number), **best} if record.split == "search" else {}
+        return {**best, **{name: float(n) for name, n in self._counts.items()}}, own
+
+
+def answers_of(items: Sequence[ItemResult]) -> dict[str, list[Any]]:
+    """Per-item answers in the form of MLflow's tables: a row for each item."""
+    columns = ["item", "objective", "prompt", "answer", "verdict"]
+    rows = [
+        [
+            item.id,
+            item.objective,
+            item.prompt if isinstance(item.prompt, str) else item.prompt[-1].content,
+            item.completion,
+            json.dumps(dict(item.verdict), ensure_ascii=False),
+        ]
+        for item in items
+    ]
+    return {"columns": columns, "data": rows}
 
 
 def params_of(record: Record) -> dict[str, str]:

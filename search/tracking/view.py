@@ -17,8 +17,9 @@ import logging
 import os
 import ssl
 import time
+import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from itertools import islice
@@ -31,9 +32,22 @@ from urllib.request import urlopen
 from search.errors import StudyError
 from search.masking import masked
 from search.merging.recipe import to_dict
+from search.records.items import unpack_items
 from search.records.place import is_name
 from search.records.record import Record
-from search.tracking.runs import VALUE_LENGTH, is_server, metrics_of, params, params_of
+from search.results.comparison import Report
+from search.tracking.descriptions import Where, of_running, of_study, of_trial
+from search.tracking.pages import pages, study_of
+from search.tracking.runs import (
+    VALUE_LENGTH,
+    Progress,
+    answers_of,
+    few_metrics_of,
+    is_server,
+    metrics_of,
+    params,
+    params_of,
+)
 from search.values import short
 
 ANSWER_SECONDS = 10.0
@@ -49,12 +63,25 @@ ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
-_NOTE = (
-    "Search for the best layer-swap recipe. Each child run is one recipe; scores are percentages. "
-    "Runs tagged `split = held_out` were scored on items the search has not seen: trust those. "
-    "report.md among the artifacts holds the final table."
-)
 RunStatus = Literal["FINISHED", "KILLED", "FAILED"]
+Metrics = Literal["few", "all"]
+
+_KIND = "mlflow.experimentKind"
+"""Tag of an experiment: which page of it MLflow opens."""
+_GUESSED = (
+    "",
+    "no_inferred_type",
+    "genai_development_inferred",
+    "custom_model_development_inferred",
+)
+"""Kinds that MLflow's page sets by itself; one that a person chose stays."""
+_REFUSALS = (
+    "PERMISSION_DENIED",
+    "UNAUTHENTICATED",
+    "INVALID_PARAMETER_VALUE",
+    "ENDPOINT_NOT_FOUND",
+)
+"""Errors that the same call would get again."""
 
 
 def answers(uri: str, seconds: float) -> bool:
@@ -88,7 +115,21 @@ def cause_of(error: Exception, uri: str) -> str:
 
 @dataclass(frozen=True)
 class ParentRun:
-    """What the parent run says."""
+    """What the parent run says.
+
+    Attributes:
+        uri: MLflow's tracking URI.
+        experiment: name of the experiment.
+        name: the study's name.
+        id: of `study.yaml`.
+        params: the configuration.
+        tags: versions, host, ...
+        folder: the study's.
+        metrics: how many metrics a trial's run has.
+        place: the study's folder or address, as commands take it.
+        layers: the model's number of layers L; 0 where it is not known.
+        tolerance: as for `search.results.choose.recommend`.
+    """
 
     uri: str
     experiment: str
@@ -97,6 +138,10 @@ class ParentRun:
     params: Mapping[str, Any]
     tags: Mapping[str, str]
     folder: Path
+    metrics: Metrics = "few"
+    place: str = ""
+    layers: int = 0
+    tolerance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -116,9 +161,17 @@ class End:
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
     status: RunStatus
+    report: Report | None = None
 
 
 _PARENT = "mlflow.parentRunId"
+NOTE = "mlflow.note.content"
+"""Tag of a run: its description, in Markdown."""
+ANSWERS = "answers.json"
+"""Artifact of a run of the final table: its answers, in the form of MLflow's `log_table`."""
+ALL_METRICS = "metrics.json"
+"""Artifact of a trial's run: what `metrics_of` says, where the run itself has a few of them."""
+_log = logging.getLogger(__name__)
 
 
 def _completeness(run: Any) -> tuple[bool, int]:
@@ -141,6 +194,12 @@ class StudyView:
         self._experiment = ""
         self._parent = ""
         self._children: dict[str, Child] = {}
+        self._progress = Progress()
+
+    @property
+    def experiment(self) -> str:
+        """Id of the study's experiment; empty before `open`."""
+        return self._experiment
 
     def clear(self) -> bool:
         """Delete a hundred of the study's runs; MLflow keeps them as deleted until `mlflow gc`.
@@ -181,7 +240,6 @@ class StudyView:
             **study.tags,
             "study": study.name,
             "study_id": study.id,
-            "mlflow.note.content": _NOTE,
         }
         tags = {name: short(value, VALUE_LENGTH) for name, value in tags.items()}
         if parent is None:
@@ -196,14 +254,43 @@ class StudyView:
         while chunk := dict(islice(new, _PARAMS_PER_CALL)):
             self._write(self._parent, params=chunk)
         self._write(self._parent, tags=tags)
+        self._show_pages()
+
+    def _show_pages(self) -> None:
+        """Have the experiment open on its runs, with this study's views and none of deleted ones.
+
+        A store that takes no tags of experiments has the same runs, at a plainer address.
+        """
+        known = self._client.get_experiment(self._experiment).tags
+        wanted = dict(page.tag() for page in pages(self._study.id))
+        if known.get(_KIND, "") in _GUESSED:
+            wanted[_KIND] = "custom_model_development"
+        stale = [tag for tag in known if tag not in wanted and self._is_gone(study_of(tag))]
+        try:
+            for name, value in wanted.items():
+                if known.get(name) != value:
+                    self._client.set_experiment_tag(self._experiment, name, value)
+            for name in stale:
+                self._client.delete_experiment_tag(self._experiment, name)
+        except Exception as error:
+            if getattr(error, "error_code", "") not in _REFUSALS:
+                raise
+            _log.warning("MLflow keeps no views: %s", cause_of(error, self._study.uri))
+
+    def _is_gone(self, study_id: str | None) -> bool:
+        """Whether a study's view may go: it is of ours, and the study has no run any more."""
+        if study_id is None or study_id == self._study.id:
+            return study_id is not None
+        return not any(_runs_of(self._client, self._experiment, study_id))
 
     def send(self, record: Record) -> None:
         """Make a record's run, or complete one cut short; an older record changes nothing."""
+        whole, own = self._progress.add(record)
         trial = f"{record.key}.{record.split}"
         have = self._children.get(trial)
         if have and (record.number < have.number or (have.ended and record.number == have.number)):
             return
-        tags = self._tags(record, trial)
+        tags = self._tags(record, trial) | {NOTE: of_trial(record, self._study.layers)}
         params = params_of(record)
         total = record.seconds.get("total", 0.0)
         if have is None:
@@ -216,14 +303,52 @@ class StudyView:
             params, tags = {}, {"reason": "", "cause": "", **tags}  # those of the failure go
             self._client.update_run(have.run_id, status="RUNNING")
         milliseconds = int(1000 * record.ended)
-        self._write(have.run_id, metrics_of(record), params, tags, milliseconds)
+        few = self._study.metrics == "few"
+        shown = (few_metrics_of if few else metrics_of)(record) | own
+        self._write(have.run_id, shown, params, tags, milliseconds)
+        if record.split == "held_out":
+            self._send_answers(have.run_id, record)
+        if few:
+            self._client.log_dict(have.run_id, metrics_of(record), ALL_METRICS)
+        self._write(self._parent, whole, milliseconds=milliseconds, step=record.number)
         status = "FAILED" if record.state == "failed" else "FINISHED"
         self._client.set_terminated(have.run_id, status, milliseconds)
         self._children[trial] = Child(have.run_id, record.number, ended=True)
 
+    def describe(self, records: Sequence[Record]) -> None:
+        """Say in the parent run how the study stands.
+
+        Args:
+            records: what has ended.
+        """
+        study = self._study
+        text = of_running(self._where(), records, study.layers, study.tolerance)
+        self._write(self._parent, tags={NOTE: text})
+
+    def _where(self) -> Where:
+        def run(record: Record) -> str | None:
+            found = self._children.get(f"{record.key}.{record.split}")
+            return found.run_id if found else None
+
+        study = self._study
+        return Where(study.id, study.place, self._experiment, self._parent, run)
+
+    def _send_answers(self, run_id: str, record: Record) -> None:
+        """The answers of a recipe of the final table, as a table that MLflow shows side by side."""
+        try:
+            items = unpack_items((self._study.folder / record.items).read_bytes())
+        except (OSError, EOFError, ValueError, RecursionError, zlib.error):
+            return  # there are none, or they cannot be read, which the report says
+        self._client.log_dict(run_id, answers_of(items), ANSWERS)
+        kept = json.dumps([{"path": ANSWERS, "type": "table"}])
+        self._write(run_id, tags={"mlflow.loggedArtifacts": kept})
+
     def close(self, end: End) -> None:
         """Complete the parent run."""
-        self._write(self._parent, end.metrics, tags=end.tags)
+        tags = dict(end.tags)
+        if end.report is not None:
+            tags[NOTE] = of_study(self._where(), end.report, self._study.layers)
+        self._write(self._parent, end.metrics, tags=tags)
         for file in end.artifacts:
             if file.is_file() and not file.is_symlink():
                 self._client.log_artifact(self._parent, str(file))
@@ -245,14 +370,18 @@ class StudyView:
         params: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
         milliseconds: int | None = None,
+        step: int = 0,
     ) -> None:
         # the record's own time makes a repeated metric the same row, not a second point
         when = int(1000 * time.time()) if milliseconds is None else milliseconds
         self._client.log_batch(
             run_id,
-            [self._entities.Metric(k, v, when, 0) for k, v in (metrics or {}).items()],
+            [self._entities.Metric(k, v, when, step) for k, v in (metrics or {}).items()],
             [self._entities.Param(k, v) for k, v in (params or {}).items()],
-            [self._entities.RunTag(k, short(v, VALUE_LENGTH)) for k, v in (tags or {}).items()],
+            [
+                self._entities.RunTag(k, masked(v) if k == NOTE else short(v, VALUE_LENGTH))
+                for k, v in (tags or {}).items()
+            ],
         )
 
     def _find_experiment(self) -> str:
@@ -284,6 +413,32 @@ def _runs_of(client: Any, experiment: str, study_id: str) -> Iterator[Any]:
             return
 
 
+def find_study(uri: str, experiment: str, study_id: str) -> tuple[str, frozenset[str]] | None:
+    """Where MLflow has a study.
+
+    Args:
+        uri: MLflow's tracking URI.
+        experiment: name of the study's experiment.
+        study_id: of `study.yaml`.
+
+    Returns:
+        The experiment's id and its tags' names; None where there is no run of the study.
+
+    Raises:
+        StudyError: MLflow does not answer, or refuses.
+    """
+    client = _client(uri)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = client.get_experiment_by_name(experiment)
+        if found is None or not any(_runs_of(client, found.experiment_id, study_id)):
+            return None
+    except MlflowException as error:
+        raise StudyError(f"{masked(uri)} cannot be read: {cause_of(error, uri)}") from None
+    return str(found.experiment_id), frozenset(found.tags)
+
+
 @dataclass(frozen=True)
 class SentRun:
     """A run as MLflow holds it; names as in `search.tracking.runs`."""
@@ -307,7 +462,7 @@ def check_store(uri: str) -> None:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if not answers(uri, ANSWER_SECONDS):
-        raise StudyError(f"MLflow at {uri} does not answer")
+        raise StudyError(f"MLflow at {masked(uri)} does not answer")
 
 
 def _client(uri: str) -> Any:

@@ -15,7 +15,7 @@ from search.records.record import Record
 from search.records.writer import RecordsWriter
 from search.tracking import outbox
 from search.tracking.outbox import address, remember
-from search.tracking.runs import default_uri, metrics_of
+from search.tracking.runs import default_uri, few_metrics_of
 from tests.search.tracking.sent import HEAD, L, client, poor_base, runs, trial
 
 
@@ -81,7 +81,8 @@ def test_rebuild_makes_the_whole_view_again(uri: str, tmp_path: Path, mlflow_sto
     parents_again, children_again = _of_study(uri)
     assert len(parents_again) == 2 and len(children_again) == 7
     (mended,) = [r for r in children_again if _is(r, "mine", trial(1))]
-    assert mended.data.metrics == metrics_of(trial(1)) and mended.info.run_id != spoiled.info.run_id
+    assert mended.data.metrics.items() >= few_metrics_of(trial(1)).items()
+    assert mended.info.run_id != spoiled.info.run_id
     (parent,) = [r for r in parents_again if r.data.tags["study_id"] == "mine"]
     assert parent.data.metrics["held_out_accuracy"] == pytest.approx(58)
     assert parent.data.tags["recommended"] == trial(0).label

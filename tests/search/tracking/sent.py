@@ -91,3 +91,11 @@ def runs(uri: str, experiment: str = "layer-swap/demo/xx") -> tuple[list[Any], l
     found = mlflow.search_runs([number], order_by=["attributes.start_time ASC"])
     children = [run for run in found if "mlflow.parentRunId" in run.data.tags]
     return [run for run in found if run not in children], children
+
+
+def load(uri: str, run_id: str, artifact: str) -> Any:
+    """What a JSON artifact of a run holds."""
+    from mlflow.artifacts import load_dict
+
+    artifacts = client(uri).get_run(run_id).info.artifact_uri
+    return load_dict(f"{artifacts}/{artifact}")

@@ -23,7 +23,7 @@ def test_a_refused_record_does_not_hold_up_the_others(
     uri: str, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bad = replace(trial(1), scores={"bad*name": Score(0.5, 0.4, 0.6, 1, 1)})
-    assert send(uri, folder, [bad, trial(2)]) == 1
+    assert send(uri, folder, [bad, trial(2)], search={"mlflow": {"metrics": "all"}}) == 1
     assert f"MLflow refuses {bad.label}" in caplog.text
     ended = [r.data.tags["number"] for r in runs(uri)[1] if r.info.status == "FINISHED"]
     assert ended == ["2"]

@@ -10,7 +10,15 @@ import pytest
 from objectives.types import Score
 from search.merging.recipe import Single
 from search.records.record import Record, Stopped
-from search.tracking.runs import default_uri, experiment_name, is_server, metrics_of, params
+from search.tracking.runs import (
+    Progress,
+    default_uri,
+    experiment_name,
+    few_metrics_of,
+    is_server,
+    metrics_of,
+    params,
+)
 from tests.search.tracking.sent import trial
 
 
@@ -66,3 +74,35 @@ def test_scores_of_a_stopped_trial_are_not_among_those_of_all_items() -> None:
     assert not any(name.startswith("accuracy") for name in found)
     assert (found["first_items_accuracy"], found["first_items_accuracy_n"]) == (50.0, 50)
     assert (found["estimate"], found["chance"]) == (61.0, 3.0)
+
+
+def test_few_metrics_are_what_people_compare() -> None:
+    found, whole = few_metrics_of(trial(1)), metrics_of(trial(1))
+    assert found.items() <= whole.items() and len(found) < len(whole)
+    assert found.keys() >= {
+        "accuracy",
+        "accuracy_low",
+        "accuracy_high",
+        "lcpr",
+        "tokens",
+        "total_s",
+    }
+    assert "in_language" in found and "in_language_low" not in found and "written" not in found
+
+
+def test_progress_counts_each_record_once() -> None:
+    progress = Progress()
+    worse = replace(trial(2), scores={"accuracy": Score(0.5, 0.4, 0.6, 150, 150)})
+    first, own = progress.add(trial(1))
+    assert first["best_accuracy"] == own["best_accuracy"] == 58.0 and own["trial"] == 1
+    second = progress.add(worse)
+    assert second[0] == {
+        "best_accuracy": 58.0,
+        "trials": 2,
+        "stopped": 0,
+        "failed": 0,
+        "tokens": 10_000,
+    }
+    assert progress.add(worse) == second  # sent again after an outage
+    third, own = progress.add(trial(3, "failed", "held_out"))
+    assert third["failed"] == 1 and third["trials"] == 3 and own == {}

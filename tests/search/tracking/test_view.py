@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from objectives.types import ItemResult, Message
 from search.merging.recipe import LayerSwap
-from search.tracking.runs import metrics_of
-from search.tracking.view import answers
-from tests.search.tracking.sent import client, runs, send, tracker, trial
+from search.records.items import pack_items
+from search.tracking.pages import TAG, pages
+from search.tracking.runs import few_metrics_of, metrics_of
+from search.tracking.view import answers, find_study
+from tests.search.tracking.sent import client, load, runs, send, tracker, trial
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +26,12 @@ def test_what_the_runs_of_a_study_say(uri: str, folder: Path) -> None:
     assert sender.start()
     for record in (trial(1), trial(2, "infeasible"), trial(3, "failed")):
         sender.put(record)
-    sender.put(trial(4, split="held_out", b=1))
+    held_out = trial(4, split="held_out", b=1)
+    (folder / "items").mkdir()
+    verdict = {"correct": True}
+    item = ItemResult("mgsm", "7", (Message("user", "6*7?"),), "It is 42.", 5, "stop", verdict)
+    (folder / held_out.items).write_bytes(pack_items([item]))
+    sender.put(held_out)
     artifacts = [folder / "report.md", folder / "missing.png"]
     assert sender.finish(artifacts, {"held_out_accuracy": 58.0}, {"recommended": "te b1"}) == 0
 
@@ -31,8 +39,11 @@ def test_what_the_runs_of_a_study_say(uri: str, folder: Path) -> None:
     assert parent.info.run_name == "te-study" and parent.info.status == "FINISHED"
     assert parent.data.params == {"lang": "te", "n": "1", "deep.er": "x"}
     assert parent.data.tags["git_commit"] == "abc" and parent.data.tags["recommended"] == "te b1"
-    assert "percentages" in parent.data.tags["mlflow.note.content"]
-    assert parent.data.metrics == {"held_out_accuracy": 58.0}
+    assert parent.data.tags["mlflow.note.content"].startswith("4 trials have ended")
+    counts = {"trials": 4, "stopped": 0, "failed": 1, "tokens": 20_000, "best_accuracy": 58.0}
+    assert parent.data.metrics == {"held_out_accuracy": 58.0, **counts}
+    curve = client(uri).get_metric_history(parent.info.run_id, "trials")
+    assert [(point.step, point.value) for point in curve] == [(1, 1), (2, 2), (3, 3), (4, 4)]
     files = client(uri).list_artifacts(parent.info.run_id)
     assert [file.path for file in files] == ["report.md"]
     assert (
@@ -41,9 +52,17 @@ def test_what_the_runs_of_a_study_say(uri: str, folder: Path) -> None:
 
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
     by_name = {run.info.run_name: run for run in children}
+    final = by_name["te b1 u1 tb1 tu0 w.60 m0-l1 (held-out)"]
+    shown = [{"path": "answers.json", "type": "table"}]
+    assert json.loads(final.data.tags["mlflow.loggedArtifacts"]) == shown
+    assert load(uri, final.info.run_id, "answers.json")["data"] == [
+        ["7", "mgsm", "6*7?", "It is 42.", '{"correct": true}']
+    ]
     first = by_name["te b1 u1 tb1 tu0 w.60 m0-l1"]
     assert by_name.keys() >= {"te b1 u1 tb1 tu0 w.60 m0-l1 (held-out)"} and len(by_name) == 4
-    assert first.data.metrics == metrics_of(trial(1))
+    progress = {"trial": 1, "best_accuracy": 58.0}
+    assert first.data.metrics == {**few_metrics_of(trial(1)), **progress}
+    assert load(uri, first.info.run_id, "metrics.json") == metrics_of(trial(1))
     assert first.data.params["b"] == "1" and first.data.params["pair"] == "m0-l1"
     assert json.loads(first.data.tags["recipe"])["w_lang"] == 0.6
     assert first.data.tags["items"] == str(folder / "items/x.jsonl.gz")
@@ -145,3 +164,52 @@ def test_who_answers(port: int, silent: int) -> None:
     assert not answers(f"http://127.0.0.1:{port}", 1)
     assert not answers(f"http://127.0.0.1:{silent}", 0.2)
     assert not answers("http://[broken", 1)
+
+
+def test_the_views_of_a_study_come_and_go_with_it(uri: str, folder: Path) -> None:
+    """One set for each study that has runs; tags of others are left alone."""
+    send(uri, folder, [trial(1)])
+    name = "layer-swap/demo/xx"
+    mlflow = client(uri)
+    number = mlflow.get_experiment_by_name(name).experiment_id
+    own = {page.tag()[0] for page in pages(folder.name)}
+    assert mlflow.get_experiment(number).tags.keys() == own | {"mlflow.experimentKind"}
+    assert find_study(uri, name, folder.name) == (
+        number,
+        frozenset({*own, "mlflow.experimentKind"}),
+    )
+    assert find_study(uri, name, "another") is None and find_study(uri, "no", "x") is None
+
+    mlflow.set_experiment_tag(number, f"{TAG}persons", "deflate;x")
+    mlflow.set_experiment_tag(number, f"{TAG}layer-swap-{folder.name}-old", "deflate;x")
+    mlflow.set_experiment_tag(number, "mlflow.experimentKind", "regression")
+    mlflow.set_experiment_tag(number, min(own), "deflate;of other columns")
+    for run in sum(runs(uri), []):
+        mlflow.delete_run(run.info.run_id)
+    other = folder.parent / "other"
+    other.mkdir()
+    send(uri, other, [])
+    tags = mlflow.get_experiment(number).tags
+    theirs = {page.tag()[0] for page in pages("other")}
+    assert tags.keys() == theirs | {f"{TAG}persons", "mlflow.experimentKind"}
+    assert tags["mlflow.experimentKind"] == "regression"
+    send(uri, folder, [trial(1)], rebuild=True)
+    assert (
+        mlflow.get_experiment(number).tags.items()
+        >= dict(p.tag() for p in pages(folder.name)).items()
+    )
+
+
+def test_a_store_that_takes_no_tags_takes_the_runs(
+    uri: str, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
+    from mlflow.tracking import MlflowClient
+
+    def refuse(*_: object) -> None:
+        raise MlflowException("you may not", error_code=PERMISSION_DENIED)
+
+    monkeypatch.setattr(MlflowClient, "set_experiment_tag", refuse)
+    assert send(uri, folder, [trial(1)]) == 0
+    assert "MLflow keeps no views: " in caplog.text and len(runs(uri)[1]) == 1
