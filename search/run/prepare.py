@@ -94,7 +94,7 @@ def prepare(config: Config, name: str, records: RecordsWriter, uri: str) -> Prep
             for objective in varied:
                 objectives[objective].requests("search", replace(Decoding(), **{name: value}))
     _check_heads(fitted.base, config.search.engine.tensor_parallel_size)
-    limit = context_length(fitted.base.config, config.search.engine.max_model_len)
+    limit = context_length(fitted.base.text, config.search.engine.max_model_len)
     warnings += check_context(list(objectives.values()), fitted.base.path, limit)
     files = {**_files(config.objective), "lid": config.objective.lid}
     prints = take(fitted, list(objectives.values()), files)
@@ -121,7 +121,7 @@ def _check_heads(base: Checkpoint, tensor_parallel_size: int) -> None:
     Raises:
         ConfigError: it cannot.
     """
-    heads = base.config.get("num_attention_heads")
+    heads = base.text.get("num_attention_heads")
     if isinstance(heads, int) and heads % tensor_parallel_size:
         fitting = [n for n in range(1, heads + 1) if heads % n == 0 and n <= 16]
         raise ConfigError(
