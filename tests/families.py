@@ -92,6 +92,13 @@ MULTIMODAL: dict[str, dict[str, Any]] = {
         eoi_token_index=259,
         image_token_index=260,
     ),
+    "mistral3": dict(
+        text_config=_TEXT | dict(model_type="mistral", tie_word_embeddings=False),
+        vision_config=_VISION | dict(model_type="pixtral", head_dim=16),
+        image_token_index=260,
+        spatial_merge_size=1,
+        tie_word_embeddings=False,
+    ),
 }
 """The same of models with a vision tower and a text decoder."""
 ARCHITECTURES |= MULTIMODAL

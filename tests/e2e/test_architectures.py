@@ -57,6 +57,7 @@ CASES = [
     Case("falcon_h1", BF16, BF16),
     Case("granitemoehybrid", BF16, BF16),
     Case("gemma3", BF16, BF16),
+    Case("mistral3", BF16, BF16),
 ]
 
 

@@ -19,9 +19,9 @@ from search.errors import ExpertMismatchError
 from search.export.writer import write_export
 from search.merging.plan import layer_of
 from search.merging.recipe import LayerSwap
-from tests.families import make_family
+from tests.families import MULTIMODAL, make_family
+from tests.search.checkpoints.adapters import write_adapter
 
-PROVEN = ["gemma3"]
 TEXT = ("language_model.", "model.language_model.", "lm_head.")
 
 
@@ -48,7 +48,7 @@ def test_tensors_of_a_text_model() -> None:
     assert is_multimodal({"text_config": {}}) and not is_multimodal({"text_config": None})
 
 
-@pytest.fixture(scope="module", params=PROVEN)
+@pytest.fixture(scope="module", params=sorted(MULTIMODAL))
 def family(request: Any, tmp_path_factory: pytest.TempPathFactory) -> FittedFamily:
     folder = tmp_path_factory.mktemp(request.param)
     return fit(make_family(folder, request.param, task=1, lang=1).sources("te"))
@@ -136,6 +136,18 @@ def test_an_expert_needs_no_towers(gemma: dict[str, Path], tmp_path: Path) -> No
     save_file(text, folder / "model.safetensors")
     fitted = fit({**gemma, "task/0": folder})
     assert not fitted.sources["task/0"].carried and fitted.base.carried
+
+
+def test_an_adapter_by_transformers_names(gemma: dict[str, Path], tmp_path: Path) -> None:
+    """PEFT writes the names of the loaded modules, which are not those of Gemma 3's files."""
+    module, a, b = "layers.1.mlp.up_proj", torch.randn(4, 64) * 0.1, torch.randn(96, 4) * 0.1
+    name = f"base_model.model.model.language_model.{module}.lora_"
+    adapter = {f"{name}A.weight": a, f"{name}B.weight": b}
+    folder = write_adapter(tmp_path / "adapter", adapter, r=4, lora_alpha=8)
+    fitted = fit({"base": gemma["base"], "task/0": folder})
+    own = f"language_model.model.{module}.weight"
+    expected = (fitted.base.read(own).float() + 2 * (b @ a)).bfloat16()
+    assert torch.equal(fitted.sources["task/0"].read(own), expected)
 
 
 def test_the_head_is_found_by_its_name() -> None:
