@@ -137,9 +137,9 @@ def _settings(base: Checkpoint, expert: Checkpoint) -> Comparison:
     parts = is_multimodal(expert.config), is_multimodal(base.config)
     if parts[0] != parts[1]:
         alone = ("is a text decoder alone", "has more parts than a text decoder")[parts[0]]
-        own, there = (short(c.config.get("model_type"), 40) for c in (expert, base))
+        kind, there = (short(c.config.get("model_type"), 40) for c in (expert, base))
         return Comparison(
-            [f"{alone} (model_type {own}), base is {there}: give both as one class saves them"]
+            [f"{alone} (model_type {kind}), base is {there}: give both as one class saves them"]
         )
     kinds = [
         f"has {entry} {expert.config.get(entry)}, base has {base.config.get(entry)}"
