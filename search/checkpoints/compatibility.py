@@ -7,7 +7,6 @@ nothing of where checkpoints come from.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
 from search.checkpoints.architectures import refusals
@@ -66,7 +65,7 @@ def look_at_base(base: Checkpoint) -> Comparison:
         )
     notes = [*base.notes]
     if base.carried:
-        parts = sorted({re.split(r"\.\d+\.", name)[0] for name in base.carried})
+        parts = sorted({name.removeprefix("model.").split(".")[0] for name in base.carried})
         notes.append(
             f"has {len(base.carried)} tensors beside its text decoder ({some(parts)}): they are "
             "not searched, and an export has the base's"

@@ -58,7 +58,8 @@ def test_layers_are_the_text_decoders(family: FittedFamily) -> None:
     assert {layer_of(name) for name in family.names} == {None, 0, 1, 2, 3}
     assert family.n_layers == 4 and all(name.startswith(TEXT) for name in family.names)
     (note,) = family.notes["base"]
-    assert f"has {len(family.base.carried)} tensors beside its text decoder (" in note
+    assert f"has {len(family.base.carried)} tensors beside its text decoder" in note
+    assert "(multi_modal_projector, vision_tower)" in note
 
 
 def test_an_export_is_the_whole_model(family: FittedFamily, tmp_path: Path) -> None:
