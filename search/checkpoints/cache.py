@@ -93,7 +93,7 @@ def alone(base: Checkpoint) -> Checkpoint:
     Raises:
         CheckpointError: the cache cannot be written.
     """
-    shards = {info.file for info in (*base.tensors.values(), *base.spare.values())}
+    shards = {info.file for info in (*base.whole().tensors.values(), *base.spare.values())}
     nested = any("/" in shard for shard in shards)
     if not (base.notes or nested) or base.derived is not None:
         return base
@@ -164,7 +164,7 @@ def _write(checkpoint: Checkpoint, folder: Path) -> None:
     folder.mkdir()
     for file in companions(derived.files, lambda name: True):
         shutil.copyfile(file, folder / file.name)
-    shards = list(_shards(checkpoint))
+    shards = list(_shards(checkpoint.whole()))
     where: dict[str, str] = {}
     label = f"making {checkpoint.label} once"
     for number, names in enumerate(track(shards, label, console=Console(stderr=True)), 1):

