@@ -192,6 +192,21 @@ def _commit() -> str:
         return ""
 
 
+def compared(prepared: Prepared) -> tuple[choose.Choice | None, comparison.Report]:
+    """The choice and the final table, from the study's records as they are."""
+    config, records = prepared.config, prepared.records
+    choice, rows = _final_rows(prepared)
+    found = comparison.build(
+        records,
+        rows,
+        choice,
+        n_layers=prepared.family.n_layers,
+        family=config.family.name,
+        lang=config.lang,
+    )
+    return choice, found
+
+
 def _report(prepared: Prepared, outbox: Outbox, console: Console, finished: bool) -> bool:
     """Write and show the report; whether nothing can be recommended."""
     config, records = prepared.config, prepared.records
@@ -199,10 +214,9 @@ def _report(prepared: Prepared, outbox: Outbox, console: Console, finished: bool
         outbox.finish(status="KILLED")
         console.print(f"no trial has ended yet; start again with --resume {records.place}")
         return True
-    choice, rows = _final_rows(prepared)
+    choice, found = compared(prepared)
     n_layers = prepared.family.n_layers
     names = {"family": config.family.name, "lang": config.lang}
-    found = comparison.build(records, rows, choice, n_layers=n_layers, **names)
     try:
         tables.write(found, records.folder)
         figures.draw(
@@ -230,18 +244,27 @@ def _say_where(prepared: Prepared, console: Console, finished: bool, unsent: int
     folder, place = prepared.records.folder, prepared.records.place
     uri = masked(prepared.uri)
     lines = [f"records: {folder}/trials.jsonl, per-item answers: {folder}/items, table: report.md"]
-    server = (
-        f" --tracking-uri {uri}" if prepared.uri != default_uri(folder.resolve().parent) else ""
-    )
+    server = _server(prepared)
     if unsent:
         lines.append(f"MLflow lacks {unsent} runs: python -m search.sync {place}{server}")
     ui = uri if is_server(uri) else f"mlflow ui --backend-store-uri {uri}"
     lines.append(f"compare the runs: {ui}")
     if not finished:
-        where = f"{server}{_addresses(prepared.config)}"
-        lines.append(f"not finished; go on with: python -m search.run --resume {place}{where}")
+        lines.append(f"not finished; go on with: {go_on_by(prepared)}")
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def go_on_by(prepared: Prepared) -> str:
+    """The command that goes on with a study."""
+    where = f"{_server(prepared)}{_addresses(prepared.config)}"
+    return f"python -m search.run --resume {prepared.records.place}{where}"
+
+
+def _server(prepared: Prepared) -> str:
+    """What a command has to add, so that MLflow is the same."""
+    beside = default_uri(prepared.records.folder.resolve().parent)
+    return "" if prepared.uri == beside else f" --tracking-uri {masked(prepared.uri)}"
 
 
 def _addresses(config: Config) -> str:
