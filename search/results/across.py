@@ -129,7 +129,7 @@ def _source(line: ReportLine) -> str:
 
 
 def _scores(line: ReportLine) -> str:
-    return " / ".join(percent(line.score(target.score).value) for target in targets.TARGETS)
+    return "/".join(percent(line.score(target.score).value) for target in targets.TARGETS)
 
 
 def _cell(line: ReportLine | None) -> str:

@@ -105,9 +105,8 @@ def _found(prepared: Prepared, end: str | None) -> tuple[str, across.Report | No
     """How a study stands, for people, and its final table."""
     if end is None and not prepared.records.head().finished:
         return "not begun", None
-    state = {"recommended": "finished", "undecided": "no recommendation"}
     try:
-        return state.get(end or "", end or "finished"), job.compared(prepared)[1]
+        return "finished" if end in (None, "recommended") else end, job.compared(prepared)[1]
     except Exception as error:  # such as items that cannot be read: the other rows stand
         _log.warning("%s cannot be shown: %s", prepared.name, masked(str(error)))
         return end or "finished", None

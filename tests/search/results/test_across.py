@@ -72,7 +72,7 @@ def test_tsv_has_a_line_for_each_language_and_recipe() -> None:
 def test_html_holds_texts_as_texts(text: str) -> None:
     page = across.html(ROWS)
     assert text not in page and escape(text) in page
-    assert "60.0 / 60.0" in page and "color-scheme:light dark" in page
+    assert "60.0/60.0" in page and "color-scheme:light dark" in page
     assert "http" not in page and "<script" not in page
 
 
@@ -80,5 +80,5 @@ def test_terminal_shows_each_language() -> None:
     out = io.StringIO()
     Console(file=out, width=110).print(across.table(ROWS))
     printed = out.getvalue()
-    assert "60.0 / 60.0" in printed and "not begun" in printed
+    assert "60.0/60.0" in printed and "not begun" in printed
     assert max(map(len, printed.splitlines())) <= 110
