@@ -21,6 +21,7 @@ from search.errors import SearchError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from search.config.schema import Config
     from search.run.opening import Opened
     from search.run.prepare import Prepared
 
@@ -31,12 +32,13 @@ EXAMPLES = """examples:
       --mgsm-dir data/mgsm --lcb-dir data/lcb/test_sets       your experts, the published data
   python -m search.run --resume runs/demo-te-20260101-120000  go on after Ctrl-C or a crash
   python -m search.run --lang te --resume auto                go on with its study, or begin one
+  python -m search.run --lang te,sw --resume auto             one study each, whatever is unfinished
   python -m search.run --extend runs/demo-te-20260101-120000 --trials 40    40 trials more
   python -m search.run --lang te family=my.yaml --dry-run     what would be run, and what it costs
   python -m search.run --lang sw --import runs/demo-te-20260101-120000      its best recipes first
 
 exit status: 0 it came to its end, 3 the same, but no recipe can be recommended, 1 it stopped with a
-fault, 2 bad input, 130 Ctrl-C or SIGTERM
+fault, 2 bad input, 130 Ctrl-C or SIGTERM; of several languages the worst: 130, 1, 3, 0
 """
 UNDECIDED = 3
 """Exit status of a study that came to its end and recommends nothing."""
@@ -50,10 +52,12 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument("--lang", help="language code of the target language, such as te")
+    p.add_argument("--lang", help="language code of the target language, such as te; te,sw or all")
     p.add_argument("--trials", type=int, help="distinct recipes to score (search.trials)")
     p.add_argument("--out", default="runs", help="folder of studies (runs), or s3://... and such")
-    p.add_argument("--study", help="name of the study (made from family, language and time)")
+    p.add_argument(
+        "--study", help="its name (else family, language and time; of several -LANG is added)"
+    )
     p.add_argument(
         "--resume",
         metavar="STUDY",
@@ -110,23 +114,30 @@ def _main(arguments: argparse.Namespace) -> int:
 
     console = Terminal()
     try:
+        each = _each(arguments)
         if arguments.dry_run:
-            _dry_run(arguments, console)
+            for one in each:
+                _dry_run(one, console)
             return 0
-        prepared = _prepare(arguments)
+        studies = _prepare(each)
     except (SearchError, ObjectiveError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     try:
-        with _ray_on_loopback(prepared.config.search.address):
+        with _ray_on_loopback(studies[0].config.search.address):
+            if arguments.lang and each[0].lang != arguments.lang:
+                from search.run.languages import run_all
+
+                return run_all(studies, console, arguments.verbose)
             from search.run.job import run
 
-            outcome = run(prepared, console, arguments.verbose)
+            outcome = run(studies[0], console, arguments.verbose)
     except (SearchError, ObjectiveError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     finally:
-        prepared.records.close()
+        for prepared in studies:
+            prepared.records.close()
     return {"recommended": 0, "undecided": UNDECIDED, "stopped": 130}[outcome]
 
 
@@ -140,22 +151,63 @@ def _dry_run(arguments: argparse.Namespace, console: Console) -> None:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-def _prepare(arguments: argparse.Namespace) -> Prepared:
+def _each(arguments: argparse.Namespace) -> list[argparse.Namespace]:
+    """The command line of each language's study; itself where there is one language."""
+    asked = arguments.lang or ""
+    if not (asked == "all" or "," in asked) or arguments.extend:
+        return [arguments]
+    if arguments.resume not in (None, "auto"):
+        return [arguments]
+    from search.run.languages import codes
+
+    first = asked.partition(",")[0]
+    given = vars(arguments)
+    chosen = _chosen(argparse.Namespace(**given | {"lang": first}))
+    name = arguments.study
+    return [
+        argparse.Namespace(**given | {"lang": code, "study": f"{name}-{code}" if name else None})
+        for code in codes(asked, chosen.family.language)
+    ]
+
+
+def _prepare(each: Sequence[argparse.Namespace]) -> list[Prepared]:
+    """All studies, checked; what is wrong with any of them is said of all at once.
+
+    Nothing is left of a study that this command would have begun, if one cannot be run.
+    """
+    from objectives.errors import ObjectiveError
+    from search.errors import ConfigError
     from search.run import opening
+
+    faults: dict[str, list[str]] = {}
+    with contextlib.ExitStack() as drops:
+        checked = []
+        for arguments in each:
+            try:
+                opened = _open(arguments, opening)
+                drops.callback(opened.drop)
+                checked.append((opened, _check(arguments, opened)))
+            except (SearchError, ObjectiveError) as error:
+                if len(each) == 1:
+                    raise
+                faults.setdefault(str(error), []).append(arguments.lang)
+        if faults:
+            said = [f"{', '.join(langs)}: {fault}" for fault, langs in faults.items()]
+            raise ConfigError("\n".join(said))
+        studies = [opening.settle(opened, prepared) for opened, prepared in checked]
+        drops.pop_all()
+    return studies
+
+
+def _check(arguments: argparse.Namespace, opened: Opened) -> Prepared:
     from search.run.prepare import prepare
     from search.tracking.outbox import address
     from search.tuning.token import keep_token
 
-    opened: Opened = _open(arguments, opening)
-    try:
-        keep_token(joins=bool(opened.config.search.address or os.environ.get("RAY_ADDRESS")))
-        records = opened.records
-        trusted = arguments.trust_addresses
-        uri = address(records.folder, arguments.tracking_uri, trusted=trusted)
-        return opening.settle(opened, prepare(opened.config, opened.head.name, records, uri))
-    except BaseException:
-        opened.drop()
-        raise
+    keep_token(joins=bool(opened.config.search.address or os.environ.get("RAY_ADDRESS")))
+    records = opened.records
+    uri = address(records.folder, arguments.tracking_uri, trusted=arguments.trust_addresses)
+    return prepare(opened.config, opened.head.name, records, uri)
 
 
 @contextlib.contextmanager
@@ -186,7 +238,6 @@ def _ray_on_loopback(address: str | None) -> Iterator[None]:
 
 def _open(arguments: argparse.Namespace, door: Any) -> Any:
     """The study that is meant, by the functions of `opening`, or those of `foreseen`."""
-    from search.config import compose
     from search.errors import ConfigError
     from search.records.place import locate
     from search.run.opening import own_name
@@ -208,15 +259,7 @@ def _open(arguments: argparse.Namespace, door: Any) -> Any:
         return door.resume(locate(known), arguments.overrides, trials, trusted=trusted)
     if not arguments.lang:
         raise ConfigError("--lang is missing: name the target language, such as --lang te")
-    flags: dict[str, Any] = {
-        "lang": arguments.lang,
-        "search.trials": arguments.trials,
-        "objective.mgsm.data_dir": _text(arguments.mgsm_dir),
-        "objective.lcpr.data_dir": _text(arguments.lcb_dir),
-        "objective.lid": _text(arguments.lid),
-        "objective.chat": arguments.chat,
-    }
-    chosen = compose.load(arguments.overrides, flags)
+    chosen = _chosen(arguments)
     out = locate(arguments.out)
     source = locate(arguments.source) if arguments.source else None
     if arguments.resume:
@@ -225,6 +268,21 @@ def _open(arguments: argparse.Namespace, door: Any) -> Any:
     stamp = time.strftime("%Y%m%d-%H%M%S")
     name = arguments.study or f"{chosen.family.name}-{chosen.lang}-{stamp}"
     return door.begin(chosen, out, name, source)
+
+
+def _chosen(arguments: argparse.Namespace) -> Config:
+    """The configuration of a new study."""
+    from search.config import compose
+
+    flags: dict[str, Any] = {
+        "lang": arguments.lang,
+        "search.trials": arguments.trials,
+        "objective.mgsm.data_dir": _text(arguments.mgsm_dir),
+        "objective.lcpr.data_dir": _text(arguments.lcb_dir),
+        "objective.lid": _text(arguments.lid),
+        "objective.chat": arguments.chat,
+    }
+    return compose.load(arguments.overrides, flags)
 
 
 def _text(path: Path | None) -> str | None:

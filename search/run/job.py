@@ -246,10 +246,15 @@ def _say_where(prepared: Prepared, console: Console, finished: bool, unsent: int
         lines.append(f"MLflow lacks {unsent} runs: python -m search.sync {place}{server}")
     lines += [f"which recipe, and why: python -m search.best {place}", _look(prepared)]
     if not finished:
-        where = f"{server}{_addresses(prepared.config)}"
-        lines.append(f"not finished; go on with: python -m search.run --resume {place}{where}")
+        lines.append(f"not finished; go on with: {go_on_by(prepared)}")
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def go_on_by(prepared: Prepared) -> str:
+    """The command that goes on with a study."""
+    where = f"{_server(prepared)}{_addresses(prepared.config)}"
+    return f"python -m search.run --resume {prepared.records.place}{where}"
 
 
 def _server(prepared: Prepared) -> str:
