@@ -111,6 +111,9 @@ class FakeEngine:
 
 
 def _answer(merged: int, request: Request) -> Completion:
+    if request.continuation is not None:
+        nats = _digest(merged, request.prompt, request.continuation) % 10_000 / 1000
+        return Completion("", 0, "stop", logprob=-nats, greedy=nats < 1)
     chosen = _digest(merged, request.prompt, request.sampling, request.seed)
     numbers = [int(n) for n in re.findall(r"\d+", str(request.prompt))] or [0]
     for place, number in enumerate(numbers[1:], 1):
