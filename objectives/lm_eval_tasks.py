@@ -71,7 +71,7 @@ def load(names: Sequence[str], include_path: Path | None, *, code: bool, fetch: 
         SettingError: A YAML holds code and may not.
     """
     try:
-        utils = importlib.import_module("lm_eval.utils")
+        utils: Any = importlib.import_module("lm_eval.utils")
         manager = importlib.import_module("lm_eval.tasks").TaskManager
         config = importlib.import_module("datasets").config
     except ImportError as error:
