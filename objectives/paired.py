@@ -11,7 +11,13 @@ from collections.abc import Iterable
 from objectives.errors import DataError
 from objectives.languages import LANGUAGES
 from objectives.rates import Outcome
-from objectives.stats import PairedDifference, paired_accuracy, paired_lcpr, paired_means
+from objectives.stats import (
+    PairedDifference,
+    paired_accuracy,
+    paired_lcpr,
+    paired_means,
+    paired_parts,
+)
 from objectives.types import ItemResult, Verdict
 
 _MEND = "its file of items/ is not as it was written"
@@ -61,6 +67,25 @@ def item_difference(
         return paired_accuracy(right[0], right[1])
     one, other = ([float(value or 0) for value in side] for side in sides)
     return paired_means(one, other)
+
+
+def parts_difference(
+    a: Iterable[ItemResult], b: Iterable[ItemResult], objective: str
+) -> PairedDifference | None:
+    """A score of a minus that of b on the items that both have; None where there are none.
+
+    Args:
+        a: per-item results of one model, of any objectives.
+        b: the same of the other.
+        objective: whose items; their verdicts have a `value`, a `weight` and the `part` of the
+            score that they belong to.
+    """
+    parts: dict[str, list[tuple[float, float, float]]] = {}
+    for mine, other in _paired(a, b, objective):
+        weight = float(said(mine, "weight") or 0)
+        row = float(said(mine, "value") or 0), float(said(other, "value") or 0), weight
+        parts.setdefault(str(said(mine, "part")), []).append(row)
+    return paired_parts(parts.values()) if parts else None
 
 
 def lcpr_difference(

@@ -11,7 +11,7 @@ thousand resamples are one call and cost milliseconds.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,6 +144,50 @@ def mean_score(values: Sequence[float | None], seed: int = 0) -> Score:
     rng = np.random.default_rng(seed)
     drawn = np.array([known[rng.integers(len(known), size=len(known))].mean() for _ in range(2000)])
     return Score(float(known.mean()), *_ends(drawn), len(known), len(values))
+
+
+def ratios(
+    values: NDArray[np.float64], weights: NDArray[np.float64], seed: int = 0
+) -> NDArray[np.float64]:
+    """Sum of values / sum of weights of resampled items, of shape (RESAMPLES,).
+
+    Args:
+        values: of each item.
+        weights: of each item.
+        seed: seed of the resampling.
+    """
+    rng = np.random.default_rng(seed)
+    n = len(values)
+    drawn = np.empty(RESAMPLES)
+    step = max(1, 2_000_000 // n)
+    for start in range(0, RESAMPLES, step):
+        picked = rng.integers(n, size=(min(step, RESAMPLES - start), n))
+        drawn[start : start + step] = values[picked].sum(axis=1) / weights[picked].sum(axis=1)
+    return drawn
+
+
+def paired_parts(
+    parts: Iterable[Sequence[tuple[float, float, float]]], seed: int = 0
+) -> PairedDifference:
+    """Compare the means over parts of a weighted mean within each.
+
+    Args:
+        parts: of each part its items: value with the first model, with the second, weight.
+        seed: seed of the resampling.
+
+    Returns:
+        The difference with a paired bootstrap's interval and p-value, within each part.
+    """
+    tables = [np.array(rows) for rows in parts]
+    drawn, difference = np.zeros(RESAMPLES), 0.0
+    for table in tables:
+        change = table[:, 0] - table[:, 1]
+        difference += float(change.sum() / table[:, 2].sum()) / len(tables)
+        drawn += ratios(change, table[:, 2], seed) / len(tables)
+    low, high = _ends(drawn)
+    tail = 1 + min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    p_value = min(1.0, 2 * tail / (RESAMPLES + 1))
+    return PairedDifference(difference, low, high, p_value, sum(map(len, tables)))
 
 
 def lcpr_interval(

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from objectives.foreseen import lcpr_draws
-from objectives.paired import item_difference, lcpr_difference, said
+from objectives.paired import item_difference, lcpr_difference, parts_difference, said
 from objectives.stats import PairedDifference
 from objectives.types import ItemResult, Verdict
 
-Kind = Literal["share", "mean", "lcpr"]
+Kind = Literal["share", "mean", "parts", "lcpr"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Target:
         objective: name of the objective that gives it.
         people: what tables and figures call it.
         direction: whether more is better.
-        kind: a `share` of items, the `mean` of numbers, or `lcpr`, which has rules of its own.
+        kind: a `share` of items, the `mean` of numbers, a mean over `parts` of weighted means (see
+            `objectives.paired.parts_difference`), or `lcpr`, which has rules of its own.
         item: field of an item's verdict that the score is the share or mean of; empty where items
             do not say.
         least: the floor that `objective.constraints` sets, a ceiling where less is better; None:
@@ -79,6 +80,8 @@ class Target:
         """
         if self.kind == "lcpr":
             return lcpr_difference(a, b, lang)
+        if self.kind == "parts":
+            return parts_difference(a, b, self.objective)
         if not self.item:
             return None
         return item_difference(a, b, self.objective, self.item, share=self.kind == "share")

@@ -10,13 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from objectives.lcpr import LcprSettings
+from objectives.lm_eval import LmEvalSettings
 from objectives.mgsm import MgsmSettings
 from objectives.settings import Settings
 from objectives.target import Target
 
-OBJECTIVES: dict[str, type[Settings]] = {"mgsm": MgsmSettings, "lcpr": LcprSettings}
+OBJECTIVES: dict[str, type[Settings]] = {
+    "mgsm": MgsmSettings,
+    "lcpr": LcprSettings,
+    "lm_eval": LmEvalSettings,
+}
 """What a merge may be scored on: name -> the settings that build it, a section of
-`conf/objective`."""
+`conf/objective`; the first two have one in each."""
 
 DEFAULT = (MgsmSettings.target, LcprSettings.target)
 TARGETS: tuple[Target, ...] = DEFAULT

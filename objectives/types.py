@@ -68,16 +68,21 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Request:
-    """One prompt to complete.
+    """One prompt to complete, or the text after it whose log-likelihood is wanted.
 
     Attributes:
         prompt: what stands before the completion.
-        sampling: how to decode.
+        sampling: how to decode; nothing where nothing is generated.
         seed: seed of this request's random numbers; None for greedy decoding.
         trace: whether `Completion.steps` is wanted.
-        continuation: text whose log-likelihood after the prompt is wanted; nothing is generated
-            then. After an empty prompt it is the text's by itself, from the token that begins a
-            text. None: the prompt is completed.
+        continuation: where set, nothing is generated: the log-likelihood of this text after the
+            prompt is wanted. It is that of all tokens of prompt and continuation beyond those of
+            the prompt without blanks at its end, as in lm-evaluation-harness. After an empty prompt
+            it stands after the token that begins a text (that ends one, where none begins it).
+        rolling: whether the continuation is a text by itself, of any length: what does not fit into
+            the model's context is measured in windows, and what the tokenizer begins a text with
+            is measured as well, as in lm-evaluation-harness's `loglikelihood_rolling`. The prompt
+            is not used.
     """
 
     prompt: Prompt
@@ -85,6 +90,7 @@ class Request:
     seed: int | None = None
     trace: bool = False
     continuation: str | None = None
+    rolling: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,16 +110,16 @@ class Step:
 
 @dataclass(frozen=True)
 class Completion:
-    """What an engine wrote for one request.
+    """What an engine wrote for one request, or how likely it found the request's continuation.
 
     Attributes:
         text: the completion, without the prompt.
         n_tokens: tokens generated.
         finish_reason: "stop" when the model ended by itself, "length" when it was cut off.
         steps: one for each generated token where the request asked for them.
-        logprob: natural logarithm of the probability of the request's continuation; None where it
-            had none.
-        greedy: whether each token of the continuation was the likeliest; None likewise.
+        logprob: of a request with a continuation, its log-likelihood: the sum over its tokens, in
+            nats. Text and number of tokens are then empty and 0.
+        greedy: of a request with a continuation, whether each of its tokens is the likeliest.
     """
 
     text: str

@@ -111,10 +111,10 @@ class FakeEngine:
 
 
 def _answer(merged: int, request: Request) -> Completion:
-    chosen = _digest(merged, request.prompt, request.sampling, request.seed)
     if request.continuation is not None:
-        chosen = _digest(chosen, request.continuation)
-        return Completion("", 0, "stop", logprob=-(chosen % 1000) / 100, greedy=chosen % 2 == 0)
+        nats = _digest(merged, request.prompt, request.continuation) % 10_000 / 1000
+        return Completion("", 0, "stop", logprob=-nats, greedy=nats < 1)
+    chosen = _digest(merged, request.prompt, request.sampling, request.seed)
     numbers = [int(n) for n in re.findall(r"\d+", str(request.prompt))] or [0]
     for place, number in enumerate(numbers[1:], 1):
         numbers[0] += number if chosen >> place & 1 else -number

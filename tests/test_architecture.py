@@ -67,7 +67,8 @@ FENCES = {
         f"search/checkpoints/{name}.py" for name in ("cache", "checkpoint", "sources/lora")
     },
     "huggingface_hub": {"search/checkpoints/sources/hub.py", "search/export/push.py"},
-    "datasets": {"objectives/datasets.py"},
+    "datasets": {"objectives/datasets.py", "objectives/lm_eval_tasks.py"},
+    "lm_eval": {"objectives/lm_eval_tasks.py"},
     "fasttext": {"objectives/langid.py"},
     "fsspec": {"search/checkpoints/sources/url.py", "search/records/bucket.py"},
     "filelock": {
@@ -86,7 +87,7 @@ FENCES = {
         *(f"search/records/{name}.py" for name in ("head", "items")),
         "search/values.py",
         "objectives/own.py",
-        *(f"objectives/{name}.py" for name in ("settings", "mgsm", "lcpr")),
+        *(f"objectives/{name}.py" for name in ("settings", "mgsm", "lcpr", "lm_eval")),
     },
     "matplotlib": {"search/results/figures.py", "search/inspect/heat_map.py"},
     "plotly": {"search/report/page.py"},

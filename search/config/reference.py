@@ -128,7 +128,7 @@ def _range(field: Mapping[str, Any]) -> str:
 def _default(value: Any, field: Mapping[str, Any]) -> str:
     """A default as YAML; of a key that holds others only what is not their own default."""
     inner = field.get("properties", {})
-    if inner and all(value[name] == inner[name].get("default") for name in value):
+    if inner and value and all(value[name] == inner[name].get("default") for name in value):
         return "as below"
     text = yaml.safe_dump(value, default_flow_style=True, width=10**6, sort_keys=False)
     return "`" + text.removesuffix("\n").removesuffix("\n...") + "`"

@@ -68,9 +68,10 @@ class ObjectiveShared(Strict):
     if TYPE_CHECKING:  # `targets.OBJECTIVES` says which there are; each has a key of its name
         mgsm: Any
         lcpr: Any
+        lm_eval: Any
 
     task: Task = "mgsm"
-    """What is maximised: `mgsm`, or `package.module:Class`, a class of one's own (see
+    """What is maximised: `mgsm`, `lm_eval`, or `package.module:Class`, a class of one's own (see
     docs/objectives.md), whose settings are `own`."""
 
     language: Literal["lcpr", "none"] = "lcpr"
@@ -148,9 +149,15 @@ class ObjectiveShared(Strict):
             own = own_settings(self.task, self.own)
             found = {own.target.objective: own}
         else:
-            found = {self.task: getattr(self, self.task)}
+            found = {self.task: self._section(self.task)}
         named = [self.language] if self.language != "none" else []
-        return found | {name: getattr(self, name) for name in (*named, *self.also)}
+        return found | {name: self._section(name) for name in (*named, *self.also)}
+
+    def _section(self, name: str) -> Settings:
+        section: Settings | None = getattr(self, name)
+        if section is None:
+            raise ConfigError(f"objective.{name} is asked for, and has no settings: give its keys")
+        return section
 
     def targets(self) -> tuple[Target, ...]:
         """What is optimised, first; then what must keep a floor.
@@ -181,7 +188,11 @@ else:
         __base__=ObjectiveShared,
         __doc__=ObjectiveShared.__doc__,
         **{
-            name: (settings, Field(description=cleandoc(settings.__doc__)))
+            name: (
+                (settings, Field(description=cleandoc(settings.__doc__)))
+                if name in ("mgsm", "lcpr")
+                else (settings | None, Field(None, description=cleandoc(settings.__doc__)))
+            )
             for name, settings in targets.OBJECTIVES.items()
         },
     )

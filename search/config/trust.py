@@ -35,6 +35,12 @@ def refuse_foreign(config: Config, where: str, named: Collection[str] = ()) -> N
             f"{where} is scored by {config.objective.task}, code that would run here. If you know "
             f"it, write {FLAG}"
         )
+    harness = config.objective.lm_eval
+    if harness is not None and harness.allow_code:
+        raise ConfigError(
+            f"{where} has objective.lm_eval.allow_code: code of {harness.include_path} would run "
+            f"here. If you know it, write {FLAG}"
+        )
     if config.search.storage and "search.storage" not in named:
         shown = without_password(config.search.storage)
         raise ConfigError(

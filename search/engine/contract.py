@@ -86,7 +86,7 @@ class LiveEngine(Protocol):
         """
 
     def generate(self, requests: Sequence[Request]) -> list[Completion] | NonFinite:
-        """Complete every prompt, in order, or tell how likely its continuation is.
+        """Complete every prompt, or measure its continuation, in order.
 
         Returns:
             One completion for each request; or `NonFinite` when any logit was NaN or +infinity, in

@@ -95,35 +95,6 @@ def read(request: Request, output: Any, tokenizer: Any, vocabulary: int) -> Comp
     return completion(tokenizer, prompt_ids, token_ids, ended=ended, stop=stop, sure=sure)
 
 
-def pair_ids(prompt: str, continuation: str, tokenizer: Any) -> tuple[list[int], int]:
-    """Token ids of a prompt with its continuation, and how many of them are the prompt's.
-
-    As lm-evaluation-harness does it: blanks at the prompt's end count to the continuation, whose
-    tokens are those of both beyond the prompt's. An empty prompt is the token that begins a text.
-    """
-    if not prompt.strip():
-        first = tokenizer.bos_token_id
-        head = [tokenizer.eos_token_id if first is None else first]
-        own = tokenizer.encode(prompt + continuation, add_special_tokens=False)
-        return [*head, *own], len(head)
-    stripped = prompt.rstrip()
-    whole = list(tokenizer.encode(prompt + continuation))
-    return whole, len(tokenizer.encode(stripped))
-
-
-def likelihood(output: Any, n_prompt: int) -> Completion:
-    """How likely a continuation is, from vLLM's log-probabilities of a prompt that ends in it.
-
-    Args:
-        output: vLLM's RequestOutput, with `prompt_logprobs`.
-        n_prompt: tokens before the continuation.
-    """
-    pairs = list(zip(output.prompt_token_ids, output.prompt_logprobs, strict=True))[n_prompt:]
-    found = [known[token] for token, known in pairs]
-    logprob = math.fsum(one.logprob for one in found)
-    return Completion("", 0, "stop", logprob=logprob, greedy=all(one.rank == 1 for one in found))
-
-
 def sureness(logprobs: Sequence[float], vocabulary: int, top_p: float) -> tuple[float, int]:
     """Entropy and nucleus size of a distribution of which the k likeliest tokens are known.
 

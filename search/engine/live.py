@@ -1,7 +1,8 @@
 """The live engine: one `vllm.LLM` whose weights become one recipe after another, in place.
 
 Owns vLLM: how it is started, asked and stopped. What the weights of its workers become is done in
-`search.engine.worker`, what becomes of token ids in `search.engine.decode`. Sees a recipe only as a
+`search.engine.worker`, what becomes of token ids in `search.engine.decode` and, where texts are
+measured, in `search.engine.likelihood`. Sees a recipe only as a
 plan and an objective only as requests. Knows nothing of Ray, Optuna or MLflow.
 """
 
@@ -30,7 +31,8 @@ from search.engine.budgets import (
     token_bytes,
 )
 from search.engine.contract import EngineOptions, Materialised, NonFinite
-from search.engine.decode import chat_ids, likelihood, pair_ids, read
+from search.engine.decode import chat_ids, read
+from search.engine.likelihood import Span, measured, spans, text_ids, unread
 from search.engine.pinned import FOLDER
 from search.engine.staging import Sizes
 from search.engine.versions import CHANGING, WeightVersion, label
@@ -43,7 +45,7 @@ WHOLE_VOCABULARY = 2048
 CLOSE_SECONDS = 60
 """How long workers in processes of their own may take to let go of the experts."""
 HELD_LOGPROBS = 10_000_000
-"""Log-probabilities of traced requests that are held at once; vLLM needs some 110 bytes for one."""
+"""Log-probabilities that are held at once; vLLM needs some 110 bytes for one."""
 
 
 def batches(
@@ -51,8 +53,7 @@ def batches(
 ) -> list[list[int]]:
     """Places of the requests that can run together.
 
-    All that are neither traced nor a beam search run at once, and so do all whose continuation's
-    likelihood is asked for. Beam searches of one width and length
+    All that are neither traced nor a beam search run at once. Beam searches of one width and length
     do as well; of traced requests, as many as memory has room for.
 
     Args:
@@ -61,10 +62,7 @@ def batches(
         seeds_apart: whether requests with a seed run by themselves.
     """
     kinds: dict[tuple[int, int, bool, bool], list[int]] = {}
-    asked = [place for place, r in enumerate(requests) if r.continuation is not None]
     for place, request in enumerate(requests):
-        if request.continuation is not None:
-            continue
         width, length = request.sampling.beam_width, request.sampling.max_tokens
         seeded = seeds_apart and request.seed is not None
         kind = (1, 0, request.trace, seeded) if width == 1 else (width, length, False, False)
@@ -74,7 +72,7 @@ def batches(
         longest = max(requests[i].sampling.max_tokens for i in places)
         size = max(1, HELD_LOGPROBS // (longest * trace_top)) if traced else len(places)
         found += [places[i : i + size] for i in range(0, len(places), size)]
-    return [*found, asked] if asked else found
+    return found
 
 
 def copy_threads() -> int:
@@ -187,6 +185,7 @@ class Engine:
             torch.ops._C, "fused_gumbel_argmax"
         )
         self._tokens: dict[Prompt, list[int]] = {}
+        self._spans: dict[Request, tuple[Span, ...]] = {}
         self._loaded: dict[str, Any] = dict(family.plan(Single("base")))
         self._version = WeightVersion(self.llm.llm_engine)
         self._version.say(label(self._loaded))
@@ -228,13 +227,13 @@ class Engine:
         return Materialised(written, layers, len(jobs), time.perf_counter() - start)
 
     def generate(self, requests: Sequence[Request]) -> list[Completion] | NonFinite:
-        """Complete every prompt, or tell how likely its continuation is, in order.
+        """Complete every prompt, or measure its continuation, in order.
 
         A beam search is vLLM's: it ranks by log-probability over the length of prompt and answer,
         and generates until `max_tokens`, after which the best beam is cut at the first stop string.
         A trace is of the model's own distribution, before temperature and nucleus are applied
         (vLLM's raw log-probabilities), from `trace_top` tokens; of a beam search, from the
-        2 `beam_width` that vLLM keeps.
+        2 `beam_width` that vLLM keeps. Continuations that share a prompt share its cached prefix.
 
         Returns:
             One completion for each request; or `NonFinite` when any logit was NaN or +infinity, in
@@ -244,32 +243,16 @@ class Engine:
         Raises:
             EngineDeadError: the engine died or a request cannot be served.
         """
+        kinds: dict[bool, list[int]] = {False: [], True: []}
+        for place, request in enumerate(requests):
+            kinds[request.continuation is not None].append(place)
         answers: dict[int, Completion] = {}
         try:
-            pairs = {
-                place: self._pair(request)
-                for place, request in enumerate(requests)
-                if request.continuation is not None
-            }
-            prompts = [
-                pairs[place][0] if place in pairs else self._prompt(request)
-                for place, request in enumerate(requests)
-            ]
-            fitting = list(map(self._fit, requests, prompts))
-            for places in batches(fitting, self._trace_top, seeds_apart=self._seeds_apart):
-                mine = [fitting[i] for i in places]
-                outputs = self._run(mine, [{"prompt_token_ids": prompts[i]} for i in places])
-                self._version.check(outputs)
-                if any(self.llm.collective_rpc("swap_take_bad_logits")):
-                    self._forget_prefixes()
-                    self.llm.collective_rpc("swap_zero_kv_cache")
+            for of_kind, places in ((self._write, kinds[False]), (self._measure, kinds[True])):
+                found = of_kind([requests[i] for i in places])
+                if found is None:
                     return NonFinite("NaN or infinity in the logits")
-                for place, request, output in zip(places, mine, outputs, strict=True):
-                    answers[place] = (
-                        likelihood(output, pairs[place][1])
-                        if place in pairs
-                        else read(request, output, self._tokenizer, self._vocabulary)
-                    )
+                answers |= zip(places, found, strict=True)
         except Exception as error:
             raise EngineDeadError(
                 f"generation of {len(requests)} prompts failed: {error}"
@@ -287,30 +270,94 @@ class Engine:
         del llm
         core.shutdown()
 
+    def _write(self, requests: Sequence[Request]) -> list[Completion] | None:
+        """The completions of prompts; None where the logits are not finite."""
+        answers: dict[int, Completion] = {}
+        prompts = list(map(self._prompt, requests))
+        fitting = list(map(self._fit, requests, prompts))
+        for places in batches(fitting, self._trace_top, seeds_apart=self._seeds_apart):
+            mine = [fitting[i] for i in places]
+            outputs = self._run(mine, [{"prompt_token_ids": prompts[i]} for i in places])
+            self._version.check(outputs)
+            if not self._finite():
+                return None
+            for place, request, output in zip(places, mine, outputs, strict=True):
+                answers[place] = read(request, output, self._tokenizer, self._vocabulary)
+        return [answers[i] for i in range(len(requests))]
+
+    def _measure(self, requests: Sequence[Request]) -> list[Completion] | None:
+        """The log-likelihoods of continuations; None where the logits are not finite.
+
+        vLLM computes no log-probability of a token whose place it takes from its cache of prefixes,
+        so that it leaves the cache alone where such are asked for. Only those of the continuation
+        are of use: prefixes are read, and what has more of it cached than its prompt is asked
+        again without.
+        """
+        limit = self.llm.model_config.max_model_len - 1  # one is generated, and not looked at
+        answers: list[Completion] = []
+        waiting: list[tuple[Span, ...]] = []
+        held = 0
+        for place, request in enumerate(requests):
+            if request not in self._spans:
+                self._spans[request] = spans(request, self._tokenizer, self._chat, limit)
+            waiting.append(self._spans[request])
+            held += sum(2 * len(span.ids) for span in waiting[-1])
+            if held >= HELD_LOGPROBS or place == len(requests) - 1:
+                flat = [span for each in waiting for span in each]
+                known = dict(zip(flat, self._logprobs(flat), strict=True))
+                if not self._finite():
+                    return None
+                answers += [measured((span, known[span]) for span in each) for each in waiting]
+                waiting, held = [], 0
+        return answers
+
+    def _logprobs(self, asked: Sequence[Span]) -> list[Any]:
+        """VLLM's log-probabilities of each span's tokens, valid from its start on."""
+        found: dict[Span, Any] = {}
+        for read_cache in (True, False):
+            todo = [span for span in dict.fromkeys(asked) if span not in found]
+            for span, output in zip(todo, self._ask(todo, read_cache), strict=True):
+                if not read_cache or not unread(span, output.num_cached_tokens):
+                    found[span] = output.prompt_logprobs
+        return [found[span] for span in asked]
+
+    def _ask(self, asked: Sequence[Span], read_cache: bool) -> Sequence[Any]:
+        """Have vLLM read spans; its outputs as they are."""
+        from vllm import SamplingParams
+
+        if not asked:
+            return []
+        parameters = SamplingParams(
+            temperature=0.0,
+            max_tokens=1,
+            prompt_logprobs=1,
+            flat_logprobs=True,
+            detokenize=False,
+            skip_reading_prefix_cache=not read_cache,
+        )
+        prompts = [{"prompt_token_ids": list(span.ids)} for span in asked]
+        outputs = list(self.llm.generate(prompts, parameters, use_tqdm=False))
+        self._version.check(outputs)
+        return outputs
+
+    def _finite(self) -> bool:
+        """Whether all logits since the last call were; if not, nothing of them is left behind."""
+        if not any(self.llm.collective_rpc("swap_take_bad_logits")):
+            return True
+        self._forget_prefixes()
+        self.llm.collective_rpc("swap_zero_kv_cache")
+        return False
+
     def _prompt(self, request: Request) -> list[int]:
         """Tokens of a prompt; those that leave no room for the answer lose their beginning."""
         if request.prompt not in self._tokens:
             if isinstance(request.prompt, str):
-                self._tokens[request.prompt] = self._tokenizer.encode(request.prompt)
+                self._tokens[request.prompt] = text_ids(request.prompt, self._tokenizer)
             else:
                 self._tokens[request.prompt] = chat_ids(request.prompt, self._tokenizer, self._chat)
         limit, answer = self.llm.model_config.max_model_len, request.sampling.max_tokens
         room = limit - answer if answer < limit else limit - 1
         return self._tokens[request.prompt][-room:]
-
-    def _pair(self, request: Request) -> tuple[list[int], int]:
-        """Tokens of a prompt and its continuation, and how many are the prompt's, which is cut."""
-        assert request.continuation is not None
-        if not isinstance(request.prompt, str):
-            raise ValueError("a continuation's likelihood is asked for after a conversation")
-        ids, n_prompt = pair_ids(request.prompt, request.continuation, self._tokenizer)
-        over = max(0, len(ids) - self.llm.model_config.max_model_len + 1)  # vLLM generates a token
-        if over >= n_prompt:
-            raise ValueError(
-                f"a continuation of {len(ids) - n_prompt} tokens does not fit into the context of "
-                f"{self.llm.model_config.max_model_len}"
-            )
-        return ids[over:], n_prompt - over
 
     def _fit(self, request: Request, prompt: Sequence[int]) -> Request:
         """A beam search that ends where the model's context does; vLLM would refuse to."""
@@ -325,11 +372,6 @@ class Engine:
         from vllm import SamplingParams
         from vllm.sampling_params import BeamSearchParams
 
-        if requests[0].continuation is not None:
-            asked = SamplingParams(
-                temperature=0.0, max_tokens=1, prompt_logprobs=1, detokenize=False
-            )
-            return list(self.llm.generate(list(prompts), asked, use_tqdm=False))
         first = requests[0].sampling
         if first.beam_width > 1:
             beams = BeamSearchParams(beam_width=first.beam_width, max_tokens=first.max_tokens)

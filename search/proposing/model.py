@@ -376,7 +376,7 @@ def _scores(records: Sequence[Record], target: Target) -> tuple[Floats, Floats]:
 
 def _span(records: Sequence[Record], target: Target) -> tuple[float, float]:
     """Between which values a target's scores lie: shares in [0, 1], others where they were seen."""
-    if target.kind != "mean":
+    if target.kind in ("share", "lcpr"):
         return 0.0, 1.0
     known = [found for r in records if (found := believed(r, target)) is not None]
     low, high = min(known, default=0.0), max(known, default=1.0)

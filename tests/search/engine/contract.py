@@ -19,6 +19,10 @@ from search.merging.recipe import LayerSwap, Recipe, Single
 
 A, B = LayerSwap(0, 0, 1, 1, 0, 0), LayerSwap(1, 1, 2, 1, 1, 0)
 REQUESTS = [Request(f"Q: {n} and {n + 3} make what? A:", Sampling(12)) for n in range(5)]
+MEASURED = [
+    Request(r.prompt, Sampling(1), continuation=f" {n} sheep") for n, r in enumerate(REQUESTS)
+]
+MEASURED += [Request("", Sampling(1), continuation="some text", rolling=True)]
 SAMPLED = [Request(r.prompt, Sampling(12, temperature=0.7, top_p=0.9), seed=7) for r in REQUESTS]
 
 
@@ -47,25 +51,6 @@ def the_plan_decides(engine: LiveEngine, family: FittedFamily) -> None:
     assert first[A] != first[B]
 
 
-def likelihoods_are_the_plans(engine: LiveEngine, family: FittedFamily) -> None:
-    """The same plan finds the same text as likely; beside others, and in their order."""
-    asked = [Request(r.prompt, Sampling(1), continuation=f" {n}") for n, r in enumerate(REQUESTS)]
-    asked += [Request("", Sampling(1), continuation="Q: 3 and 4 make what?")]
-    both = [asked[0], REQUESTS[0], *asked[1:], REQUESTS[1]]
-    found: list[object] = []
-    for recipe in (A, B, A):
-        engine.materialise(planned(recipe, family))
-        alone, mixed = engine.generate(asked), engine.generate(both)
-        assert not isinstance(alone, NonFinite) and not isinstance(mixed, NonFinite)
-        assert [mixed[0], *mixed[2:-1]] == alone and mixed[1].logprob is None
-        for answer in alone:
-            assert answer.text == "" and answer.n_tokens == 0
-            assert answer.logprob is not None and answer.logprob <= 0
-            assert answer.greedy is not None
-        found.append(alone)
-    assert found[0] == found[2] != found[1]
-
-
 def only_changes_are_written(engine: LiveEngine, family: FittedFamily) -> None:
     """A plan that is loaded already costs nothing; whole layers are rewritten, or none of them."""
     engine.materialise(planned(Single("base"), family))
@@ -83,6 +68,22 @@ def another_models_plan_is_refused(engine: LiveEngine, family: FittedFamily) -> 
     assert isinstance(engine.materialise(planned(A, family)), Materialised)
 
 
+def continuations_are_measured(engine: LiveEngine, family: FittedFamily) -> None:
+    """As likely among others as alone, and again; nothing is generated; the weights decide."""
+    known = {}
+    for recipe in (A, B, A):
+        engine.materialise(planned(recipe, family))
+        alone = [engine.generate([request]) for request in MEASURED]
+        mixed = engine.generate([x for pair in zip(MEASURED, REQUESTS, strict=False) for x in pair])
+        assert not isinstance(mixed, NonFinite)
+        found = [each[0].logprob for each in alone if not isinstance(each, NonFinite)]
+        assert [each.logprob for each in mixed[::2]] == pytest.approx(found[:5], abs=1e-4)
+        assert {(each.text, each.n_tokens) for each in mixed[::2]} == {("", 0)}
+        assert all(each.n_tokens and each.logprob is None for each in mixed[1::2])
+        assert found == pytest.approx(known.setdefault(recipe, found), abs=1e-4)
+    assert known[A] != pytest.approx(known[B], abs=1e-4)
+
+
 def closed_is_closed(engine: LiveEngine, family: FittedFamily) -> None:
     """Comes last."""
     engine.close()
@@ -94,8 +95,8 @@ def closed_is_closed(engine: LiveEngine, family: FittedFamily) -> None:
 CONTRACT: list[Callable[[LiveEngine, FittedFamily], None]] = [
     answers_in_order,
     the_plan_decides,
-    likelihoods_are_the_plans,
     only_changes_are_written,
     another_models_plan_is_refused,
+    continuations_are_measured,
     closed_is_closed,
 ]

@@ -1,0 +1,250 @@
+"""Tasks of lm-evaluation-harness as an objective.
+
+Owns the settings, the split and the scores. The harness itself, with its
+prompts, filters and metrics, is behind `lm_eval_tasks`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from objectives.errors import SettingError
+from objectives.lm_eval_tasks import Answer, Ask, Item, Tasks, Worth, load
+from objectives.paired import said
+from objectives.settings import Positive, Settings, Shared
+from objectives.splits import split_items
+from objectives.stats import RESAMPLES, proportion, ratios
+from objectives.target import Target
+from objectives.types import (
+    Completion,
+    Decoding,
+    Evaluation,
+    ItemResult,
+    Request,
+    Sampling,
+    Score,
+    Split,
+)
+
+DEFAULT_TOKENS = 256
+"""New tokens where a task says nothing, as in the harness."""
+
+
+class LmEvalSettings(Settings):
+    """Tasks of lm-evaluation-harness 0.4.13 (the extra `lm-eval`)."""
+
+    target = Target("lm_eval", "lm_eval", "lm_eval", kind="parts")
+
+    tasks: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names of tasks, groups or tags; the score is the mean over these names."""
+
+    include_path: Path | None = None
+    """Folder of task YAMLs of one's own. None for the harness's tasks alone."""
+
+    allow_code: bool = False
+    """Whether YAMLs of `include_path` may run Python code (`!function`). Without, their templates
+    run in a sandbox."""
+
+    fetch: bool = False
+    """Whether the harness may fetch data sets that are not here."""
+
+    search_items: Positive = 150
+    """Items that the search scores each recipe on."""
+
+    held_out_items: Positive = 100
+    """Items that only the final table is scored on."""
+
+    shuffle: bool = True
+    """Draw the split by `objective.seed`. Without, the first items are searched on and those after
+    them held out."""
+
+    def build(self, shared: Shared) -> LmEvalObjective:
+        """The objective, with its data read."""
+        if shared.chat:
+            raise SettingError(
+                "objective.lm_eval writes prompts as the tasks have them, not as turns: set "
+                "objective.chat=false"
+            )
+        tasks = load(self.tasks, self.include_path, code=self.allow_code, fetch=self.fetch)
+        order = shared.seed if self.shuffle else None
+        return LmEvalObjective(tasks, self.search_items, self.held_out_items, order)
+
+
+class LmEvalObjective:
+    """Tasks of lm-evaluation-harness, with its own prompts, few-shots, filters and metrics.
+
+    Scores: `lm_eval`, the mean over the tasks and groups that were named of what each is chosen by
+    (a group's is that of all its items); `<task>/<metric>` for every metric that is a mean over
+    items. A task of perplexity is chosen by its log-likelihood per word or byte, of which more is
+    better; the perplexity itself is recorded as well.
+
+    Attributes:
+        name: "lm_eval".
+        split_hash: 16 hex digits that name the items of both parts, for the records.
+    """
+
+    def __init__(
+        self, tasks: Tasks, search_items: int, held_out_items: int, seed: int | None
+    ) -> None:
+        """Split the items of tasks that were built; without a seed in their order.
+
+        Raises:
+            SettingError: A number of items is below 1.
+            DataError: there are fewer items than asked for.
+        """
+        self.name = "lm_eval"
+        self._tasks = tasks
+        where = f"lm_eval {', '.join(tasks.parts)}"
+        self._parts = split_items(tasks.items, search_items, held_out_items, seed, where)
+        self.split_hash = hashlib.sha256(self._parts.hash.encode()).hexdigest()[:16]
+        self._part_of = {task: part for part, names in tasks.parts.items() for task in names}
+
+    def requests(self, split: Split, decoding: Decoding | None = None) -> Sequence[Request]:
+        """Return the requests of all items; one item may have several."""
+        return tuple(_request(ask) for item in self._parts.of(split) for ask in item.asks)
+
+    def score(
+        self,
+        split: Split,
+        completions: Sequence[Completion],
+        decoding: Decoding | None = None,
+        *,
+        first: int | None = None,
+    ) -> Evaluation:
+        """Score one completion per request, or of the first so many requests.
+
+        An item of which not all requests are among them is left out.
+
+        Raises:
+            ValueError: their number is not the number of requests.
+        """
+        wanted = sum(len(item.asks) for item in self._parts.of(split))
+        wanted = wanted if first is None else min(first, wanted)
+        if len(completions) != wanted:
+            raise ValueError(f"{len(completions)} completions for {wanted} requests")
+        results, worths, place = [], [], 0
+        for item in self._parts.of(split):
+            mine = completions[place : place + len(item.asks)]
+            place += len(item.asks)
+            if len(mine) < len(item.asks):
+                break
+            worth = self._tasks.worth(
+                item, [_answer(*x) for x in zip(item.asks, mine, strict=True)]
+            )
+            worths.append((item.stratum, worth))
+            results.append(self._result(item, mine, worth))
+        return Evaluation(self._scores(worths, results), tuple(results), None)
+
+    def _result(
+        self, item: Item, completions: Sequence[Completion], worth: Mapping[str, Worth]
+    ) -> ItemResult:
+        main = worth[self._tasks.main[item.stratum]]
+        likely = [each.logprob for each in completions if each.logprob is not None]
+        verdict: dict[str, bool | int | float | str | None] = {
+            "task": item.stratum,
+            "part": self._part_of[item.stratum],
+            "value": main.value,
+            "weight": main.weight,
+            "logprobs": " ".join(map(repr, likely)) or None,
+        }
+        verdict |= {name: each.value for name, each in worth.items()}
+        return ItemResult(
+            objective=self.name,
+            id=item.id,
+            prompt=str(item.asks[0].arguments[0]),
+            completion=completions[0].text,
+            n_tokens=sum(each.n_tokens for each in completions),
+            finish_reason=completions[0].finish_reason,
+            verdict=verdict,
+        )
+
+    def _scores(
+        self, worths: Sequence[tuple[str, Mapping[str, Worth]]], results: Sequence[ItemResult]
+    ) -> dict[str, Score]:
+        found: dict[str, Score] = {"lm_eval": _overall(results)}
+        of: dict[tuple[str, str], list[Worth]] = {}
+        for task, worth in worths:
+            for metric, each in worth.items():
+                of.setdefault((task, metric), []).append(each)
+        for (task, metric), own in of.items():
+            mean = _mean(own)
+            ends = sorted(self._tasks.figure(task, metric, x) for x in (mean.low, mean.high))
+            value = self._tasks.figure(task, metric, mean.value)
+            n = len(own)
+            found[f"{task}/{metric}"] = Score(value, ends[0], ends[1], n, n)
+        return found
+
+
+class _Mean:
+    """A mean with the ends of its interval."""
+
+    def __init__(self, value: float, low: float, high: float) -> None:
+        self.value, self.low, self.high = value, low, high
+
+
+def _mean(worths: Sequence[Worth]) -> _Mean:
+    values = np.array([each.value for each in worths])
+    weights = np.array([each.weight for each in worths])
+    n = len(worths)
+    if set(weights) == {1.0} and set(values) <= {0.0, 1.0}:
+        share = proportion(int(values.sum()), n, n)
+        assert share.value is not None and share.low is not None and share.high is not None
+        return _Mean(share.value, share.low, share.high)
+    low, high = np.quantile(ratios(values, weights), [0.025, 0.975])
+    return _Mean(float(values.sum() / weights.sum()), float(low), float(high))
+
+
+def _overall(results: Sequence[ItemResult]) -> Score:
+    """The mean over tasks and groups; of one, its own interval, of several a bootstrap's."""
+    parts: dict[str, list[Worth]] = {}
+    for item in results:
+        worth = Worth(_number(item.verdict, "value"), _number(item.verdict, "weight"))
+        parts.setdefault(str(item.verdict["part"]), []).append(worth)
+    n = len(results)
+    if not parts:
+        return Score(None, None, None, 0, 0)
+    if len(parts) == 1:
+        (only,) = map(_mean, parts.values())
+        return Score(only.value, only.low, only.high, n, n)
+    value = float(np.mean([_mean(each).value for each in parts.values()]))
+    drawn = np.zeros(RESAMPLES)
+    for each in parts.values():
+        drawn += ratios(np.array([w.value for w in each]), np.array([w.weight for w in each]))
+    low, high = np.quantile(drawn / len(parts), [0.025, 0.975])
+    return Score(value, float(low), float(high), n, n)
+
+
+def _number(verdict: Mapping[str, Any], name: str) -> float:
+    return float(said(verdict, name) or 0.0)
+
+
+def _request(ask: Ask) -> Request:
+    if ask.kind == "loglikelihood":
+        prompt, continuation = ask.arguments[:2]
+        return Request(prompt, Sampling(1), continuation=continuation)
+    if ask.kind == "loglikelihood_rolling":
+        return Request("", Sampling(1), continuation=ask.arguments[0], rolling=True)
+    prompt, asked = ask.arguments[:2]
+    until = asked.get("until") or []
+    stop = tuple([until] if isinstance(until, str) else until)
+    names = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+    tokens = next((asked[name] for name in names if asked.get(name)), DEFAULT_TOKENS)
+    if asked.get("do_sample") and asked.get("temperature", 0.0) > 0:
+        raise SettingError("a task draws its answers (do_sample): only greedy ones are supported")
+    return Request(prompt, Sampling(int(tokens), stop=tuple(s for s in stop if s)))
+
+
+def _answer(ask: Ask, completion: Completion) -> Answer:
+    if ask.kind == "generate_until":
+        return completion.text
+    if completion.logprob is None or completion.greedy is None:
+        raise ValueError("the engine measured no log-likelihood")
+    if ask.kind == "loglikelihood_rolling":
+        return completion.logprob
+    return completion.logprob, completion.greedy
