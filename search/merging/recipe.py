@@ -16,6 +16,7 @@ from objectives.types import Decoding
 from search.errors import RecipeError
 from search.merging.canonical import canonical, validate
 from search.merging.methods.common import Experts, members
+from search.merging.methods.components import Components
 from search.merging.methods.dare_linear import DareLinear
 from search.merging.methods.method import Recipe
 from search.merging.methods.registry import METHODS, kind_of, method_of
@@ -28,6 +29,7 @@ from search.merging.methods.ties import Ties
 from search.values import check_types
 
 __all__ = [
+    "Components",
     "DareLinear",
     "Experts",
     "LayerSwap",

@@ -20,7 +20,7 @@ import ray
 from search.checkpoints.family import Family, fit
 from search.config import compose
 from search.export.writer import write_export
-from search.merging.recipe import LayerSwap, Recipe, Single, clip
+from search.merging.recipe import Components, LayerSwap, Recipe, Single, clip
 from tests.engine_process import answer, finish, make_job, start
 from tests.families import apart, overflow
 
@@ -50,14 +50,14 @@ def random_recipe(rng: random.Random, n_layers: int) -> LayerSwap:
 
 
 def sequence(n_layers: int, seed: int) -> list[Recipe]:
-    """Random recipes, with one in between that gives NaN, and a whole expert."""
+    """Random recipes, a NaN, a whole expert, layers whose halves swap at different depths."""
     rng = random.Random(seed)
     nan = LayerSwap(0, 2, 1, 1, 0, 0)  # lang/2 overflows
     return [
         random_recipe(rng, n_layers),
         Single("task/1"),
         nan,
-        random_recipe(rng, n_layers),
+        Components(1, 0, 2, 0, 1, 1, 1, 0, 0.4, 0.6),
         random_recipe(rng, n_layers),
         random_recipe(rng, n_layers),
     ]

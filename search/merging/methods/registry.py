@@ -6,6 +6,7 @@ from typing import Any
 
 from search.errors import RecipeError
 from search.merging.methods import (
+    components,
     dare_linear,
     single,
     slerp,
@@ -19,6 +20,7 @@ from search.merging.methods.method import Arithmetic, Method, Recipe, Rival
 
 METHODS: dict[str, Method[Any]] = {
     "swap": swap.METHOD,
+    "components": components.METHOD,
     "single": single.METHOD,
     "soup": soup.METHOD,
     "task_arithmetic": task_arithmetic.METHOD,

@@ -121,11 +121,9 @@ def _faults(recipe: LayerSwap, n_layers: int) -> list[str]:
 
 
 def _canonical(recipe: LayerSwap, n_layers: int) -> Recipe:
-    share, non_layer, ramp = recipe.share, recipe.non_layer, recipe.ramp
+    share, ramp = recipe.share, recipe.ramp
+    non_layer = plainest_policy(recipe.non_layer, share)
     b, u, t_b, t_u = recipe.b, recipe.u, recipe.t_b, recipe.t_u
-    if non_layer == "weighted":  # an average with share 0, 1/2 or 1 has a plainer name
-        plain: dict[float, NonLayer] = {0.0: "task", 0.5: "average", 1.0: "lang"}
-        non_layer = plain.get(share, "weighted")
     if ramp == "linear" and t_b + t_u == 0:
         ramp = "constant"
     elif ramp == "linear" and non_layer != "weighted":  # the weights have no effect
@@ -138,7 +136,7 @@ def _canonical(recipe: LayerSwap, n_layers: int) -> Recipe:
         t_b, t_u = t_b + t_u, 0  # no task zone: where the zones meet cannot be seen
         if t_b == 0:
             b, u = n_layers, 0
-    task, lang = _sorted(recipe.task), _sorted(recipe.lang)
+    task, lang = in_order(recipe.task), in_order(recipe.lang)
     if b == n_layers and non_layer in ("lang", "base"):
         task = 0
     if b + u + t_b + t_u == 0 and non_layer in ("task", "base"):
@@ -172,7 +170,14 @@ def _is_whole(form: LayerSwap, n_layers: int) -> bool:
     return alike and form.t_b == n_layers and form.ramp == "constant"
 
 
-def _sorted(experts: Experts) -> Experts:
+def plainest_policy(non_layer: NonLayer, share: float) -> NonLayer:
+    """An average with share 0, 1/2 or 1 has a plainer name."""
+    plain: dict[float, NonLayer] = {0.0: "task", 0.5: "average", 1.0: "lang"}
+    return plain.get(share, non_layer) if non_layer == "weighted" else non_layer
+
+
+def in_order(experts: Experts) -> Experts:
+    """The experts of one side, sorted; one alone is its index."""
     found = tuple(sorted(members(experts)))
     return found[0] if len(found) == 1 else found
 

@@ -13,6 +13,7 @@ from search.merging import arithmetic
 from search.merging.arithmetic import combine, combine_into, is_copy, is_elementwise
 from search.merging.plan import Mix, Term, plan
 from search.merging.recipe import (
+    Components,
     DareLinear,
     LayerSwap,
     Recipe,
@@ -117,6 +118,8 @@ def slerp(recipe: Slerp, w: Tensors, name: str) -> torch.Tensor:
 def literal(recipe: Recipe, w: Tensors, name: str) -> torch.Tensor:
     if isinstance(recipe, Single):
         return w[recipe.source]
+    if isinstance(recipe, Components):
+        return swap(recipe.mlp, w, name)  # NAMES are of MLPs
     if isinstance(recipe, LayerSwap):
         return swap(recipe, w, name)
     if isinstance(recipe, Soup):
