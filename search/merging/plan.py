@@ -57,7 +57,7 @@ NO_ROWS = Rows()
 # name.
 _LAYER = re.compile(r"(?:^|\.)(\d{1,9})\.")
 
-
+# Modules of the attention whose names do not hold `attn`.
 _ATTENTION = {"attention", "self_attention", "input_layernorm", "ln_1"}
 
 

@@ -57,8 +57,8 @@ class Components:
         return self._half(self.b_mlp, self.u_mlp)
 
     def _half(self, b: int, u: int) -> LayerSwap:
-        zones = b, u, self.t_b, self.t_u
         weights = self.w_task, self.w_lang
+        zones = b, u, self.t_b, self.t_u
         return LayerSwap(self.task, self.lang, *zones, *weights, self.non_layer, self.decoding)
 
 
@@ -86,11 +86,12 @@ def _canonical(recipe: Components, n_layers: int) -> Recipe:
         t_b, t_u = t_b + t_u, 0
     if t_b + t_u == 0 and non_layer != "weighted":
         share = 0.5
-    sides = swap.in_order(recipe.task), swap.in_order(recipe.lang)
-    rest = t_b, t_u, round(1 - share, SHARE_DIGITS), share, non_layer, recipe.decoding
+    task, lang = swap.in_order(recipe.task), swap.in_order(recipe.lang)
+    (b, u), (b_mlp, u_mlp) = zones
+    w_task, own = round(1 - share, SHARE_DIGITS), recipe.decoding
     if zones[0] == zones[1]:
-        return LayerSwap(*sides, *zones[0], *rest)
-    return Components(*sides, *zones[0], *zones[1], *rest)
+        return LayerSwap(task, lang, b, u, t_b, t_u, w_task, share, non_layer, own)
+    return Components(task, lang, b, u, b_mlp, u_mlp, t_b, t_u, w_task, share, non_layer, own)
 
 
 def _mlp(form: Components, layer: int | None, n_layers: int) -> Mix:
