@@ -18,6 +18,7 @@ from search.merging.canonical import canonical, validate
 from search.merging.methods.common import Experts, members
 from search.merging.methods.components import Components
 from search.merging.methods.dare_linear import DareLinear
+from search.merging.methods.layerwise import Layerwise
 from search.merging.methods.method import Recipe
 from search.merging.methods.registry import METHODS, kind_of, method_of
 from search.merging.methods.single import Single
@@ -33,6 +34,7 @@ __all__ = [
     "DareLinear",
     "Experts",
     "LayerSwap",
+    "Layerwise",
     "NonLayer",
     "Ramp",
     "Recipe",

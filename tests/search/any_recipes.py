@@ -8,6 +8,7 @@ from search.merging.recipe import (
     Components,
     DareLinear,
     LayerSwap,
+    Layerwise,
     Recipe,
     Single,
     Slerp,
@@ -60,6 +61,14 @@ components = st.builds(
     st.sampled_from(POLICIES),
 )
 
+layerwise = st.builds(
+    Layerwise,
+    _side,
+    _side,
+    st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), min_size=1, max_size=L).map(tuple),
+    st.sampled_from(["average", "task", "lang", "base"]),
+)
+
 _experts = st.lists(st.sampled_from(SOURCES), min_size=1, max_size=3, unique=True).map(tuple)
 
 
@@ -100,5 +109,5 @@ slerps = st.builds(
 singles = st.builds(Single, st.sampled_from(["base", "reference/joint", *SOURCES]))
 
 recipes: st.SearchStrategy[Recipe] = st.one_of(
-    swaps, components, averages, task_vectors, ties, dares, slerps, singles
+    swaps, components, layerwise, averages, task_vectors, ties, dares, slerps, singles
 )

@@ -8,6 +8,7 @@ from search.errors import RecipeError
 from search.merging.methods import (
     components,
     dare_linear,
+    layerwise,
     single,
     slerp,
     soup,
@@ -21,6 +22,7 @@ from search.merging.methods.method import Arithmetic, Method, Recipe, Rival
 METHODS: dict[str, Method[Any]] = {
     "swap": swap.METHOD,
     "components": components.METHOD,
+    "layerwise": layerwise.METHOD,
     "single": single.METHOD,
     "soup": soup.METHOD,
     "task_arithmetic": task_arithmetic.METHOD,

@@ -184,14 +184,14 @@ def in_order(experts: Experts) -> Experts:
 
 def _mix(form: LayerSwap, layer: int | None, n_layers: int) -> Mix:
     if layer is not None:
-        return _average(form, _share(form, layer, n_layers))
+        return average(form, share_of(form, layer, n_layers))
     if form.non_layer == "base":
         return linear((("base", 1.0),))
     shares = {"average": 0.5, "task": 0.0, "lang": 1.0, "weighted": form.share}
-    return _average(form, shares[form.non_layer])
+    return average(form, shares[form.non_layer])
 
 
-def _share(form: LayerSwap, layer: int, n_layers: int) -> float:
+def share_of(form: LayerSwap, layer: int, n_layers: int) -> float:
     """Share of the language expert in a layer: Algorithm 1.
 
     Printed is `l > b-1+t_b OR l < L-u-t_u` for the task expert's zone; with OR no transition zone
@@ -208,7 +208,8 @@ def _share(form: LayerSwap, layer: int, n_layers: int) -> float:
     return 1 - (above / (form.t_b + 1) if above <= form.t_b else below / (form.t_u + 1))
 
 
-def _average(form: LayerSwap, share: float) -> Mix:
+def average(form: LayerSwap, share: float) -> Mix:
+    """The average of the two sides with this share of the language expert."""
     task, lang = form.task_sources, form.lang_sources
     parts = [(source, (1.0 - share) / len(task)) for source in task]
     return linear([*parts, *((source, share / len(lang)) for source in lang)])

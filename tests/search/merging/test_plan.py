@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from search.merging.recipe import (
     Components,
     DareLinear,
     LayerSwap,
+    Layerwise,
     Recipe,
     Single,
     Slerp,
@@ -161,6 +163,13 @@ def small_space(n_layers: int) -> list[Recipe]:
         if t_b + t_u + max(sum(attn), sum(mlp)) <= n_layers
         for weights in ((1, 0), (0, 1), (1, 1), (1, 3))
         for policy in POLICIES
+        for lang in (0, (1, 0))
+    ]
+    levels = (0, 0.25, 1 / 3, 0.5, 2 / 3, 0.75, 1)
+    found += [
+        Layerwise(0, lang, shares, policy)  # type: ignore[arg-type]
+        for shares in itertools.product(levels, repeat=n_layers)
+        for policy in ("average", "task", "lang", "base")
         for lang in (0, (1, 0))
     ]
     found += [Slerp(0, 0, t, outside) for t in ts for outside in (0, 0.5, 1)]
