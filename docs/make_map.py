@@ -21,7 +21,7 @@ know. A command is a file, or a folder with a `__main__.py`. `tests/` mirrors th
 
 | where is ... | |
 | --- | --- |
-| Algorithm 1 of layer swapping | `_share` in `search/merging/methods/swap.py` |
+| Algorithm 1 of layer swapping | `share_of` in `search/merging/methods/swap.py` |
 | what a merge method does to a tensor | `search/merging/methods/`, driven by `search/merging/arithmetic.py` |
 | the LCPR formula | `harmonic_mean` in `objectives/rates.py` |
 | what is optimised | `objectives/targets.py` |

@@ -18,7 +18,6 @@ from search.masking import masked
 from search.records.place import locate
 from search.records.writer import RecordsWriter
 from search.results.doubt import settle
-from search.results.final import Final
 from search.results.summary import ARTIFACTS, headline, recommended
 from search.tracking.outbox import Outbox, address, remember
 from search.tracking.runs import experiment_name
@@ -100,6 +99,8 @@ def send(records: RecordsWriter, uri: str, *, rebuild: bool = False) -> int:
         choice = settle(records, head.layers, head.value("search.tolerance", float))
         tags = recommended(choice, records.trials)
         with contextlib.suppress(SearchError):  # of earlier versions: its runs are worth having
+            from search.results.final import Final
+
             report = Final.of(records).compare(records)
     return outbox.finish(
         [folder / name for name in ARTIFACTS],

@@ -19,7 +19,7 @@ from search.errors import RecipeError
 from search.masking import masked
 from search.merging.methods.method import Mergekit
 from search.merging.methods.registry import arithmetic_of
-from search.merging.plan import Mix, Plan, layer_of, plan
+from search.merging.plan import Mix, Plan, layer_of, module_of, plan
 from search.merging.recipe import Recipe, label
 from search.values import tidy
 
@@ -61,7 +61,10 @@ def mergekit_yaml(
     """
     models = {source: masked(model) for source, model in models.items()}
     merged = plan(recipe, names, n_layers)
-    layers = {layer: mix for name, mix in merged.items() if (layer := layer_of(name)) is not None}
+    layers: dict[int, dict[str, Mix]] = {}  # layer -> module -> how it is made
+    for name, mix in merged.items():
+        if (layer := layer_of(name)) is not None:
+            layers.setdefault(layer, {})[module_of(name)] = mix
     outside = {name: mix for name, mix in merged.items() if layer_of(name) is None}
     sources = sorted({s for mix in merged.values() for s in mix.sources}, key=_order)
     lead = _lead(merged)
@@ -80,12 +83,12 @@ def mergekit_yaml(
     }
     runs = itertools.groupby(range(n_layers), key=lambda layer: layers[layer])
     slices = []
-    for mix, run in runs:
+    for modules, run in runs:
         numbers = list(run)
         ends = outside if 0 in numbers or n_layers - 1 in numbers else {}
         span = numbers[0], numbers[-1] + 1
         of = {source: known[source] for source in sources}
-        slices.append(_slice(form, lead.method, mix, ends, span, of))
+        slices.append(_slice(form, lead.method, modules, ends, span, of))
     config: dict[str, Any] = {
         "merge_method": "passthrough" if copied else lead.method,
         "base_model": known[sources[0] if form.between else "base"],
@@ -132,28 +135,33 @@ def _lead(merged: Plan) -> Mix:
 def _slice(
     form: Mergekit,
     method: str,
-    mix: Mix,
+    modules: Mapping[str, Mix],
     outside: Mapping[str, Mix],
     span: tuple[int, int],
     models: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """One run of layers that are made alike, from all sources."""
+    """One run of layers whose modules are made alike, from all sources."""
     found: list[dict[str, Any]] = []
+    mix = next(iter(modules.values()))
     for source, model in models.items():
         entry: dict[str, Any] = {"model": model, "layer_range": list(span)}
         if form is not _COPY and not form.between and (method == "linear" or source != "base"):
-            entry["parameters"] = {"weight": _setting(mix, outside, source), **form.settings(mix)}
+            weight = _setting(modules, outside, source)
+            entry["parameters"] = {"weight": weight, **form.settings(mix)}
         found.append(entry)
     whole: dict[str, Any] = {"sources": found}
     if form.between:  # between the first source, t = 0, and the second
-        whole["parameters"] = {"t": _setting(mix, outside, list(models)[1])}
+        whole["parameters"] = {"t": _setting(modules, outside, list(models)[1])}
     return whole
 
 
-def _setting(mix: Mix, outside: Mapping[str, Mix], source: str) -> Any:
-    """A source's coefficient; where tensors without a layer number have others, one for each."""
-    value = dict(mix.terms).get(source, 0.0)
+def _setting(modules: Mapping[str, Mix], outside: Mapping[str, Mix], source: str) -> Any:
+    """A source's coefficient; for parts of layers and tensors outside with others, one for each."""
+    of = {f".{name}.": dict(mix.terms).get(source, 0.0) for name, mix in modules.items()}
+    value = next(reversed(of.values()))
+    parts = {name: other for name, other in of.items() if other != value}
     values = {name: dict(other.terms).get(source, 0.0) for name, other in outside.items()}
-    if set(values.values()) <= {value}:
+    if not parts and set(values.values()) <= {value}:
         return value
+    values |= parts
     return [{"filter": name, "value": v} for name, v in values.items()] + [{"value": value}]

@@ -22,7 +22,7 @@ from search.checkpoints.cache import belongs
 from search.export.mergekit_yaml import has_mergekit_form
 from search.masking import masked
 from search.merging.layers import in_words
-from search.merging.plan import Mix, Plan, layer_of
+from search.merging.plan import Mix, Plan, is_attention, layer_of
 from search.merging.recipe import Recipe, label, to_dict
 from search.records.record import Record
 from search.values import in_markdown, short, tidy
@@ -177,19 +177,23 @@ def _recipe(merge: Merge) -> str:
 
 def _layers(merge: Merge) -> list[list[str]]:
     """Runs of layers that are made alike, bottom first, then what has no layer number."""
-    made: dict[int, Mix] = {}
+    made: dict[int, dict[str, Mix]] = {}
     outside: dict[Mix, list[str]] = {}
     for name, mix in merge.plan.items():
         layer = layer_of(name)
         if layer is None:
             outside.setdefault(mix, []).append(f"`{name}`")
         else:
-            made[layer] = mix
+            half = "attention" if is_attention(name) else "MLP"
+            made.setdefault(layer, {})[half] = mix
     rows = []
-    for mix, run in itertools.groupby(sorted(made), key=lambda layer: made[layer]):
+    for halves, run in itertools.groupby(sorted(made), key=lambda layer: made[layer]):
         numbers = list(run)
         span = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-        rows.append([span, in_words(mix)])
+        if len(set(halves.values())) == 1:
+            rows.append([span, in_words(halves.popitem()[1])])
+        else:
+            rows += [[f"{span}, {half}", in_words(mix)] for half, mix in sorted(halves.items())]
     return rows + [[", ".join(names), in_words(mix)] for mix, names in outside.items()]
 
 

@@ -17,7 +17,7 @@ from search.merging.layers import layers_of
 from search.merging.methods.method import Recipe
 from search.merging.mix import Mix, Plan, Term
 
-__all__ = ["Mix", "Plan", "Rows", "Term", "layer_of", "plan"]
+__all__ = ["Mix", "Plan", "Rows", "Term", "is_attention", "layer_of", "module_of", "plan"]
 
 
 class Rows(NamedTuple):
@@ -56,11 +56,30 @@ NO_ROWS = Rows()
 # name.
 _LAYER = re.compile(r"(?:^|\.)(\d{1,9})\.")
 
+# Modules of the attention whose names do not hold `attn`.
+_ATTENTION = {"attention", "self_attention", "input_layernorm", "ln_1"}
+
 
 def layer_of(name: str) -> int | None:
     """Layer number in a Hugging Face tensor name, None for embeddings, final norm and head."""
     found = _LAYER.search(name)
     return int(found.group(1)) if found else None
+
+
+def module_of(name: str) -> str:
+    """The part of its layer that a tensor belongs to, such as `self_attn`; empty outside."""
+    found = _LAYER.search(name)
+    return name[found.end() :].partition(".")[0] if found else ""
+
+
+def is_attention(name: str) -> bool:
+    """Whether a tensor of a layer belongs to its attention or to the norm in front of it.
+
+    By the module: one whose name holds `attn`, or one of a few others. `post_attention_layernorm`
+    stands in front of the MLP in most models, and goes with it in all.
+    """
+    module = module_of(name)
+    return "attn" in module or module in _ATTENTION
 
 
 def plan(recipe: Recipe, names: Iterable[str], n_layers: int, rows: Rows = NO_ROWS) -> Plan:
@@ -75,14 +94,15 @@ def plan(recipe: Recipe, names: Iterable[str], n_layers: int, rows: Rows = NO_RO
     Raises:
         RecipeError: the recipe is not valid for L, or a name has a layer number >= L.
     """
-    table, outside = layers_of(recipe, n_layers)
+    table, outside, attention = layers_of(recipe, n_layers)
     result: dict[str, Mix] = {}
     for name in names:
         layer = layer_of(name)
         if layer is not None and layer >= n_layers:
             raise RecipeError(f"tensor {name} has layer {layer}, but the model has {n_layers}")
-        result[name] = outside if layer is None else table[layer]
-    owned = rows.owned(source for mix in {outside, *table} for source in mix.merged)
+        of = attention if is_attention(name) else table
+        result[name] = outside if layer is None else of[layer]
+    owned = rows.owned(source for mix in {outside, *table, *attention} for source in mix.merged)
     for name in rows.tensors.intersection(result):
         kept = result[name].merged
         own = tuple(entry for entry in owned if kept != (entry[1],))

@@ -16,7 +16,9 @@ from objectives.types import Decoding
 from search.errors import RecipeError
 from search.merging.canonical import canonical, validate
 from search.merging.methods.common import Experts, members
+from search.merging.methods.components import Components
 from search.merging.methods.dare_linear import DareLinear
+from search.merging.methods.layerwise import Layerwise
 from search.merging.methods.method import Recipe
 from search.merging.methods.registry import METHODS, kind_of, method_of
 from search.merging.methods.single import Single
@@ -28,9 +30,11 @@ from search.merging.methods.ties import Ties
 from search.values import check_types
 
 __all__ = [
+    "Components",
     "DareLinear",
     "Experts",
     "LayerSwap",
+    "Layerwise",
     "NonLayer",
     "Ramp",
     "Recipe",

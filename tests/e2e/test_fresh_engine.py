@@ -20,12 +20,13 @@ import ray
 from search.checkpoints.family import Family, fit
 from search.config import compose
 from search.export.writer import write_export
-from search.merging.recipe import LayerSwap, Recipe, Single, clip
+from search.merging.recipe import Components, LayerSwap, Layerwise, Recipe, Single, clip
 from tests.engine_process import answer, finish, make_job, start
 from tests.families import apart, overflow
 
 TOLERANCE = 1e-3
 STALE = ("stale", 0)
+BLOCKS = Layerwise(0, 1, (1.0, 0.3, 0.0, 0.6))
 FIRST = 20  # tokens whose log-probabilities are compared
 
 
@@ -50,14 +51,14 @@ def random_recipe(rng: random.Random, n_layers: int) -> LayerSwap:
 
 
 def sequence(n_layers: int, seed: int) -> list[Recipe]:
-    """Random recipes, with one in between that gives NaN, and a whole expert."""
+    """Random recipes, a NaN, a whole expert, layers whose halves swap at different depths."""
     rng = random.Random(seed)
     nan = LayerSwap(0, 2, 1, 1, 0, 0)  # lang/2 overflows
     return [
         random_recipe(rng, n_layers),
         Single("task/1"),
         nan,
-        random_recipe(rng, n_layers),
+        Components(1, 0, 2, 0, 1, 1, 1, 0, 0.4, 0.6),
         random_recipe(rng, n_layers),
         random_recipe(rng, n_layers),
     ]
@@ -81,7 +82,7 @@ def cases(
     demo["lang/2"] = overflow(Path(demo["base"]), tmp_path_factory.mktemp("nan") / "overflow")
     demo["task/1"] = apart(Path(demo["task/1"]), tmp_path_factory.mktemp("apart") / "task")
     return {
-        "qwen2": Case(qwen2, letters, sequence(4, seed=1), checked=(5,)),
+        "qwen2": Case(qwen2, letters, [*sequence(4, seed=1)[:-1], BLOCKS], checked=(5,)),
         "demo": Case(demo, [*long, f"Q: {questions[9]} A:"], sequence(10, seed=2)),
     }
 

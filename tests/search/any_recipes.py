@@ -5,8 +5,10 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from search.merging.recipe import (
+    Components,
     DareLinear,
     LayerSwap,
+    Layerwise,
     Recipe,
     Single,
     Slerp,
@@ -35,6 +37,36 @@ swaps = st.builds(
     st.sampled_from([0.25, 0.5, 1.0, 3.0]),
     st.sampled_from(POLICIES),
     st.sampled_from(["constant", "linear"]),
+)
+
+components = st.builds(
+    lambda task, lang, attn, mlp, t_b, t_u, w_task, w_lang, policy: Components(
+        task,
+        lang,
+        *attn,
+        *mlp,
+        t_b,
+        min(t_u, L - t_b - max(sum(attn), sum(mlp))),
+        w_task,
+        w_lang,
+        policy,
+    ),
+    _side,
+    _side,
+    *[st.sampled_from([(0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2), (2, 1)])] * 2,
+    st.integers(0, 1),
+    st.integers(0, 3),
+    st.sampled_from([0.0, 0.25, 0.5, 1.0, 2.0]),
+    st.sampled_from([0.25, 0.5, 1.0, 3.0]),
+    st.sampled_from(POLICIES),
+)
+
+layerwise = st.builds(
+    Layerwise,
+    _side,
+    _side,
+    st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), min_size=1, max_size=L).map(tuple),
+    st.sampled_from(["average", "task", "lang", "base"]),
 )
 
 _experts = st.lists(st.sampled_from(SOURCES), min_size=1, max_size=3, unique=True).map(tuple)
@@ -77,5 +109,5 @@ slerps = st.builds(
 singles = st.builds(Single, st.sampled_from(["base", "reference/joint", *SOURCES]))
 
 recipes: st.SearchStrategy[Recipe] = st.one_of(
-    swaps, averages, task_vectors, ties, dares, slerps, singles
+    swaps, components, layerwise, averages, task_vectors, ties, dares, slerps, singles
 )

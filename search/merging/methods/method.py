@@ -106,6 +106,8 @@ class Method(Generic[R]):
             turn. Equal models must end as equal recipes.
         mix: (canonical recipe, layer or None for tensors without a layer number, L) -> how such
             tensors are made.
+        attention: (canonical recipe, layer, L) -> how the attention of a layer is made
+            (`search.merging.plan.is_attention`); None where it is made as the rest of the layer.
         label: (canonical recipe, the recipe as it was written, L) -> the words of its name.
         optional: fields left out of the JSON where they have their default, as does `decoding`.
         arithmetic: None where all its mixes are linear.
@@ -118,6 +120,7 @@ class Method(Generic[R]):
     canonical: Callable[[R, int], Recipe]
     mix: Callable[[R, int | None, int], Mix]
     label: Callable[[R, Recipe, int], list[str]]
+    attention: Callable[[R, int, int], Mix] | None = None
     optional: tuple[str, ...] = ()
     arithmetic: Arithmetic | None = None
     rival: Rival | None = None

@@ -6,7 +6,9 @@ from typing import Any
 
 from search.errors import RecipeError
 from search.merging.methods import (
+    components,
     dare_linear,
+    layerwise,
     single,
     slerp,
     soup,
@@ -19,6 +21,8 @@ from search.merging.methods.method import Arithmetic, Method, Recipe, Rival
 
 METHODS: dict[str, Method[Any]] = {
     "swap": swap.METHOD,
+    "components": components.METHOD,
+    "layerwise": layerwise.METHOD,
     "single": single.METHOD,
     "soup": soup.METHOD,
     "task_arithmetic": task_arithmetic.METHOD,

@@ -10,9 +10,10 @@ from objectives.types import Decoding
 from search.merging.blocks import ChunkMerge, Tensor, weighted_sum
 from search.merging.methods.common import SHARE_DIGITS, members, rounded, short
 from search.merging.methods.faults import count_faults
+from search.merging.methods.layerwise import Layerwise
 from search.merging.methods.linear import terms_in_words
 from search.merging.methods.method import Arithmetic, Mergekit, Method, Recipe, Rival
-from search.merging.methods.swap import LayerSwap, NonLayer
+from search.merging.methods.swap import NonLayer
 from search.merging.mix import Mix, Term, linear
 
 DOT_THRESHOLD = 0.9995
@@ -65,20 +66,8 @@ def _canonical(recipe: Slerp, n_layers: int) -> Recipe:
     mean = sum(layers) / n_layers
     outside = rounded(mean if recipe.non_layer is None else recipe.non_layer)
     if {*layers, outside} <= {0.0, 1.0}:  # whole layers of one expert or the other
-        b = layers.index(0.0) if 0.0 in layers else n_layers
-        u = layers[::-1].index(0.0) if b < n_layers else 0
-        if 1.0 not in layers[b : n_layers - u]:
-            policy: NonLayer = "lang" if outside else "task"
-            return LayerSwap(
-                recipe.task,
-                recipe.lang,
-                b,
-                u,
-                0,
-                0,
-                non_layer=policy,
-                decoding=recipe.decoding,
-            )
+        policy: NonLayer = "lang" if outside else "task"
+        return Layerwise(recipe.task, recipe.lang, layers, policy, recipe.decoding)
     t = layers[:1] if len(set(layers)) == 1 else layers
     return Slerp(recipe.task, recipe.lang, t, outside, recipe.decoding)
 

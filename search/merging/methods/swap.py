@@ -121,11 +121,9 @@ def _faults(recipe: LayerSwap, n_layers: int) -> list[str]:
 
 
 def _canonical(recipe: LayerSwap, n_layers: int) -> Recipe:
-    share, non_layer, ramp = recipe.share, recipe.non_layer, recipe.ramp
+    share, ramp = recipe.share, recipe.ramp
+    non_layer = plainest_policy(recipe.non_layer, share)
     b, u, t_b, t_u = recipe.b, recipe.u, recipe.t_b, recipe.t_u
-    if non_layer == "weighted":  # an average with share 0, 1/2 or 1 has a plainer name
-        plain: dict[float, NonLayer] = {0.0: "task", 0.5: "average", 1.0: "lang"}
-        non_layer = plain.get(share, "weighted")
     if ramp == "linear" and t_b + t_u == 0:
         ramp = "constant"
     elif ramp == "linear" and non_layer != "weighted":  # the weights have no effect
@@ -138,7 +136,7 @@ def _canonical(recipe: LayerSwap, n_layers: int) -> Recipe:
         t_b, t_u = t_b + t_u, 0  # no task zone: where the zones meet cannot be seen
         if t_b == 0:
             b, u = n_layers, 0
-    task, lang = _sorted(recipe.task), _sorted(recipe.lang)
+    task, lang = in_order(recipe.task), in_order(recipe.lang)
     if b == n_layers and non_layer in ("lang", "base"):
         task = 0
     if b + u + t_b + t_u == 0 and non_layer in ("task", "base"):
@@ -172,21 +170,28 @@ def _is_whole(form: LayerSwap, n_layers: int) -> bool:
     return alike and form.t_b == n_layers and form.ramp == "constant"
 
 
-def _sorted(experts: Experts) -> Experts:
+def plainest_policy(non_layer: NonLayer, share: float) -> NonLayer:
+    """An average with share 0, 1/2 or 1 has a plainer name."""
+    plain: dict[float, NonLayer] = {0.0: "task", 0.5: "average", 1.0: "lang"}
+    return plain.get(share, non_layer) if non_layer == "weighted" else non_layer
+
+
+def in_order(experts: Experts) -> Experts:
+    """The experts of one side, sorted; one alone is its index."""
     found = tuple(sorted(members(experts)))
     return found[0] if len(found) == 1 else found
 
 
 def _mix(form: LayerSwap, layer: int | None, n_layers: int) -> Mix:
     if layer is not None:
-        return _average(form, _share(form, layer, n_layers))
+        return average(form, share_of(form, layer, n_layers))
     if form.non_layer == "base":
         return linear((("base", 1.0),))
     shares = {"average": 0.5, "task": 0.0, "lang": 1.0, "weighted": form.share}
-    return _average(form, shares[form.non_layer])
+    return average(form, shares[form.non_layer])
 
 
-def _share(form: LayerSwap, layer: int, n_layers: int) -> float:
+def share_of(form: LayerSwap, layer: int, n_layers: int) -> float:
     """Share of the language expert in a layer: Algorithm 1.
 
     Printed is `l > b-1+t_b OR l < L-u-t_u` for the task expert's zone; with OR no transition zone
@@ -203,7 +208,8 @@ def _share(form: LayerSwap, layer: int, n_layers: int) -> float:
     return 1 - (above / (form.t_b + 1) if above <= form.t_b else below / (form.t_u + 1))
 
 
-def _average(form: LayerSwap, share: float) -> Mix:
+def average(form: LayerSwap, share: float) -> Mix:
+    """The average of the two sides with this share of the language expert."""
     task, lang = form.task_sources, form.lang_sources
     parts = [(source, (1.0 - share) / len(task)) for source in task]
     return linear([*parts, *((source, share / len(lang)) for source in lang)])

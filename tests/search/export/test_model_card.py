@@ -13,8 +13,10 @@ from objectives.types import Decoding, Score
 from search.export.model_card import Ingredient, Merge, licence_of, model_card
 from search.merging.plan import plan
 from search.merging.recipe import (
+    Components,
     DareLinear,
     LayerSwap,
+    Layerwise,
     Recipe,
     Single,
     Slerp,
@@ -115,6 +117,10 @@ def test_recipe_in_words_and_numbers() -> None:
          "| 0 to 9 | base and task_arithmetic of 0.5 task/0 + -0.7 lang/1 |"),
         (Ties(PAIR, 0.3, (1, 1)), "base and ties (density 0.3, scale 1) of 1 task/0 + 1 lang/1"),
         (DareLinear(PAIR, 0.5, (1, 1), 7), "dare_linear (density 0.5, seed 7) of 1 task/0"),
+        (Layerwise(0, 1, (1.0, 0.25)),
+         "| 0 to 4 | lang/1 |\n| 5 to 9 | 0.75 task/0 + 0.25 lang/1 |"),
+        (Components(0, 1, 2, 0, 1, 0, 0, 0),
+         "| 0 | lang/1 |\n| 1, MLP | task/0 |\n| 1, attention | lang/1 |\n| 2 to 9 | task/0 |"),
         (Slerp(0, 1, (0.2,)), "| 0 to 9 | slerp of 0.8 task/0 + 0.2 lang/1 |"),
     ],
     ids=lambda value: type(value).__name__,

@@ -13,8 +13,10 @@ from search.merging import arithmetic
 from search.merging.arithmetic import combine, combine_into, is_copy, is_elementwise
 from search.merging.plan import Mix, Term, plan
 from search.merging.recipe import (
+    Components,
     DareLinear,
     LayerSwap,
+    Layerwise,
     Recipe,
     Single,
     Slerp,
@@ -114,9 +116,22 @@ def slerp(recipe: Slerp, w: Tensors, name: str) -> torch.Tensor:
     return (torch.sin((1 - t) * angle) * one + torch.sin(t * angle) * other) / torch.sin(angle)
 
 
+def layerwise(recipe: Layerwise, w: Tensors, name: str) -> torch.Tensor:
+    """By the soup of the layer's block."""
+    outside = LayerSwap(recipe.task, recipe.lang, 0, 0, 0, 0, non_layer=recipe.non_layer)
+    if name == NAMES[-1]:
+        return swap(outside, w, name)
+    share = recipe.shares[NAMES.index(name) * len(recipe.shares) // L]
+    return swap(LayerSwap(recipe.task, recipe.lang, 0, 0, L, 0, 1 - share, share), w, name)
+
+
 def literal(recipe: Recipe, w: Tensors, name: str) -> torch.Tensor:
     if isinstance(recipe, Single):
         return w[recipe.source]
+    if isinstance(recipe, Components):
+        return swap(recipe.mlp, w, name)  # NAMES are of MLPs
+    if isinstance(recipe, Layerwise):
+        return layerwise(recipe, w, name)
     if isinstance(recipe, LayerSwap):
         return swap(recipe, w, name)
     if isinstance(recipe, Soup):

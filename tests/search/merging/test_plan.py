@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from dataclasses import replace
 
@@ -10,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.errors import RecipeError
-from search.merging.plan import NO_ROWS, Mix, Plan, Rows, Term, layer_of, plan
+from search.merging.plan import NO_ROWS, Mix, Plan, Rows, Term, is_attention, layer_of, plan
 from search.merging.recipe import (
+    Components,
     DareLinear,
     LayerSwap,
+    Layerwise,
     Recipe,
     Single,
     Slerp,
@@ -25,7 +28,7 @@ from search.merging.recipe import (
     soup,
 )
 from tests.examples import examples
-from tests.search.any_recipes import POLICIES, L, recipes, swaps
+from tests.search.any_recipes import POLICIES, L, components, recipes, swaps
 
 MATRICES = ("self_attn.q_proj.weight", "mlp.down_proj.weight", "input_layernorm.weight")
 OUTSIDE = ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight")
@@ -89,6 +92,26 @@ def test_equals_algorithm_1(recipe: LayerSwap) -> None:
         assert found[name] == pytest.approx(terms, abs=2e-6), name
 
 
+@settings(max_examples=examples(200))
+@given(components)
+def test_components_are_two_swaps(recipe: Components) -> None:
+    """The attention is one's, with the norm in front of it; all else is the other's."""
+    found = as_mapping(plan(recipe, names(L), L))
+    attention, rest = (algorithm_1(half, L) for half in (recipe.attention, recipe.mlp))
+    for name, terms in found.items():
+        own = attention if "attn" in name or "input_layernorm" in name else rest
+        assert terms == pytest.approx(own[name], abs=2e-6), name
+
+
+@settings(max_examples=examples(300))
+@given(components, components)
+def test_components_have_equal_keys_if_and_only_if_equal_plans(
+    one: Components, other: Components
+) -> None:
+    same_plan = plan(one, names(L), L) == plan(other, names(L), L)
+    assert (key(one, L) == key(other, L)) == same_plan
+
+
 @settings(max_examples=examples(500))
 @given(recipes, recipes)
 def test_equal_keys_if_and_only_if_equal_plans(one: Recipe, other: Recipe) -> None:
@@ -130,6 +153,25 @@ def small_space(n_layers: int) -> list[Recipe]:
         for scale in (0, 0.5, 1)
     ]
     ts = [(x,) for x in (0, 0.5, 1)] + [(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)]
+    zones = [(b, u) for b in sizes for u in sizes[: n_layers + 1 - b]]
+    found += [
+        Components(0, lang, *attn, *mlp, t_b, t_u, *weights, policy)  # type: ignore[arg-type]
+        for attn in zones
+        for mlp in zones
+        for t_b in sizes
+        for t_u in sizes
+        if t_b + t_u + max(sum(attn), sum(mlp)) <= n_layers
+        for weights in ((1, 0), (0, 1), (1, 1), (1, 3))
+        for policy in POLICIES
+        for lang in (0, (1, 0))
+    ]
+    levels = (0, 0.25, 1 / 3, 0.5, 2 / 3, 0.75, 1)
+    found += [
+        Layerwise(0, lang, shares, policy)  # type: ignore[arg-type]
+        for shares in itertools.product(levels, repeat=n_layers)
+        for policy in ("average", "task", "lang", "base")
+        for lang in (0, (1, 0))
+    ]
     found += [Slerp(0, 0, t, outside) for t in ts for outside in (0, 0.5, 1)]
     return found
 
@@ -242,6 +284,22 @@ def test_single_is_a_copy() -> None:
     assert set(plan(Single("task/1"), names(L), L).values()) == {
         Mix("linear", (Term("task/1", 1.0),))
     }
+
+
+@pytest.mark.parametrize(
+    ("part", "attention"),
+    [
+        ("self_attn.q_norm.weight", True),
+        ("attention.query_key_value.weight", True),
+        ("input_layernorm.weight", True),
+        ("post_attention_layernorm.weight", False),
+        ("post_feedforward_layernorm.weight", False),
+        ("block_sparse_moe.experts.3.w1.weight", False),
+    ],
+)
+def test_is_attention(part: str, attention: bool) -> None:
+    assert is_attention(f"model.layers.2.{part}") is attention
+    assert not is_attention("model.norm.weight")
 
 
 @pytest.mark.parametrize(

@@ -268,7 +268,10 @@ def test_new_fields_stay_out_of_old_records() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"kind": "sum"}, "kind = 'sum' is not one of swap, single, soup, task_arithmetic, ties"),
+        (
+            {"kind": "sum"},
+            "kind = 'sum' is not one of swap, components, layerwise, single, soup, task_arithmetic, ties",
+        ),
         ({}, "kind = None is not one of"),
         ({"kind": "ties"}, "not a ties recipe.*'density'"),
         ({"kind": "single"}, "source"),

@@ -9,9 +9,9 @@ import torch
 
 from objectives.types import Decoding
 from search.merging.arithmetic import combine
+from search.merging.methods.layerwise import Layerwise
 from search.merging.methods.method import Recipe
 from search.merging.methods.slerp import METHOD, Slerp
-from search.merging.methods.swap import LayerSwap
 from search.merging.mix import Mix, Term, linear
 
 L = 4
@@ -20,8 +20,8 @@ L = 4
 @pytest.mark.parametrize(
     ("recipe", "form"),
     [
-        (Slerp(0, 1, (1.0, 0.0, 0.0, 0.0), 0.0), LayerSwap(0, 1, 1, 0, 0, 0, non_layer="task")),
-        (Slerp(0, 1, (0.0, 1.0, 1.0, 0.0), 0.0), Slerp(0, 1, (0.0, 1.0, 1.0, 0.0), 0.0)),
+        (Slerp(0, 1, (1.0, 0.0, 0.0, 0.0), 0.0), Layerwise(0, 1, (1.0, 0.0, 0.0, 0.0), "task")),
+        (Slerp(0, 1, (0.0, 1.0, 1.0, 0.0), 0.0), Layerwise(0, 1, (0.0, 1.0, 1.0, 0.0), "task")),
         (Slerp(0, 1, (0.5, 0.5)), Slerp(0, 1, (0.5,), 0.5)),
     ],
 )
