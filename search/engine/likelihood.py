@@ -1,8 +1,7 @@
 """Between requests for log-likelihoods and token ids: which tokens count, and what they sum to.
 
-Owns where a continuation begins, as lm-evaluation-harness 0.4.13 has it (`TemplateLM._encode_pair`,
-`get_rolling_token_windows`), what does not fit into the model's context, and the sum. Reads vLLM's
-outputs, but neither imports nor calls it.
+Owns where a continuation begins, as lm-evaluation-harness 0.4.13 has it, what does not fit into the
+model's context, and the sum. Reads vLLM's outputs, but neither imports nor calls it.
 """
 
 from __future__ import annotations
