@@ -40,7 +40,7 @@ know. A command is a file, or a folder with a `__main__.py`. `tests/` mirrors th
 How a trial goes through all this is on one page: [life_of_a_trial.md](life_of_a_trial.md).
 """  # noqa: E501
 SEARCH = (
-    *("run", "best", "report", "export", "inspect", "check", "studies", "sync", "confusion"),
+    *("run", "best", "report", "export", "inspect", "check", "studies", "sync", "ui", "confusion"),
     *("tracking", "results", "tuning", "proposing", "study", "engine", "records", "config"),
     *("space", "checkpoints", "merging"),
     *("errors", "ending", "values", "masking", "terminal"),

@@ -225,7 +225,10 @@ def _exemplar_rows(data_dir: Path, lang: Language) -> tuple[str, list[tuple[Any,
     except (json.JSONDecodeError, SyntaxError) as error:
         problem = f"not {'Python' if is_python else 'JSON'} ({error.msg})"
         raise DataError.at(path, problem, _EXEMPLARS, error.lineno) from error
-    except (LookupError, TypeError, ValueError, RecursionError, MemoryError) as error:
+    except (
+        *(LookupError, TypeError, ValueError, OverflowError),
+        *(RecursionError, MemoryError),
+    ) as error:
         problem = f"no exemplars of {lang.code!r} in the expected shape ({error!r})"
         raise DataError.at(path, problem, _EXEMPLARS) from error
 

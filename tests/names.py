@@ -37,6 +37,10 @@ WRITTEN = {
     *("pareto.png", "landscape.png", "optuna.journal", "optuna.journal.broken", "mlflow.db"),
     *(
         "report.html",
+        "metrics.json",
+        "answers.json",
+        "summary.html",
+        "summary.tsv",
         "space.yaml",
         "recipe.json",
         "family.yaml",

@@ -120,7 +120,7 @@ def _load(given: dict[str, object], folder: Path) -> None:
             own = family_file() if group == "family" else shipped.read_text("utf-8")
             (folder / value).write_text(own, encoding="utf-8")
     flags = {
-        "lang": given.get("lang") or "te",
+        "lang": str(given.get("lang") or "te").partition(",")[0],  # of several, the first
         "objective.mgsm.data_dir": given.get("mgsm_dir"),
         "objective.lcpr.data_dir": given.get("lcb_dir"),
     }

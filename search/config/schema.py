@@ -177,6 +177,8 @@ class ObjectiveShared(Strict):
         return (main, *known.values())
 
 
+LEFT = " None: it is not asked for."
+
 if TYPE_CHECKING:
 
     class ObjectiveConfig(ObjectiveShared):
@@ -191,7 +193,10 @@ else:
             name: (
                 (settings, Field(description=cleandoc(settings.__doc__)))
                 if name in ("mgsm", "lcpr")
-                else (settings | None, Field(None, description=cleandoc(settings.__doc__)))
+                else (
+                    settings | None,
+                    Field(None, description=f"{cleandoc(settings.__doc__)} {LEFT}"),
+                )
             )
             for name, settings in targets.OBJECTIVES.items()
         },

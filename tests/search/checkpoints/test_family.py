@@ -160,7 +160,7 @@ def test_settings_are_compared_by_what_they_mean(family: dict[str, Path]) -> Non
 
 BASES = [
     ({"architectures": ["JambaForCausalLM"]}, r"is JambaForCausalLM, which has recurrent layers"),
-    ({"architectures": ["Qwen3NextForCausalLM"]}, r"vLLM cannot rewrite their weights in place"),
+    ({"architectures": ["Lfm2ForCausalLM"]}, r"is Lfm2ForCausalLM, which has recurrent layers"),
     ({"layer_types": ["full_attention", "linear_attention"]}, r"which has recurrent layers"),
     ({"vision_config": {}}, r"is not a text decoder alone \(vision_config in config.json\)"),
     ({"is_encoder_decoder": True}, r"is not a text decoder alone \(is_encoder_decoder"),

@@ -270,7 +270,7 @@ def test_new_fields_stay_out_of_old_records() -> None:
     [
         (
             {"kind": "sum"},
-            "kind = 'sum' is not one of swap, components, layerwise, single, soup, task_arithmetic, ties",
+            "kind = 'sum' is not one of swap, components, layerwise, single, soup, task_arithmetic",
         ),
         ({}, "kind = None is not one of"),
         ({"kind": "ties"}, "not a ties recipe.*'density'"),

@@ -214,15 +214,16 @@ def test_the_commands_that_come_next(prepared: Prepared, uri: str, option: str) 
     uri = uri or default_uri(folder.resolve().parent)
     out = io.StringIO()
     job._say_where(replace(prepared, uri=uri), Console(file=out), finished=False, unsent=3)
-    records, lacks, look, resume = out.getvalue().splitlines()
+    records, lacks, best, look, resume = out.getvalue().splitlines()
     place = prepared.records.place
     assert records.startswith(f"records: {folder}/trials.jsonl")
     assert lacks == f"MLflow lacks 3 runs: python -m search.sync {place}{option}"
+    assert best == f"which recipe, and why: python -m search.best {place}"
     assert look == f"look at it: python -m search.ui {place}{option}"
     assert resume.endswith(f"python -m search.run --resume {place}{option}")
     out = io.StringIO()
     job._say_where(replace(prepared, uri=uri), Console(file=out), finished=True, unsent=0)
-    assert out.getvalue().splitlines() == [records, look]
+    assert out.getvalue().splitlines() == [records, best, look]
     search = prepared.config.search.model_copy(
         update={"storage": "postgresql://me:pw@h/d", "address": "head:6379"}
     )
