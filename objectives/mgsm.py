@@ -32,13 +32,13 @@ from objectives.confusion import (
     too_little,
 )
 from objectives.datasets import MgsmItem, MgsmSource, read_mgsm
-from objectives.errors import SettingError
+from objectives.errors import DataError, SettingError
 from objectives.langid import LanguageIdentifier
 from objectives.languages import Language, language
 from objectives.mgsm_prompts import MODES, Mode, mgsm_prompt, stop_strings, worked_examples
 from objectives.numerals import plain
 from objectives.settings import Positive, Settings, Shared
-from objectives.splits import split_items
+from objectives.splits import split_apart, split_items
 from objectives.stats import proportion
 from objectives.target import Target
 from objectives.tokens import split_line
@@ -92,6 +92,11 @@ class MgsmSettings(Settings):
     """A data set of the hub in place of the folder, such as `juletxara/mgsm`. None where `data_dir`
     is named."""
 
+    search_data: Path | None = None
+    """Folder with a `mgsm_<lang>.tsv` of other problems, translated training problems for example,
+    that the search scores recipes on; those of `data_dir` or `dataset` are then all to be held out.
+    None: one set is split in two."""
+
     mode: Literal["native_cot", "english_cot", "direct"] = "native_cot"
     """What stands before an answer: chain of thought in the language or in English, or the bare
     number."""
@@ -138,6 +143,7 @@ class MgsmSettings(Settings):
             self.data_dir,
             shared.lang,
             dataset=self.dataset,
+            search_data=self.search_data,
             mode=self.mode,
             chat=shared.chat,
             shots=self.shots,
@@ -217,6 +223,7 @@ class MgsmObjective:
         words: Path | None = None,
         shuffle: bool = True,
         dataset: str | None = None,
+        search_data: Path | None = None,
         mode: Mode = "native_cot",
         chat: bool = False,
         thinking_tokens: int = 0,
@@ -239,6 +246,8 @@ class MgsmObjective:
             words: A list of English words for `mgsm_wpr`, see `confusion`.
             shuffle: whether the split is drawn; without, it follows the order of the data.
             dataset: A data set of the Hugging Face hub in place of the folder, see `MgsmSource`.
+            search_data: folder with a mgsm_<lang>.tsv of its own to search on; None: the questions
+                are split.
             mode: what stands before an answer, see `mgsm_prompts`.
             chat: whether prompts are turns, for models with a chat template.
             thinking_tokens: most tokens that a model may think before an answer, on top of
@@ -264,7 +273,19 @@ class MgsmObjective:
         items, where = read_mgsm(source, self._lang)
         self._examples = worked_examples(source, self._lang, mode, shots)
         order = seed if shuffle else None
-        self._parts = split_items(items, search_items, held_out_items, order, where)
+        if search_data is None:
+            self._parts = split_items(items, search_items, held_out_items, order, where)
+        else:
+            own, place = read_mgsm(MgsmSource(search_data, None), self._lang)
+            both = {item.question for item in own} & {item.question for item in items}
+            if both:
+                raise DataError(
+                    f"{place} and {where} have {len(both)} questions in common, such as "
+                    f"{sorted(both)[0]!r}: what is searched on cannot be held out, leave them out "
+                    "of one"
+                )
+            numbers = search_items, held_out_items
+            self._parts = split_apart(own, items, *numbers, order, (place, where))
         self.split_hash = self._parts.hash
         self._sampling = greedy_sampling(self._lang, max_tokens, stop, template, thinking_tokens)
         self._thinking = thinking_tokens

@@ -74,15 +74,58 @@ def split_items(
         SettingError: A number of items is below 1.
         DataError: there are fewer items than asked for.
     """
-    for name, number in (("search_items", search_items), ("held_out_items", held_out_items)):
-        if number < 1:
-            raise SettingError(f"{name} is {number}: at least 1 is needed")
+    _at_least_one(search_items, held_out_items)
     asked = search_items + held_out_items
     if asked > len(items):
         raise DataError(
             f"{where} has {len(items)} items; search_items {search_items} + held_out_items "
             f"{held_out_items} = {asked} are asked for. Ask for fewer"
         )
+    ordered = _ordered(items, seed)
+    return Parts(tuple(ordered[:search_items]), tuple(ordered[search_items:asked]))
+
+
+def split_apart(
+    search: Sequence[ItemT],
+    held_out: Sequence[ItemT],
+    search_items: int,
+    held_out_items: int,
+    seed: int | None,
+    where: tuple[str, str],
+) -> Parts[ItemT]:
+    """The first items of two data sets, each in the order of `split_items`.
+
+    Args:
+        search: all items to search on.
+        held_out: all items to hold out.
+        search_items: how many of the former, at least 1.
+        held_out_items: how many of the latter, at least 1.
+        seed: seed of the shuffling; None keeps the order of the files.
+        where: the files or folders that they come from, for the error.
+
+    Raises:
+        SettingError: A number of items is below 1.
+        DataError: there are fewer items than asked for.
+    """
+    _at_least_one(search_items, held_out_items)
+    names = ("search_items", "held_out_items")
+    for own, asked, place, name in zip(
+        (search, held_out), (search_items, held_out_items), where, names, strict=True
+    ):
+        if asked > len(own):
+            raise DataError(f"{place} has {len(own)} items; {name} is {asked}. Ask for fewer")
+    first, rest = _ordered(search, seed)[:search_items], _ordered(held_out, seed)[:held_out_items]
+    return Parts(tuple(first), tuple(rest))
+
+
+def _at_least_one(search_items: int, held_out_items: int) -> None:
+    for name, number in (("search_items", search_items), ("held_out_items", held_out_items)):
+        if number < 1:
+            raise SettingError(f"{name} is {number}: at least 1 is needed")
+
+
+def _ordered(items: Sequence[ItemT], seed: int | None) -> list[ItemT]:
+    """All items, each stratum in proportion in every prefix."""
     strata: dict[str, list[ItemT]] = {}
     for item in items:
         strata.setdefault(item.stratum, []).append(item)
@@ -91,8 +134,7 @@ def split_items(
         if seed is not None:
             random.Random(f"{seed}:{name}").shuffle(members)
         placed += [((k + 0.5) / len(members), name, item) for k, item in enumerate(members)]
-    ordered = [item for _, _, item in sorted(placed, key=lambda entry: entry[:2])]
-    return Parts(tuple(ordered[:search_items]), tuple(ordered[search_items:asked]))
+    return [item for _, _, item in sorted(placed, key=lambda entry: entry[:2])]
 
 
 def item_seed(seed: int, item_id: str) -> int:

@@ -190,14 +190,7 @@ else:
         __base__=ObjectiveShared,
         __doc__=ObjectiveShared.__doc__,
         **{
-            name: (
-                (settings, Field(description=cleandoc(settings.__doc__)))
-                if name in ("mgsm", "lcpr")
-                else (
-                    settings | None,
-                    Field(None, description=f"{cleandoc(settings.__doc__)} {LEFT}"),
-                )
-            )
+            name: (settings | None, Field(None, description=cleandoc(settings.__doc__) + LEFT))
             for name, settings in targets.OBJECTIVES.items()
         },
     )

@@ -410,7 +410,10 @@ def _questions(wanted: _Wanted, count: int) -> list[Question]:
     for record in (trial, selection.held_out(study, trial.key)):
         if record and (asked := questions(study.records.items(record), count)):
             return asked
-    raise StudyError(f"--verify: trial {trial.key} ({trial.state}) has no answers on record")
+    raise StudyError(
+        f"--verify: trial {trial.key} ({trial.state}) has no answers "
+        "of MGSM on record, which are what is asked again"
+    )
 
 
 def _verify(wanted: _Wanted, asked: Sequence[Question], out: Path, console: Console) -> int:

@@ -87,10 +87,14 @@ def show(report: Report, console: Console) -> None:
         console.print(Text(f"  {_front(record)}"), width=width)
 
 
+def _shown(report: Report) -> dict[str, str]:
+    return targets.shown(name for line in report.lines for name in line.record.scores)
+
+
 def markdown(report: Report) -> str:
     """The report as Markdown."""
     main, *_ = scores = [target.score for target in targets.TARGETS]
-    others = {name: text.format(lang=report.lang) for name, text in targets.SHOWN.items()}
+    others = {name: text.format(lang=report.lang) for name, text in _shown(report).items()}
     measured = [*(target.people for target in targets.TARGETS), *others.values()]
     head = ["role", "recipe", *(f"{name} %" for name in measured)]
     head += [*(f"vs best {rival}" for rival in RIVALS), "items"]
@@ -126,7 +130,7 @@ def tsv(report: Report) -> str:
         row = {"role": line.role, "label": line.record.label, "key": line.record.key}
         row |= {"split": report.split, "state": line.record.state}
         scores = [target.score for target in targets.TARGETS]
-        for name in (*scores, *targets.SHOWN):
+        for name in (*scores, *_shown(report)):
             score = line.score(name)
             row |= {name: _plain(score.value), f"{name}_low": _plain(score.low)}
             row |= {f"{name}_high": _plain(score.high), f"{name}_n": str(score.n_scored)}

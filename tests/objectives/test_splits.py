@@ -2,7 +2,7 @@ import pytest
 
 from objectives.datasets import LcbPrompt
 from objectives.errors import DataError, SettingError
-from objectives.splits import Parts, item_seed, split_items
+from objectives.splits import Parts, item_seed, split_apart, split_items
 
 ITEMS = [
     LcbPrompt(f"{source}{i}", source, f"prompt {i}")
@@ -69,3 +69,15 @@ def test_refusals() -> None:
 def test_item_seeds_are_fixed() -> None:
     assert item_seed(0, "x") == 1843849874  # the first 31 bits of SHA-256 of "0:x"
     assert len({item_seed(seed, name) for seed in range(5) for name in "abc"}) == 15
+
+
+def test_two_sets_apart() -> None:
+    search, held_out = ITEMS[:70], ITEMS[70:]
+    found = split_apart(search, held_out, 10, 30, 3, ("a", "b"))
+    assert len(found.search) == 10 and set(found.search) <= set(search)
+    assert set(found.held_out) == set(held_out)
+    assert found.search == split_items(search, 10, 20, 3, "a").search  # the same order
+    with pytest.raises(DataError, match="b has 30 items; held_out_items is 31"):
+        split_apart(search, held_out, 10, 31, 3, ("a", "b"))
+    with pytest.raises(SettingError, match="search_items is 0"):
+        split_apart(search, held_out, 0, 20, 3, ("a", "b"))
