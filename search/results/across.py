@@ -22,7 +22,7 @@ from search.merging.source import Source
 from search.records.durable import write_whole
 from search.results.choose import DEFAULT, RECOMMENDED, SOUP, best_first
 from search.results.comparison import Report, ReportLine
-from search.values import percent
+from search.values import in_markdown, percent
 
 EXPERT, BASE = "best expert", "base"
 COLUMNS = (RECOMMENDED, DEFAULT, SOUP, EXPERT, BASE)
@@ -78,6 +78,29 @@ def table(rows: Sequence[Row]) -> Table:
         cells = [_scores(lines[name]) if name in lines else "–" for name in COLUMNS]
         shown.add_row(*map(Text, (row.lang, *cells, row.state)))
     return shown
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The same for MLflow."""
+    lines = [f"| language | {' | '.join(COLUMNS)} | study |"]
+    lines.append("| --- |" + " ---: |" * len(COLUMNS) + " --- |")
+    for row in rows:
+        own = row.lines()
+        cells = [_scores(own[name]) if name in own else "–" for name in COLUMNS]
+        state = f"{in_markdown(row.study)}: {in_markdown(row.state)}"
+        lines.append(f"| {row.lang} | {' | '.join(cells)} | {state} |")
+    return "\n".join([f"{_title()}:", "", *lines])
+
+
+def metrics(rows: Sequence[Row]) -> dict[str, float]:
+    """What each language's recipes score, in percent, such as `te_recommended_accuracy`."""
+    return {
+        f"{row.lang}_{name.replace(' ', '_')}_{target.score}": 100 * value
+        for row in rows
+        for name, line in row.lines().items()
+        for target in targets.TARGETS
+        if (value := line.score(target.score).value) is not None
+    }
 
 
 def html(rows: Sequence[Row]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from traceback import format_exception
 
 from rich.console import Console
@@ -21,6 +22,8 @@ from search.results.comparison import Report
 from search.results.final import Final
 from search.run import job
 from search.run.prepare import Prepared
+from search.tracking.runs import experiment_name
+from search.tracking.view import gather
 
 STATES = {"recommended": 0, "undecided": 3, "fault": 1, "stopped": 130}
 """How a study ended -> exit status; that of the command is the last one in this order."""
@@ -76,8 +79,9 @@ def run_all(studies: Sequence[Prepared], console: Console, verbose: bool = False
     try:
         files = across.write(rows, studies[0].records.folder.parent)
         _say(console, f"all languages: {files[0]}, {files[1]}")
-    except OSError as error:
-        _say(console, f"warning: the table of all languages cannot be written: {error}")
+        _gather(rows, studies, files)
+    except (OSError, SearchError) as error:
+        _say(console, f"warning: the table of all languages is not everywhere: {error}")
     left = [p for p in studies if not p.records.head().finished]
     for prepared in left:
         _say(
@@ -85,6 +89,23 @@ def run_all(studies: Sequence[Prepared], console: Console, verbose: bool = False
         )
     seen = {*ends.values(), *(["stopped"] if len(ends) < len(studies) else [])}
     return next(status for state, status in reversed(STATES.items()) if state in seen)
+
+
+def _gather(rows: Sequence[across.Row], studies: Sequence[Prepared], files: Iterable[Path]) -> None:
+    """In MLflow the studies' parent runs stand under one."""
+    family = studies[0].config.family.name
+    each = {
+        p.config.lang: (experiment_name(family, p.config.lang), p.records.head().id)
+        for p in studies
+    }
+    gather(
+        studies[0].uri,
+        experiment_name(family, "languages"),
+        each,
+        note=across.markdown(rows),
+        metrics=across.metrics(rows),
+        files=files,
+    )
 
 
 def _run(prepared: Prepared, console: Console, verbose: bool) -> str:

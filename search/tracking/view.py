@@ -12,6 +12,7 @@ studies of one name stay two.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -19,7 +20,7 @@ import ssl
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from itertools import islice
@@ -165,6 +166,8 @@ class End:
 
 
 _PARENT = "mlflow.parentRunId"
+_TRIAL = "trial"
+"""Tag of a run: the trial that it is; the parent runs of studies have none."""
 NOTE = "mlflow.note.content"
 """Tag of a run: its description, in Markdown."""
 ANSWERS = "answers.json"
@@ -207,7 +210,7 @@ class StudyView:
         Returns:
             Whether there may be more.
         """
-        self._experiment = self._find_experiment()
+        self._experiment = _experiment(self._client, self._study.uri, self._study.experiment)
         found = list(islice(_runs_of(self._client, self._experiment, self._study.id), 100))
         for run in found:
             self._client.delete_run(run.info.run_id)
@@ -218,16 +221,16 @@ class StudyView:
 
         A run whose making the server did after it was no longer waited for has a twin: one stays.
         """
-        self._experiment = self._find_experiment()
+        self._experiment = _experiment(self._client, self._study.uri, self._study.experiment)
         self._parent, self._children = "", {}
         runs = list(_runs_of(self._client, self._experiment, self._study.id))
         above = Counter(run.data.tags.get(_PARENT) for run in runs)
-        parents = [run for run in runs if _PARENT not in run.data.tags]
+        parents = [run for run in runs if _TRIAL not in run.data.tags]
         parent = max(parents, key=lambda run: above[run.info.run_id], default=None)
         twins = [run for run in parents if run is not parent and not above[run.info.run_id]]
         best: dict[str, Any] = {}
-        for run in sorted((run for run in runs if _PARENT in run.data.tags), key=_completeness):
-            trial = run.data.tags["trial"]
+        for run in sorted((run for run in runs if _TRIAL in run.data.tags), key=_completeness):
+            trial = run.data.tags[_TRIAL]
             twins += [best[trial]] if trial in best else []
             best[trial] = run
         for run in twins:
@@ -384,17 +387,19 @@ class StudyView:
             ],
         )
 
-    def _find_experiment(self) -> str:
-        found = self._client.get_experiment_by_name(self._study.experiment)
-        if found is not None:
-            if found.lifecycle_stage == "deleted":
-                self._client.restore_experiment(found.experiment_id)
-            return str(found.experiment_id)
-        location = None  # a server knows where its artifacts go; a database would take the cwd
-        if self._study.uri.startswith("sqlite:///"):
-            database = Path(self._study.uri.removeprefix("sqlite:///")).resolve()
-            location = (database.parent / "mlartifacts").as_uri()
-        return str(self._client.create_experiment(self._study.experiment, location))
+
+def _experiment(client: Any, uri: str, name: str) -> str:
+    """Id of an experiment, which is made or brought back."""
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+    location = None  # a server knows where its artifacts go; a database would take the cwd
+    if uri.startswith("sqlite:///"):
+        database = Path(uri.removeprefix("sqlite:///")).resolve()
+        location = (database.parent / "mlartifacts").as_uri()
+    return str(client.create_experiment(name, location))
 
 
 def _runs_of(client: Any, experiment: str, study_id: str) -> Iterator[Any]:
@@ -437,6 +442,57 @@ def find_study(uri: str, experiment: str, study_id: str) -> tuple[str, frozenset
     except MlflowException as error:
         raise StudyError(f"{masked(uri)} cannot be read: {cause_of(error, uri)}") from None
     return str(found.experiment_id), frozenset(found.tags)
+
+
+def gather(
+    uri: str,
+    experiment: str,
+    studies: Mapping[str, tuple[str, str]],
+    *,
+    note: str,
+    metrics: Mapping[str, float],
+    files: Iterable[Path],
+) -> str:
+    """Put the parent runs of several studies under one run, which is made once.
+
+    Args:
+        uri: MLflow's tracking URI.
+        experiment: name of the experiment that it stands in.
+        studies: language -> experiment and id of its study.
+        note: its description, in Markdown.
+        metrics: of it.
+        files: its artifacts.
+
+    Returns:
+        The run's id.
+
+    Raises:
+        StudyError: MLflow does not answer, or refuses.
+    """
+    client = _client(uri)
+    from mlflow.exceptions import MlflowException
+
+    ids = sorted(study_id for _, study_id in studies.values())
+    mark = hashlib.sha256(" ".join(ids).encode()).hexdigest()[:16]
+    try:
+        place = _experiment(client, uri, experiment)
+        found = list(client.search_runs([place], f"tags.studies = '{mark}'"))
+        tags = {"studies": mark, "mlflow.runName": ", ".join(studies)}
+        run = str((found[0] if found else client.create_run(place, tags=tags)).info.run_id)
+        for name, value in metrics.items():
+            client.log_metric(run, name, value)
+        for file in files:
+            client.log_artifact(run, str(file))
+        client.set_tag(run, NOTE, note)
+        client.set_terminated(run)
+        for name, study_id in studies.values():
+            own = client.get_experiment_by_name(name)
+            for each in _runs_of(client, own.experiment_id, study_id) if own else ():
+                if _TRIAL not in each.data.tags:
+                    client.set_tag(each.info.run_id, _PARENT, run)
+    except MlflowException as error:
+        raise StudyError(f"{masked(uri)} refuses: {cause_of(error, uri)}") from None
+    return run
 
 
 @dataclass(frozen=True)
