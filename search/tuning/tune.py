@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from typing import Any
 import ray
 from ray import tune
 
+from objectives.types import Objective
 from search.checkpoints.family import is_remote
 from search.ending import ENDING
 from search.errors import ConfigError, StudyError
@@ -36,6 +38,8 @@ from search.tuning.trainable import Job, MergeTrial
 from search.tuning.waiting import Waiting
 from search.tuning.watch import TellEngines, Watch, placement, resources, untold
 
+OURS = ("objectives", "search", "demo", "benchmarks", "tests")
+"""Packages that every node has, or that only run on one."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -98,6 +102,7 @@ def run_study(
     )
     course = Course(order, records, watch, heard, lang=space.lang, n_layers=space.n_layers)
     searcher = StudySearcher(course, watch)
+    bring_along(job.objectives)
     with signals_put_back():
         _start_ray(schedule, job)
         _listen(watch)  # now, because Ray has set a handler for SIGTERM that aborts
@@ -179,6 +184,17 @@ def _listen(watch: Watch) -> None:
     ENDING.clear()
     for number in SIGNALS:
         signal.signal(number, stop)
+
+
+def bring_along(objectives: Sequence[Objective]) -> None:
+    """Have Ray send the package of an objective of one's own with the job, to every node.
+
+    What that package imports from others must be installed there.
+    """
+    for objective in objectives:
+        package = type(objective).__module__.partition(".")[0]
+        if package not in OURS:
+            ray.cloudpickle.register_pickle_by_value(sys.modules[package])
 
 
 def _start_ray(schedule: Schedule, job: Job) -> None:

@@ -136,3 +136,20 @@ def test_a_cluster_is_joined_or_ray_is_started(
     assert told["log_to_driver"] is bool(joined)
     assert ("include_dashboard" in told) is not bool(joined)
     assert told["runtime_env"]["env_vars"].items() >= job.options.environment().items()
+
+
+def test_an_objective_of_ones_own_travels_with_the_job(tmp_path: Path) -> None:
+    """To a process that has not its module, as a node of a cluster."""
+    (tmp_path / "mine_here.py").write_text(
+        "WORD = 'yes'\nclass Mine:\n    name = 'mine'\n    def say(self): return WORD\n"
+    )
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import mine_here, ray; "
+        "from search.tuning.tune import bring_along; one = mine_here.Mine(); bring_along([one]); "
+        "sys.stdout.buffer.write(ray.cloudpickle.dumps(one))"
+    )
+    command = [sys.executable, "-c"]
+    sent = subprocess.run([*command, code, str(tmp_path)], capture_output=True, check=True).stdout
+    read = "import sys, pickle; print(pickle.loads(sys.stdin.buffer.read()).say())"
+    told = subprocess.run([*command, read], input=sent, capture_output=True, check=True).stdout
+    assert told.decode().strip() == "yes"
