@@ -22,7 +22,7 @@ from socket import AF_INET, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
 from search.errors import SearchError, StudyError
 from search.masking import masked
 from search.records import listing
-from search.records.place import Place, locate
+from search.records.place import Place
 from search.records.reader import RecordsReader
 from search.records.remote import working_copy
 from search.tracking.outbox import address
@@ -67,38 +67,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = parser().parse_args(argv)
     try:
-        place = newest(locate(args.study))
+        place = listing.named(args.study)
         folder = place if isinstance(place, Path) else working_copy(place)
         uri = address(folder, args.tracking_uri, trusted=args.trust_addresses)
-        with _interrupted_by_sigterm():
+        with _interrupted():
             return _open(place, uri, browser=not args.no_browser)
     except KeyboardInterrupt:
         return 0
     except SearchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-
-
-def newest(place: Place) -> Place:
-    """The study that a place is, or that study in it which changed last.
-
-    Raises:
-        StudyError: there is none.
-    """
-    if RecordsReader.exists(place):
-        return place
-    found = listing.studies(place)
-    if not found:
-        raise StudyError(f"{place} holds no study: name one, or its folder")
-    return max(found, key=_changed)
-
-
-def _changed(place: Place) -> tuple[float, str]:
-    if isinstance(place, Path):
-        files = [place / name for name in ("study.yaml", "trials.jsonl")]
-        return max(file.stat().st_mtime for file in files if file.exists()), str(place)
-    trials = RecordsReader.read(place).trials
-    return (trials[-1].ended if trials else 0.0), str(place)
 
 
 def page_address(place: Place, uri: str, server: str) -> str:
@@ -230,15 +208,19 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextlib.contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
+def _interrupted() -> Iterator[None]:
+    """By either signal, also where a shell has this process ignore Ctrl-C, as in the background."""
+
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, interrupt) for number in numbers]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

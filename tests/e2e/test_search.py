@@ -156,7 +156,8 @@ def test_mlflow_holds_parent_and_children(output: str, out: Path) -> None:
         expected = 100 * trial["scores"]["accuracy"]["value"]
         name = "first_items_accuracy" if trial["state"] == "stopped" else "accuracy"
         assert child.data.metrics[name] == pytest.approx(expected)
-        assert {"total_s", "tokens", "best_accuracy"} <= set(child.data.metrics)
+        assert {"total_s", "tokens"} <= set(child.data.metrics)
+    assert {"best_accuracy", "trials", "tokens"} <= set(parent.data.metrics)
 
 
 def test_same_seed_same_table(output: str, out: Path) -> None:

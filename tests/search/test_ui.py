@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -18,7 +17,6 @@ import pytest
 from objectives.types import Score
 from search import sync, ui
 from search.config import compose
-from search.errors import StudyError
 from search.records.head import StudyHead
 from search.records.writer import RecordsWriter
 from tests.cluster.nodes import free_port
@@ -39,17 +37,6 @@ def study(folder: Path, name: str) -> Path:
         records.append(record)
     records.close()
     return folder / name
-
-
-def test_the_newest_study_unless_one_is_named(tmp_path: Path) -> None:
-    old, new = study(tmp_path, "z"), study(tmp_path, "a")
-    for name in ("study.yaml", "trials.jsonl"):
-        os.utime(old / name, (1, 1))
-    assert ui.newest(tmp_path) == new
-    assert ui.newest(old) == old
-    (tmp_path / "none").mkdir()
-    with pytest.raises(StudyError, match=r"none holds no study: name one"):
-        ui.newest(tmp_path / "none")
 
 
 def test_what_cannot_be_shown_is_one_error(
@@ -123,3 +110,31 @@ def test_a_server_is_started_and_shared(
     monkeypatch.setattr(ui, "PORT", served.port)
     assert ui.main([str(served.place), "--no-browser"]) == 0  # by the server there is
     assert capsys.readouterr().out.strip() == served.page
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
+def test_what_a_browser_shows(served: Served) -> None:
+    """The best recipe first with its columns, the charts drawn, the recommendation at the top."""
+    from playwright.sync_api import sync_playwright
+
+    best = trial(2).label
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    with sync_playwright() as playwright:
+        path = shutil.which("chromium")
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        page = browser.new_page(viewport={"width": 2400, "height": 1400})
+        page.set_default_timeout(60_000)
+        page.goto(served.page, wait_until="domcontentloaded")
+        page.wait_for_selector(".ag-row a")
+        rows = page.locator(".ag-row a")
+        assert best in rows.first.inner_text()
+        shown = page.locator(".ag-root").first.inner_text()
+        assert {"accuracy", "accuracy_low", "lcpr", "b", "u", "t_b", "t_u"} <= set(shown.split())
+        assert "90" in page.locator(".ag-row").nth(0).inner_text() or "90" in shown
+        page.goto("about:blank")  # another view of one page is not loaded anew
+        charts = served.page.replace("-table", "-charts").replace("TABLE", "CHART")
+        page.goto(charts, wait_until="domcontentloaded")
+        page.wait_for_function("document.querySelectorAll('.js-plotly-plot').length >= 2")
+        browser.close()
