@@ -131,21 +131,6 @@ def paired_means(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Paire
     return PairedDifference(found, low, high, (1 + as_far) / (RESAMPLES + 1), n)
 
 
-def mean_score(values: Sequence[float | None], seed: int = 0) -> Score:
-    """The mean of a number over items with its bootstrap interval.
-
-    Args:
-        values: of each item; None where it has none.
-        seed: seed of the resampling.
-    """
-    known = np.array([value for value in values if value is not None], dtype=np.float64)
-    if not len(known):
-        return Score(None, None, None, 0, len(values))
-    rng = np.random.default_rng(seed)
-    drawn = np.array([known[rng.integers(len(known), size=len(known))].mean() for _ in range(2000)])
-    return Score(float(known.mean()), *_ends(drawn), len(known), len(values))
-
-
 def ratios(
     values: NDArray[np.float64], weights: NDArray[np.float64], seed: int = 0
 ) -> NDArray[np.float64]:

@@ -6,7 +6,10 @@ gives up then: the records are on disk, and a scheduler kills after 30 s.
 
 from __future__ import annotations
 
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 LOOK_SECONDS = 0.1
 
@@ -38,3 +41,18 @@ class Ending:
 
 
 ENDING = Ending()
+
+
+@contextmanager
+def as_ctrl_c(*numbers: signal.Signals) -> Iterator[None]:
+    """These signals end like Ctrl-C, also those that a shell has this process ignore."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = [signal.signal(number, interrupt) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

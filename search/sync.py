@@ -7,7 +7,6 @@ sent again.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -96,12 +95,14 @@ def send(records: RecordsWriter, uri: str, *, rebuild: bool = False) -> int:
     choice, report = None, None
     tags: Mapping[str, str] = {}
     if head.layers:
-        choice = settle(records, head.layers, head.value("search.tolerance", float))
-        tags = recommended(choice, records.trials)
-        with contextlib.suppress(SearchError):  # of earlier versions: its runs are worth having
-            from search.results.final import Final
+        from search.results.final import Final
 
-            report = Final.of(records).compare(records)
+        try:
+            final = Final.of(records)
+            choice, report = final.choice, final.compare(records)
+        except SearchError:  # of earlier versions: its runs are worth having
+            choice = settle(records, head.layers, head.value("search.tolerance", float))
+        tags = recommended(choice, records.trials)
     return outbox.finish(
         [folder / name for name in ARTIFACTS],
         metrics=headline(records, choice),

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from socket import AF_INET, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
 
+from search.ending import as_ctrl_c
 from search.errors import SearchError, StudyError
 from search.masking import masked
 from search.records import listing
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         place = listing.named(args.study)
         folder = place if isinstance(place, Path) else working_copy(place)
         uri = address(folder, args.tracking_uri, trusted=args.trust_addresses)
-        with _interrupted():
+        with as_ctrl_c(signal.SIGINT, signal.SIGTERM):
             return _open(place, uri, browser=not args.no_browser)
     except KeyboardInterrupt:
         return 0
@@ -205,22 +206,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(5)
-
-
-@contextlib.contextmanager
-def _interrupted() -> Iterator[None]:
-    """By either signal, also where a shell has this process ignore Ctrl-C, as in the background."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, interrupt) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,10 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from benchmarks.gpu.proof import demo_prompts
+from benchmarks.gpu.proof import demo_prompts, demo_sources
 from benchmarks.gpu.step import Finding, Given
 from objectives.types import Completion, Request, Sampling
 from search.checkpoints.family import fit
-from search.config import compose
 from tests.engine_options import engine_options
 
 BARE = 0.95
@@ -22,7 +21,6 @@ def build(given: Given, share: float) -> Any:
     """An engine with a share of the GPU."""
     from search.engine.live import Engine
 
-    chosen = compose.load([], {"lang": "te"}).family
     options = engine_options(
         max_model_len=512,
         max_num_seqs=64 if given.rehearse else 512,
@@ -31,7 +29,7 @@ def build(given: Given, share: float) -> Any:
         expert_pinned_gib=0,
         enforce_eager=given.rehearse,
     )
-    return Engine(fit({"base": chosen.base}, check_finite=False), options)
+    return Engine(fit({"base": demo_sources()["base"]}, check_finite=False), options)
 
 
 def requests(given: Given) -> list[Request]:

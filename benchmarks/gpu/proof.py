@@ -26,9 +26,8 @@ NAN = Single("lang/9")
 
 def run(given: Given) -> Iterator[Finding]:
     """One live engine through all recipes, twice, with a NaN between; then a fresh one for each."""
-    chosen = compose.load([], {"lang": "te"}).family
-    sources = {"base": chosen.base, "task/0": chosen.task[0], "lang/0": chosen.language["te"][0]}
-    sources["lang/9"] = overflow(Path(chosen.base), given.folder / "overflow")
+    sources = demo_sources()
+    sources["lang/9"] = overflow(Path(sources["base"]), given.folder / "overflow")
     prompts = demo_prompts()[: 4 if given.rehearse else None]
     checked = {"soup": CHECKED["soup"]} if given.rehearse else CHECKED
     circle = [*checked.values(), NAN, *checked.values()]
@@ -68,6 +67,12 @@ def _fresh(
     out = given.folder / f"export-{name}"
     write_export(family.plan(recipe), family.sources, family.base, out)
     return finish(start(make_job({"base": out}, [Single("base")], prompts, **settings)))[-1]
+
+
+def demo_sources() -> dict[str, Any]:
+    """The demo's base and one expert of each kind."""
+    chosen = compose.load([], {"lang": "te"}).family
+    return {"base": chosen.base, "task/0": chosen.task[0], "lang/0": chosen.language["te"][0]}
 
 
 def demo_prompts() -> list[str]:

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks.gpu.proof import demo_prompts
+from benchmarks.gpu.proof import demo_prompts, demo_sources
 from benchmarks.gpu.step import Finding, Given
 from objectives.types import Request, Sampling
 from search.checkpoints.family import fit
-from search.config import compose
 from search.merging.recipe import Soup
 from tests.engine_options import engine_options
 
@@ -23,9 +22,7 @@ def run(given: Given) -> Iterator[Finding]:
     """Twice in one process."""
     from search.engine.live import Engine
 
-    chosen = compose.load([], {"lang": "te"}).family
-    sources = {"base": chosen.base, "task/0": chosen.task[0], "lang/0": chosen.language["te"][0]}
-    family = fit(sources, check_finite=False)
+    family = fit(demo_sources(), check_finite=False)
     tokens = 16 if given.rehearse else 64
     requests = [Request(prompt, Sampling(tokens)) for prompt in demo_prompts()]
     recipe = Soup(("task/0", "lang/0"), (0.5, 0.5))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from search.engine.contract import Budget
 from search.engine.staging import Sizes
 
 GIB = 2**30
@@ -17,9 +18,6 @@ ACTIVATIONS = 2 * GIB
 """Bytes that vLLM takes of a GPU beside weights and cache: one step's activations, graphs."""
 SHARED_SHARE, MEMORY_SHARE = 0.8, 0.5
 """How much of /dev/shm and of the node's memory copies of experts may take by themselves."""
-
-Budget = float | Literal["auto"]
-"""GiB, or what is left."""
 
 
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")

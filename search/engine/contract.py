@@ -13,6 +13,9 @@ from typing import Any, Literal, Protocol
 from objectives.types import Completion, Request
 from search.merging.plan import Plan
 
+Budget = float | Literal["auto"]
+"""GiB for experts, or what is left."""
+
 
 @dataclass(frozen=True)
 class EngineOptions:
@@ -33,8 +36,8 @@ class EngineOptions:
     enforce_eager: bool
     trace_top: int
     direct_writes: bool
-    expert_gpu_gib: float | Literal["auto"]
-    expert_pinned_gib: float | Literal["auto"]
+    expert_gpu_gib: Budget
+    expert_pinned_gib: Budget
     chat_template_kwargs: Mapping[str, Any]
 
     def environment(self) -> dict[str, str]:

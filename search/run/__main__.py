@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.ending import as_ctrl_c
 from search.errors import SearchError
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = parser().parse_intermixed_args(argv)
     try:
-        with _sigterm_as_ctrl_c():
+        with as_ctrl_c(signal.SIGTERM):
             return _main(arguments)
     except KeyboardInterrupt:  # before the study's trials or after them: those have a handler
         print("stopped", file=sys.stderr)
@@ -208,18 +209,6 @@ def _check(arguments: argparse.Namespace, opened: Opened) -> Prepared:
     records = opened.records
     uri = address(records.folder, arguments.tracking_uri, trusted=arguments.trust_addresses)
     return prepare(opened.config, opened.head.name, records, uri)
-
-
-@contextlib.contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

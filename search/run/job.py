@@ -23,7 +23,7 @@ from search.config.schema import Config, SearchConfig
 from search.config.secrets import without_password
 from search.ending import ENDING
 from search.engine.budgets import describe
-from search.engine.contract import EngineOptions
+from search.engine.contract import Budget, EngineOptions
 from search.errors import SearchError
 from search.masking import masked
 from search.merging.recipe import key
@@ -135,7 +135,7 @@ def _annotate(prepared: Prepared, console: Console) -> None:
         console.print(f"warning: {error}", style="yellow", soft_wrap=True, markup=False)
 
 
-def _budgets(search: SearchConfig) -> tuple[float | Literal["auto"], float | Literal["auto"]]:
+def _budgets(search: SearchConfig) -> tuple[Budget, Budget]:
     """What experts get of a GPU's memory and of the node's; without GPUs there is no such tier."""
     if not search.gpus_per_engine:
         return 0, 0

@@ -9,13 +9,13 @@ import pytest
 from search.engine.budgets import (
     ACTIVATIONS,
     GIB,
-    Budget,
     GpuRoom,
     context_length,
     describe,
     pinned_budget,
     token_bytes,
 )
+from search.engine.contract import Budget
 from search.engine.staging import Sizes
 
 LLAMA_8B = {"num_attention_heads": 32, "num_key_value_heads": 8, "hidden_size": 4096}
