@@ -23,15 +23,15 @@ from typing import get_args
 from objectives.targets import TARGETS
 from objectives.types import Score
 from search.config.schema import SearchConfig
-from search.proposing.optuna_study import phase
+from search.merging.space.swap import Space, make_space
 from search.records.head import StudyHead
 from search.records.writer import RecordsWriter
-from search.space.swap import Space, make_space
 from search.study.course import Course
 from search.study.order import Order
 from search.study.outcome import ActorExit, TrialOutcome
+from search.study.proposing.optuna_study import phase
 from search.study.schedule import Schedule
-from search.tuning.searcher import StudySearcher
+from search.study.tuning.searcher import StudySearcher
 
 TRIAL_SECONDS = 10.0
 SAMPLERS = get_args(SearchConfig.model_fields["sampler"].annotation)

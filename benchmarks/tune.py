@@ -28,8 +28,8 @@ from search.merging.plan import Plan
 from search.records.head import StudyHead
 from search.records.record import Origin, Record
 from search.records.writer import RecordsWriter
-from search.tuning.trainable import Job
-from search.tuning.tune import run_study
+from search.study.tuning.trainable import Job
+from search.study.tuning.tune import run_study
 from tests.engine_options import engine_options
 from tests.sparse import LLAMA_8B, write_sparse
 

@@ -28,22 +28,21 @@ know. A command is a file, or a folder with a `__main__.py`. `tests/` mirrors th
 | the rewrite of weights in place | `DirectWriter.write` in `search/engine/writer.py`, on a GPU `DeviceWriter.write` in \
 `search/engine/device_writer.py`, or vLLM's reload by `_swap_reload` in `search/engine/worker.py`, which calls all |
 | the loop that asks Optuna | `Order._propose` in `search/study/order.py`, through `Phase._ask` in \
-`search/proposing/phase.py`; Ray Tune's controller asks for each trial, by `search/tuning/searcher.py` |
+`search/study/proposing/phase.py`; Ray Tune's controller asks for each trial, by `search/study/tuning/searcher.py` |
 | where a record is fsynced | `append_line` in `search/records/durable.py`, by `search/records/folder.py` |
-| where MLflow is written | `StudyView.send` in `search/tracking/view.py`, when `search/tracking/outbox.py` says |
+| where MLflow is written | `StudyView.send` in `search/study/tracking/view.py`, when `search/study/tracking/outbox.py` says |
 | what chooses the recommended recipe | `recommend` in `search/results/choose.py` |
 | whether anything is recommended | `settle` in `search/results/doubt.py` |
 | what happens when an engine dies | `judge` in `search/study/fate.py`; one that raises, `TrialRunner._run` in \
-`search/tuning/trainable.py`; one that hangs, `Watch.on_step_begin` in `search/tuning/watch.py` |
+`search/study/tuning/trainable.py`; one that hangs, `Watch.on_step_begin` in `search/study/tuning/watch.py` |
 | every key of the configuration | `search/config/schema.py`, `docs/config.md` |
 
 How a trial goes through all this is on one page: [life_of_a_trial.md](life_of_a_trial.md).
 """  # noqa: E501
 SEARCH = (
-    *("run", "best", "report", "export", "inspect", "check", "studies", "sync", "ui", "confusion"),
-    *("tracking", "results", "tuning", "proposing", "study", "engine", "records", "config"),
-    *("space", "checkpoints", "merging"),
-    *("errors", "ending", "values", "masking", "terminal"),
+    *("run", "best", "report", "export", "inspect", "check", "studies", "sync", "ui"),
+    *("study/tracking", "results", "study/tuning", "study/proposing", "study"),
+    *("engine", "records", "config", "merging/space", "checkpoints", "merging", "common"),
 )
 OTHERS = ("objectives", "demo", "benchmarks")
 
@@ -58,8 +57,9 @@ def rows(folder: Path) -> Iterator[str]:
     """A table row for each module below a folder."""
     yield "| file | |"
     yield "| --- | --- |"
+    inner = {ROOT / "search" / name for name in SEARCH} - {folder}  # with own sections
     for file in sorted(folder.rglob("*.py"), key=lambda f: (f.parent, f.name)):
-        if file.name != "__init__.py":
+        if file.name != "__init__.py" and file.parent not in inner:
             yield f"| `{file.relative_to(ROOT)}` | {docstring(file)[0].replace('|', '-')} |"
 
 
@@ -83,7 +83,7 @@ def page() -> str:
             singles.append(f"| `{file.relative_to(ROOT)}` | {docstring(file)[0]} |")
     lines += [
         "\n## Files of search/ itself\n",
-        "One-file commands, and what every room stands on.\n",
+        "One-file commands.\n",
     ]
     lines += ["| file | |", "| --- | --- |", *singles]
     for name in OTHERS:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from objectives.errors import ObjectiveError
-from search.errors import SearchError
+from search.common.errors import SearchError
 
 if TYPE_CHECKING:
     from search.export.selection import Study
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         print(json.dumps(asdict(found), indent=1))
     else:
-        from search.terminal import Terminal
+        from search.common.terminal import Terminal
 
         for line in lines(found):
             Terminal().print(line, soft_wrap=True, highlight=False)
@@ -90,7 +90,7 @@ def find(text: str = "", tracking_uri: str | None = None) -> Best:
         records = RecordsReader.read(listing.named(text))
     else:
         from search.export.selection import open_run
-        from search.tracking.runs import default_uri
+        from search.study.tracking.runs import default_uri
 
         uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or default_uri(Path("runs"))
         study, _ = open_run(uri, text)
@@ -140,7 +140,7 @@ def of_runs(study: Study, named: str) -> Best:
 
 def lines(best: Best) -> Iterator[str]:
     """What is printed."""
-    from search.values import percent
+    from search.common.values import percent
 
     where = f"{best.study}{f' ({best.state})' if best.state else ''}"
     yield f"{where}: {best.family} / {best.lang}, {best.compared} recipes compared"
@@ -167,7 +167,7 @@ def lines(best: Best) -> Iterator[str]:
 
 def _scores(best: Best) -> Iterator[str]:
     from objectives import targets
-    from search.values import percent
+    from search.common.values import percent
 
     for words, scores in (("held-out", best.held_out), ("search", best.search)):
         told = [

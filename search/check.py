@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from search.errors import SearchError
+from search.common.errors import SearchError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(arguments: argparse.Namespace) -> int:
     from search.checkpoints.family import Family, examine
+    from search.common.terminal import Terminal
     from search.config import compose
-    from search.terminal import Terminal
 
     lang = arguments.lang
     chosen = compose.load(arguments.overrides, {"lang": lang or "en"}).family

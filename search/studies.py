@@ -16,13 +16,13 @@ from pathlib import Path
 
 from objectives import targets
 from objectives.errors import ObjectiveError
-from search.errors import SearchError
+from search.common.errors import SearchError
+from search.common.values import percent
 from search.records import listing
 from search.records.place import Place, locate
 from search.records.reader import RecordsReader
 from search.results.doubt import no_recommendation, settle
 from search.results.summary import values
-from search.values import percent
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _time(place: Place) -> float:
 def _show(lines: Sequence[StudyLine]) -> None:
     from rich.table import Table
 
-    from search.terminal import Terminal
+    from search.common.terminal import Terminal
 
     named = [target.people for target in targets.TARGETS]
     columns = ("study", "family", "lang", "state", "trials", *named, "last change", "best")

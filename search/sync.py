@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 
 from objectives.errors import ObjectiveError
 from objectives.letters import visible
-from search.errors import SearchError
-from search.masking import masked
+from search.common.errors import SearchError
+from search.common.masking import masked
 from search.records.place import locate
 from search.records.writer import RecordsWriter
 from search.results.doubt import settle
 from search.results.summary import ARTIFACTS, headline, recommended
-from search.tracking.outbox import Outbox, address, remember
-from search.tracking.runs import experiment_name
+from search.study.tracking.outbox import Outbox, address, remember
+from search.study.tracking.runs import experiment_name
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,7 +1,8 @@
 """`python -m search.ui [STUDY]`: a study's own page in MLflow, opened.
 
 Owns this command: which study is meant, the MLflow server on loopback that it starts where there is
-none, and its end. What the page shows is `search.tracking.pages`'s. Works on a running study, too.
+none, and its end. What the page shows is `search.study.tracking.pages`'s. Works on a running study,
+too.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from socket import AF_INET, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
 
-from search.ending import as_ctrl_c
-from search.errors import SearchError, StudyError
-from search.masking import masked
+from search.common.ending import as_ctrl_c
+from search.common.errors import SearchError, StudyError
+from search.common.masking import masked
 from search.records import listing
 from search.records.place import Place
 from search.records.reader import RecordsReader
 from search.records.remote import working_copy
-from search.tracking.outbox import address
-from search.tracking.pages import TAG, pages
-from search.tracking.runs import experiment_name, is_server
-from search.tracking.view import answers, find_study
+from search.study.tracking.outbox import address
+from search.study.tracking.pages import TAG, pages
+from search.study.tracking.runs import experiment_name, is_server
+from search.study.tracking.view import answers, find_study
 
 PORT = 5000
 """Where a server of ours stands if it can, as MLflow's own does by default."""

@@ -22,8 +22,8 @@ import psutil
 
 from objectives.types import Completion, Request
 from search.checkpoints.family import FittedFamily
+from search.common.errors import EngineDeadError, EngineStartError, MaterialiseError
 from search.engine.contract import EngineOptions, Materialised, NonFinite
-from search.errors import EngineDeadError, EngineStartError, MaterialiseError
 from search.merging.plan import Plan, layer_of
 from search.merging.recipe import Single
 

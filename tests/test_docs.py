@@ -114,7 +114,7 @@ WRONG = [
     "nobody.knows",
 ]
 RIGHT = [
-    "search/proposing/journal.py",
+    "search/study/proposing/journal.py",
     "journal.py",
     "docs/",
     "search/study/",

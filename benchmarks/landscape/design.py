@@ -16,9 +16,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from search.config.schema import Config
 from search.merging.recipe import LayerSwap, Recipe, Single, clip, key, soup
-from search.space.pairs import Pair, all_pairs
-from search.space.rivals import RivalSpace
-from search.space.swap import Space, make_space, uses_weights
+from search.merging.space.pairs import Pair, all_pairs
+from search.merging.space.rivals import RivalSpace
+from search.merging.space.swap import Space, make_space, uses_weights
 
 N_LAYERS = 10
 """Of the demo family."""

@@ -27,11 +27,11 @@ from benchmarks.search_quality.replay import Field, replay
 from benchmarks.search_quality.runs import field, interval, on_cores
 from search.config.schema import SearchConfig
 from search.merging.recipe import LayerSwap
-from search.proposing.sampler import make_sampler
-from search.proposing.surrogate import Floats, Kernel, Posterior, likeliest, noise, stable
 from search.records.record import Record
 from search.results import choose
 from search.results.selection import alike
+from search.study.proposing.sampler import make_sampler
+from search.study.proposing.surrogate import Floats, Kernel, Posterior, likeliest, noise, stable
 from search.study.schedule import Schedule
 
 AT = (20, 40, 100)

@@ -21,7 +21,7 @@ from smac.runhistory.dataclasses import TrialInfo, TrialValue
 from benchmarks.search_quality.flat import Flat, is_choice
 from benchmarks.search_quality.ledger import Ledger
 from benchmarks.search_quality.replay import Clock, Field, Run
-from search.space.grid import Axis
+from search.merging.space.grid import Axis
 
 RUNGS = 9
 """The largest budget over the smallest: eta is 3, so recipes are promoted twice."""

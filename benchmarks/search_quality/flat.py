@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from search.space.grid import Axis
-from search.space.swap import Space
+from search.merging.space.grid import Axis
+from search.merging.space.swap import Space
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.search_quality.flat import is_choice
 from objectives import targets
-from search.proposing.model import FlatSampler
-from search.space.grid import Codes
-from search.space.swap import Space
+from search.merging.space.grid import Codes
+from search.merging.space.swap import Space
+from search.study.proposing.model import FlatSampler
 
 START = 10
 """Trials before the models are asked, as BoTorch's samplers have it in Optuna."""

@@ -15,9 +15,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.search_quality.flat import Flat, is_choice
 from objectives import targets
-from search.proposing.model import FlatSampler
-from search.space.grid import Axis
-from search.space.swap import Space
+from search.merging.space.grid import Axis
+from search.merging.space.swap import Space
+from search.study.proposing.model import FlatSampler
 
 TRIES = 25
 """Repeated proposals after which an unseen recipe is drawn."""

@@ -23,12 +23,12 @@ from objectives import targets
 from objectives.stats import proportion
 from objectives.types import Score
 from search.merging.recipe import LayerSwap, Recipe, Ties, from_dict, key
-from search.proposing.phase import Phase
+from search.merging.space.pairs import Pair, all_pairs
+from search.merging.space.swap import Space
 from search.records.record import Origin, Record
 from search.results import choose
-from search.space.pairs import Pair, all_pairs
-from search.space.swap import Space
 from search.study.order import Candidate, Order, SetBar, no_bar
+from search.study.proposing.phase import Phase
 from search.study.race import Bar, Rules, judge
 from search.study.schedule import Schedule
 

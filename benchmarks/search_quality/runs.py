@@ -24,10 +24,10 @@ from benchmarks.landscape import packed
 from benchmarks.landscape.design import N_LAYERS
 from benchmarks.search_quality.replay import CLOCKS, Field, Run, replay
 from search.config.schema import SearchConfig
-from search.proposing.sampler import make_sampler
+from search.merging.space.swap import Space
 from search.records.record import Record
 from search.results import choose
-from search.space.swap import Space
+from search.study.proposing.sampler import make_sampler
 from search.study.race import Rules
 from search.study.schedule import Schedule
 

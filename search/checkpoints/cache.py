@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 
 from search.checkpoints.checkpoint import FETCHED_FROM, ORIGIN, Checkpoint, revision_of
 from search.checkpoints.files import ADAPTER_CONFIG, INDEX, choose, is_own
-from search.errors import CheckpointError
+from search.common.errors import CheckpointError
 
 SHARD_BYTES = 1024**3  # what is in memory at once
 _FORMAT = "1"  # raise it when the same inputs give other weights

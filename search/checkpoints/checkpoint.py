@@ -21,9 +21,9 @@ from safetensors import SafetensorError, safe_open
 from search.checkpoints.files import INDEX, Weights, choose, read_json, unreadable
 from search.checkpoints.meaning import MOST_LAYERS, ties_by_default
 from search.checkpoints.towers import is_carried, text_config
-from search.errors import CheckpointError
+from search.common.errors import CheckpointError
+from search.common.values import short
 from search.merging.plan import layer_of
-from search.values import short
 
 _EMBEDDINGS = (
     *("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight"),

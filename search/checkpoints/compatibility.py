@@ -14,9 +14,9 @@ from search.checkpoints.checkpoint import HEADS, Checkpoint
 from search.checkpoints.meaning import differing, in_words, meaning
 from search.checkpoints.tokenizer import Difference, Parse, compare
 from search.checkpoints.towers import is_multimodal
-from search.errors import CheckpointError
+from search.common.errors import CheckpointError
+from search.common.values import short, some
 from search.merging.plan import layer_of
-from search.values import short, some
 
 OTHER_TOKENIZER = "has another tokenizer than the base"
 """How the fault of an expert that has one begins."""

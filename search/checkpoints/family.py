@@ -27,7 +27,7 @@ from search.checkpoints.sources.cast import like_base
 from search.checkpoints.sources.lora import open_adapter
 from search.checkpoints.sources.pickled import open_pickled
 from search.checkpoints.tokenizer import Difference, parse
-from search.errors import CheckpointError, ConfigError, ExpertMismatchError, HubError
+from search.common.errors import CheckpointError, ConfigError, ExpertMismatchError, HubError
 from search.merging.methods.method import Recipe
 from search.merging.plan import NO_ROWS, Plan, Rows, layer_of, plan
 

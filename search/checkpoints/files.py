@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from search.errors import CheckpointError, SearchError
-from search.values import short
+from search.common.errors import CheckpointError, SearchError
+from search.common.values import short
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 ADAPTER_CONFIG = "adapter_config.json"

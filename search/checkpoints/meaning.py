@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from search.errors import CheckpointError
-from search.values import flatten, short
+from search.common.errors import CheckpointError
+from search.common.values import flatten, short
 
 IGNORED = (
     # names, versions, and how the file or the model was made

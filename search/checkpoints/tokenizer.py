@@ -21,8 +21,8 @@ from typing import Any
 
 from search.checkpoints.files import POINTER, is_lfs_pointer, read_json
 from search.checkpoints.meaning import quiet_transformers
-from search.errors import CheckpointError
-from search.values import short, some
+from search.common.errors import CheckpointError
+from search.common.values import short, some
 
 FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt")
 """Files that say which pieces there are; each is compared with its namesake."""

@@ -18,9 +18,9 @@ from pydantic import ValidationError
 from yaml import YAMLError, safe_load
 
 import search
+from search.common.errors import ConfigError
+from search.common.values import check_yaml, short
 from search.config.schema import Config
-from search.errors import ConfigError
-from search.values import check_yaml, short
 
 CONF = Path(search.__file__).resolve().parents[1] / "conf"
 GROUPS = ("family", "objective", "space", "search")

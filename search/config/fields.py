@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from objectives import targets
 from objectives.own import FORM, is_own
 from objectives.settings import Count, Positive
-from search.masking import masked
+from search.common.masking import masked
 from search.merging.methods.registry import rivals
 
 Value = TypeVar("Value")

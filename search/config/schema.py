@@ -19,10 +19,10 @@ from objectives import targets
 from objectives.own import is_own, own_settings
 from objectives.settings import Count, Positive, Settings, Share, Strict
 from objectives.target import Target
+from search.common.errors import ConfigError
 from search.config.fields import Address, Budget, Engines, Location, RivalMethod, Task
 from search.config.secrets import Database
 from search.config.space import SpaceConfig
-from search.errors import ConfigError
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -104,7 +104,7 @@ class ObjectiveShared(Strict):
 
     confusion_points: bool = False
     """Record how sure the model was of each token that it wrote for LCPR, for
-    `python -m search.confusion`."""
+    `python -m search.report.confusion`."""
 
     seed: int = 0
     """Seed of the split into search and held-out items, of each prompt's sampling and of the
@@ -264,7 +264,7 @@ class RaceConfig(Strict):
 
 
 class MlflowConfig(Strict):
-    """How much MLflow is told; see `search.tracking.runs`."""
+    """How much MLflow is told; see `search.study.tracking.runs`."""
 
     metrics: Literal["few", "all"] = "few"
     """Metrics of each run there: those that people compare, all others in its `metrics.json`; or

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from objectives.types import Decoding
 from search.config.schema import Config
-from search.space.swap import Space, make_space
+from search.merging.space.swap import Space, make_space
 
 
 def space_of(config: Config, n_layers: int) -> Space:

@@ -1,7 +1,7 @@
 """The password in a database's address: not kept, and put back from the environment.
 
-Owns that address in a configuration. What is a secret in any text is `search.masking`'s; knows
-nothing of who connects to what.
+Owns that address in a configuration. What is a secret in any text is `search.common.masking`'s;
+knows nothing of who connects to what.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, PlainSerializer
 
-from search.errors import ConfigError
-from search.masking import HIDDEN, is_secret
+from search.common.errors import ConfigError
+from search.common.masking import HIDDEN, is_secret
 
 STORAGE_PASSWORD = "OPTUNA_STORAGE_PASSWORD"
 """Environment variable that holds the password of `search.storage` where that says ***."""

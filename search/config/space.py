@@ -1,6 +1,6 @@
 """The `space` group of a configuration: what the search varies, and within which bounds.
 
-What the bounds mean for a model of so many layers is `search.space.swap`'s.
+What the bounds mean for a model of so many layers is `search.merging.space.swap`'s.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from objectives.settings import Beams, Count, FewShots, Nucleus, Share, Strict, Temperature
 from search.config.fields import OneOrMore, Range, Some
 from search.merging.recipe import NonLayer, Ramp
-from search.space.pairs import Sides
+from search.merging.space.pairs import Sides
 
 
 class ShareRange(Strict):

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from objectives.own import is_own
+from search.common.errors import ConfigError
 from search.config.schema import Config
 from search.config.secrets import without_password
-from search.errors import ConfigError
 
 FLAG = "--trust-addresses"
 ASKS_ITS_HOST = ("hdfs://",)

@@ -22,6 +22,7 @@ from objectives.types import Completion, Prompt, Request
 from search.checkpoints.architectures import is_recurrent
 from search.checkpoints.family import FittedFamily
 from search.checkpoints.towers import is_multimodal
+from search.common.errors import EngineDeadError, EngineStartError, MaterialiseError
 from search.engine.budgets import (
     GIB,
     GpuRoom,
@@ -36,7 +37,6 @@ from search.engine.likelihood import Span, measured, spans, text_ids, unread
 from search.engine.pinned import FOLDER
 from search.engine.staging import Sizes
 from search.engine.versions import CHANGING, WeightVersion, label
-from search.errors import EngineDeadError, EngineStartError, MaterialiseError
 from search.merging.plan import Plan, layer_of
 from search.merging.recipe import Single
 

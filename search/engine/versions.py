@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any
 
-from search.errors import EngineDeadError
+from search.common.errors import EngineDeadError
 from search.merging.plan import Plan
 
 CHANGING = "changing"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from objectives.errors import ObjectiveError
-from search.errors import ConfigError, EngineError, RecipeError, SearchError, StudyError
+from search.common.errors import ConfigError, EngineError, RecipeError, SearchError, StudyError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -145,7 +145,7 @@ class _Wanted:
 
 def _main(arguments: argparse.Namespace) -> int:
     _check(arguments)
-    from search.terminal import Terminal
+    from search.common.terminal import Terminal
 
     console = Terminal()
     _check_where_to(arguments)
@@ -164,7 +164,7 @@ def _check_where_to(arguments: argparse.Namespace) -> None:
         if not arguments.dry_run:
             check_login()
     if arguments.register:
-        from search.tracking.view import check_store
+        from search.study.tracking.view import check_store
 
         check_store(_tracking_uri(arguments))
 
@@ -194,8 +194,8 @@ def _hand_on(arguments: argparse.Namespace, console: Console) -> None:
         url = pushed.url
         _say(console, f"uploaded: {url} ({'private' if pushed.private else 'public'})")
     if arguments.register:
-        from search.masking import masked
-        from search.tracking.view import register
+        from search.common.masking import masked
+        from search.study.tracking.view import register
 
         uri, name = _tracking_uri(arguments), arguments.register
         version = register(uri, push.version_of(out, name, url))
@@ -206,7 +206,7 @@ def _tracking_uri(arguments: argparse.Namespace) -> str:
     """MLflow's address: as given, else the store beside the study."""
     import os
 
-    from search.tracking.runs import default_uri
+    from search.study.tracking.runs import default_uri
 
     given = arguments.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     beside = Path(arguments.study).absolute().parent if arguments.study else Path("runs")
@@ -271,7 +271,7 @@ def _check(arguments: argparse.Namespace) -> None:
             "--out and --push alone"
         )
     if arguments.register:
-        from search.tracking.runs import is_server
+        from search.study.tracking.runs import is_server
 
         if not arguments.push and is_server(_tracking_uri(arguments)):
             faults.append("--register at a server needs --push: it takes no folder of this machine")
@@ -314,7 +314,7 @@ def _wanted(arguments: argparse.Namespace) -> _Wanted:
     from search.config import compose
     from search.export import selection
     from search.records.place import locate
-    from search.tracking.runs import default_uri
+    from search.study.tracking.runs import default_uri
 
     if arguments.family is not None:
         recipe = selection.read_recipe(arguments.recipe)

@@ -15,13 +15,13 @@ from typing import Any
 
 import yaml
 
-from search.errors import RecipeError
-from search.masking import masked
+from search.common.errors import RecipeError
+from search.common.masking import masked
+from search.common.values import tidy
 from search.merging.methods.method import Mergekit
 from search.merging.methods.registry import arithmetic_of
 from search.merging.plan import Mix, Plan, layer_of, module_of, plan
 from search.merging.recipe import Recipe, label
-from search.values import tidy
 
 _DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 _ADAPTERS = (

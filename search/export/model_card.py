@@ -19,13 +19,13 @@ from objectives import targets
 from objectives.target import Target
 from objectives.types import Score
 from search.checkpoints.cache import belongs
+from search.common.masking import masked
+from search.common.values import in_markdown, short, tidy
 from search.export.mergekit_yaml import has_mergekit_form
-from search.masking import masked
 from search.merging.layers import in_words
 from search.merging.plan import Mix, Plan, is_attention, layer_of
 from search.merging.recipe import Recipe, label, to_dict
 from search.records.record import Record
-from search.values import in_markdown, short, tidy
 
 NOT_STATED = "not stated"
 _FRONT_BYTES = 16_384

@@ -21,7 +21,7 @@ from objectives import targets
 from search.checkpoints.checkpoint import Checkpoint, revision_of
 from search.checkpoints.family import Family, FittedFamily, Location, is_remote
 from search.checkpoints.sources.url import is_url
-from search.errors import CheckpointError
+from search.common.errors import CheckpointError
 from search.export.mergekit_yaml import has_mergekit_form, mergekit_yaml
 from search.export.model_card import Ingredient, Merge, licence_of, model_card
 from search.merging.plan import Plan

@@ -17,11 +17,11 @@ from httpx2 import HTTPError
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError
 
-from search.errors import CheckpointError, ConfigError, HubError
+from search.common.errors import CheckpointError, ConfigError, HubError
 from search.export.writer import FILES, MARK
 from search.records.place import is_name
-from search.tracking.runs import experiment_name
-from search.tracking.view import Version
+from search.study.tracking.runs import experiment_name
+from search.study.tracking.view import Version
 
 CARD = "README.md"
 """The model card."""

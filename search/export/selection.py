@@ -15,9 +15,9 @@ from typing import Any
 
 from objectives.types import Score
 from search.checkpoints.family import Family
+from search.common.errors import RecipeError, SearchError, StudyError
 from search.config import compose
 from search.config.schema import Config
-from search.errors import RecipeError, SearchError, StudyError
 from search.merging.recipe import LayerSwap, Recipe, from_dict
 from search.records.place import Place
 from search.records.reader import RecordsReader
@@ -25,7 +25,7 @@ from search.records.record import Record
 from search.results.choose import Choice, recommend
 from search.results.doubt import settle
 from search.results.summary import NONE
-from search.tracking.view import SentRun, read_study
+from search.study.tracking.view import SentRun, read_study
 
 
 @dataclass(frozen=True)
@@ -242,7 +242,7 @@ def _from_runs(runs: Sequence[SentRun]) -> Study:
 
 
 def _record(run: SentRun) -> Record:
-    """The inverse of how `search.tracking.view` sends a record, as far as it goes."""
+    """The inverse of how `search.study.tracking.view` sends a record, as far as it goes."""
     tags: Any = run.tags
     return Record(
         number=int(tags["number"]),

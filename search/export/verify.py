@@ -23,9 +23,9 @@ from typing import Any
 from objectives.languages import language
 from objectives.mgsm import greedy_sampling
 from objectives.types import ItemResult, Message, Prompt, Request, Sampling
+from search.common.errors import EngineError
 from search.config.schema import Config
 from search.engine.contract import EngineOptions, NonFinite
-from search.errors import EngineError
 
 
 @dataclass(frozen=True)

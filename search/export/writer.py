@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from search.checkpoints.cache import companions
 from search.checkpoints.checkpoint import Checkpoint, TensorInfo, is_finite
 from search.checkpoints.files import ADAPTER_CONFIG, INDEX
-from search.errors import CheckpointError
+from search.common.errors import CheckpointError
 from search.merging.arithmetic import combine, is_elementwise
 from search.merging.mix import Mix, Plan, linear
 from search.records.durable import sync_folder

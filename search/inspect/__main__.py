@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.errors import ConfigError, SearchError
+from search.common.errors import ConfigError, SearchError
 from search.merging.source import Source
 
 if TYPE_CHECKING:
@@ -78,12 +78,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(arguments: argparse.Namespace) -> None:
     _check(arguments)
     from search.checkpoints.family import Family, fit
+    from search.common.terminal import Terminal
     from search.config import compose
     from search.inspect import heat_map
     from search.inspect.expert_vectors import write_csv
     from search.inspect.suggest import space_yaml, suggest
     from search.records.durable import write_whole
-    from search.terminal import Terminal
 
     chosen = compose.load(arguments.overrides, {"lang": arguments.lang}).family
     sources = Family(**chosen.model_dump()).sources(arguments.lang)

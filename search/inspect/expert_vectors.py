@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from search.checkpoints.family import FittedFamily
-from search.errors import CheckpointError
+from search.common.errors import CheckpointError
 from search.merging.plan import layer_of
 from search.records.durable import write_whole
 

@@ -34,7 +34,7 @@ LayerRange = tuple[int, int]
 
 @dataclass(frozen=True)
 class Suggestion:
-    """Ranges, both ends included; None asks for the whole model (`search.space.swap`).
+    """Ranges, both ends included; None asks for the whole model (`search.merging.space.swap`).
 
     Attributes:
         b, u, t_b, t_u: lowest and highest count.
@@ -107,7 +107,9 @@ def _ranges(
         allowed: loss that is suffered.
     """
     sums = [0.0, *accumulate(lead)]
-    longest = max(1, len(lead) // 4)  # as `search.space.swap` bounds transitions of the whole model
+    longest = max(
+        1, len(lead) // 4
+    )  # as `search.merging.space.swap` bounds transitions of the whole model
     good = [
         (whole, transition)
         for whole in range(reach + 1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from objectives.types import Decoding
-from search.errors import RecipeError
+from search.common.errors import RecipeError
 from search.merging.methods.common import Average
 from search.merging.methods.method import Recipe
 from search.merging.methods.registry import method_of

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from search.errors import RecipeError
+from search.common.errors import RecipeError
 from search.merging.layers import layers_of
 from search.merging.methods.method import Recipe
 from search.merging.mix import Mix, Plan, Term

@@ -13,7 +13,8 @@ from dataclasses import asdict
 from typing import Any
 
 from objectives.types import Decoding
-from search.errors import RecipeError
+from search.common.errors import RecipeError
+from search.common.values import check_types
 from search.merging.canonical import canonical, validate
 from search.merging.methods.common import Experts, members
 from search.merging.methods.components import Components
@@ -27,7 +28,6 @@ from search.merging.methods.soup import Soup, soup
 from search.merging.methods.swap import LayerSwap, NonLayer, Ramp, clip
 from search.merging.methods.task_arithmetic import TaskArithmetic
 from search.merging.methods.ties import Ties
-from search.values import check_types
 
 __all__ = [
     "Components",

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 import fsspec
 
-from search.ending import ENDING
+from search.common.ending import ENDING
+from search.common.values import short
 from search.records.place import Url
-from search.values import short
 
 T = TypeVar("T")
 PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs"}

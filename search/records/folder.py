@@ -19,7 +19,7 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from search.errors import StudyError
+from search.common.errors import StudyError
 from search.records.durable import (
     NotTakenBackError,
     append_line,

@@ -16,8 +16,8 @@ from pydantic import TypeAdapter
 
 from objectives import targets
 from objectives.target import Target
-from search.errors import StudyError
-from search.values import check_yaml, differences, flatten
+from search.common.errors import StudyError
+from search.common.values import check_yaml, differences, flatten
 
 Value = TypeVar("Value")
 

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from objectives.types import ItemResult
-from search.values import escaped_json
+from search.common.values import escaped_json
 
 SMALL, RATIO = 2**25, 100
 """Bytes that are always unpacked; of more, that many times the packed ones. Texts of people and

@@ -19,7 +19,7 @@ import time
 import uuid
 from typing import Any
 
-from search.errors import StudyError
+from search.common.errors import StudyError
 from search.records.bucket import Bucket
 
 SILENCE_SECONDS = 180.0

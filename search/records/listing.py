@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from search.errors import StudyError
+from search.common.errors import StudyError
 from search.records import lease, lock, remote
 from search.records.bucket import Bucket
 from search.records.place import Place, locate

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from search.errors import StudyError
+from search.common.errors import StudyError
 
 LOOK_SECONDS = 0.2
 """`is_held` takes the lock for a moment: so long a driver tries before it is refused."""

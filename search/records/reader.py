@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from objectives import targets
 from objectives.types import ItemResult, Split
-from search.errors import StudyError
+from search.common.errors import StudyError
 from search.records.folder import HEAD, FolderReader
 from search.records.head import StudyHead
 from search.records.items import unpack_items

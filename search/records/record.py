@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
 
 from objectives.types import Score, Split
-from search.errors import RecipeError, StudyError
+from search.common.errors import RecipeError, StudyError
+from search.common.values import check_types, escaped_json
 from search.merging.recipe import Recipe, from_dict, to_dict
 from search.records.place import is_name
-from search.values import check_types, escaped_json
 
 SCHEMA = 1
 State = Literal["scored", "stopped", "infeasible", "failed"]

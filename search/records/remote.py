@@ -24,8 +24,8 @@ from pathlib import Path
 
 from platformdirs import user_state_path
 
-from search.ending import ENDING
-from search.errors import StudyError
+from search.common.ending import ENDING
+from search.common.errors import StudyError
 from search.records.bucket import FIRST_PAUSE, LONGEST_PAUSE, Bucket
 from search.records.durable import write_whole
 from search.records.folder import FolderStore

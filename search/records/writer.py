@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from search.errors import StudyError
+from search.common.errors import StudyError
+from search.common.values import escaped
 from search.records.durable import write_whole
 from search.records.folder import HEAD, FolderStore
 from search.records.head import StudyHead
@@ -22,7 +23,6 @@ from search.records.reader import RecordsReader, head_of
 from search.records.record import Record, next_number
 from search.records.remote import BucketStore, working_copy
 from search.records.store import Store
-from search.values import escaped
 
 _log = logging.getLogger(__name__)
 

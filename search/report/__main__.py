@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from objectives.errors import ObjectiveError
-from search.errors import SearchError, StudyError
+from search.common.errors import SearchError, StudyError
 
 if TYPE_CHECKING:
     from search.records.place import Place

@@ -16,7 +16,7 @@ from objectives.confusion import EnglishWords
 from objectives.languages import LANGUAGES
 from objectives.letters import visible
 from objectives.types import ItemResult, Prompt
-from search.errors import StudyError
+from search.common.errors import StudyError
 from search.records.record import Record
 from search.report.material import Material
 from search.results.best import EXPERT

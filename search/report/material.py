@@ -9,6 +9,7 @@ from functools import cached_property
 from objectives import targets
 from objectives.target import Target
 from objectives.types import Score
+from search.common.values import percent
 from search.merging.recipe import LayerSwap, key
 from search.records.head import StudyHead
 from search.records.reader import RecordsReader
@@ -18,7 +19,6 @@ from search.results.choose import is_swap
 from search.results.comparison import Report
 from search.results.figures import kind_of
 from search.results.final import Final
-from search.values import percent
 
 RIVAL = "rival method"
 """What a merge of a rival method is shown as."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from search.proposing.importance import FEWEST, importance
 from search.records.record import Record
 from search.report.material import Material
 from search.report.plot import (
@@ -21,6 +20,7 @@ from search.report.plot import (
     text,
 )
 from search.report.scores import beside
+from search.study.proposing.importance import FEWEST, importance
 
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
 _STEPS = {"materialise": SKY, "generate": BLUE, "score": GREEN, "other": MUTED}

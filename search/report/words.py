@@ -11,13 +11,13 @@ from objectives import targets
 from objectives.languages import LANGUAGES
 from objectives.stats import PairedDifference
 from search.checkpoints.family import Family
+from search.common.masking import masked
+from search.common.values import percent
 from search.config.searched import space_of
-from search.masking import masked
 from search.records.record import Record
 from search.report.material import NOTHING, Material, shown
 from search.report.search import phase_of
 from search.results.comparison import RIVALS, ReportLine, p_value, signed
-from search.values import percent
 
 _STATES = {"stopped": "stopped early", "infeasible": "infeasible", "failed": "failed"}
 

@@ -17,12 +17,12 @@ from rich.table import Table
 from rich.text import Text
 
 from objectives import targets
+from search.common.values import in_markdown, percent
 from search.merging.recipe import Single
 from search.merging.source import Source
 from search.records.durable import write_whole
 from search.results.choose import DEFAULT, RECOMMENDED, SOUP, best_first
 from search.results.comparison import Report, ReportLine
-from search.values import in_markdown, percent
 
 EXPERT, BASE = "best expert", "base"
 COLUMNS = (RECOMMENDED, DEFAULT, SOUP, EXPERT, BASE)

@@ -13,7 +13,7 @@ from typing import Any
 
 from objectives import targets
 from search.checkpoints.family import Family
-from search.masking import masked
+from search.common.masking import masked
 from search.merging.layers import layers_of
 from search.merging.recipe import sources_of, to_dict
 from search.records.reader import RecordsReader

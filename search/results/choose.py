@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 from objectives import targets
 from objectives.target import Target
+from search.common.values import percent
 from search.merging.methods.registry import rivals
 from search.merging.recipe import LayerSwap, Recipe, Single, Soup, canonical, key, soup
 from search.merging.source import Source
 from search.records.record import Record
 from search.study.floors import Floor, gain
-from search.values import percent
 
 BASE = "base"
 TASK_EXPERT = "math expert"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from objectives import targets
-from search.errors import StudyError
+from search.common.errors import StudyError
 from search.records.reader import RecordsReader
 from search.records.record import Record
 from search.results.choose import Choice, is_swap, scored

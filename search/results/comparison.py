@@ -17,7 +17,8 @@ from objectives.languages import LANGUAGES
 from objectives.stats import PairedDifference
 from objectives.target import Target
 from objectives.types import ItemResult, Score, Split
-from search.errors import StudyError
+from search.common.errors import StudyError
+from search.common.values import percent
 from search.merging.recipe import LayerSwap, Single, key
 from search.merging.source import Source
 from search.records.reader import RecordsReader
@@ -35,7 +36,6 @@ from search.results.choose import (
 )
 from search.results.chosen import Chosen, examine
 from search.results.doubt import no_recommendation
-from search.values import percent
 
 Items = Sequence[ItemResult]
 """Per-item answers of one trial, as `RecordsReader.items` gives them."""

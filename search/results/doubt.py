@@ -31,7 +31,7 @@ from typing import NamedTuple
 from objectives import targets
 from objectives.stats import mcnemar
 from objectives.types import ItemResult
-from search.errors import StudyError
+from search.common.errors import StudyError
 from search.merging.recipe import Single
 from search.records.reader import RecordsReader
 from search.records.record import Record

@@ -10,17 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from search.checkpoints.family import Family
+from search.common.errors import StudyError
 from search.config import compose
 from search.config.schema import Config
 from search.config.searched import space_of
-from search.errors import StudyError
 from search.merging.recipe import LayerSwap, key
+from search.merging.space.swap import Space
 from search.records.reader import RecordsReader
 from search.results import comparison
 from search.results.choose import Choice, FinalRow, final_rows, gains
 from search.results.comparison import Report
 from search.results.doubt import settle
-from search.space.swap import Space
 
 
 @dataclass(frozen=True)

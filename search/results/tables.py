@@ -18,12 +18,12 @@ from rich.text import Text
 from objectives import targets
 from objectives.stats import PairedDifference
 from objectives.types import Score
+from search.common.terminal import Terminal
+from search.common.values import in_markdown, percent
 from search.records.durable import write_whole
 from search.records.record import Record
 from search.results.choose import LANG_EXPERT, RECOMMENDED, TASK_EXPERT, best_first
 from search.results.comparison import RIVALS, Report, ReportLine, p_value, signed
-from search.terminal import Terminal
-from search.values import in_markdown, percent
 
 WIDTH = 110
 """Most columns of what is printed; as many where the terminal's width is not known."""

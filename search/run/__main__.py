@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.ending import as_ctrl_c
-from search.errors import SearchError
+from search.common.ending import as_ctrl_c
+from search.common.errors import SearchError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -111,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(arguments: argparse.Namespace) -> int:
     from objectives.errors import ObjectiveError
-    from search.terminal import Terminal
+    from search.common.terminal import Terminal
 
     console = Terminal()
     try:
@@ -177,7 +177,7 @@ def _prepare(each: Sequence[argparse.Namespace]) -> list[Prepared]:
     Nothing is left of a study that this command would have begun, if one cannot be run.
     """
     from objectives.errors import ObjectiveError
-    from search.errors import ConfigError
+    from search.common.errors import ConfigError
     from search.run import opening
 
     faults: dict[str, list[str]] = {}
@@ -202,8 +202,8 @@ def _prepare(each: Sequence[argparse.Namespace]) -> list[Prepared]:
 
 def _check(arguments: argparse.Namespace, opened: Opened) -> Prepared:
     from search.run.prepare import prepare
-    from search.tracking.outbox import address
-    from search.tuning.token import keep_token
+    from search.study.tracking.outbox import address
+    from search.study.tuning.token import keep_token
 
     keep_token(joins=bool(opened.config.search.address or os.environ.get("RAY_ADDRESS")))
     records = opened.records
@@ -227,7 +227,7 @@ def _ray_on_loopback(address: str | None) -> Iterator[None]:
 
 def _open(arguments: argparse.Namespace, door: Any) -> Any:
     """The study that is meant, by the functions of `opening`, or those of `foreseen`."""
-    from search.errors import ConfigError
+    from search.common.errors import ConfigError
     from search.records.place import locate
     from search.run.opening import own_name
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from objectives.types import Message
 from search.checkpoints.files import read_by_others
+from search.common.errors import ConfigError
 from search.engine.decode import chat_text
-from search.errors import ConfigError
 
 
 def check_chat(

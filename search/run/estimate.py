@@ -13,10 +13,12 @@ from pathlib import Path
 
 from objectives import targets
 from objectives.types import Objective
+from search.common.errors import SearchError
+from search.common.masking import masked
+from search.common.values import some
 from search.config.schema import Config, SearchConfig
-from search.errors import SearchError
-from search.masking import masked
 from search.merging.recipe import Recipe, label
+from search.merging.space.swap import baselines
 from search.records import listing
 from search.records.head import StudyHead
 from search.records.place import Place
@@ -37,8 +39,6 @@ from search.run.workload import (
     planned,
     proposed_share,
 )
-from search.space.swap import baselines
-from search.values import some
 
 OPERATIONS = {"GPU": 1e14, "CPU core": 2e10}
 """A guess: operations a second while answers are written, two for each parameter and token."""

@@ -19,7 +19,7 @@ from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import FittedFamily, is_remote
 from search.checkpoints.files import is_adapter
 from search.checkpoints.sources.lora import adapter_files
-from search.errors import StudyError
+from search.common.errors import StudyError
 
 BLOCK = 4096
 """Bytes read at the beginning, the middle and the end of each tensor."""

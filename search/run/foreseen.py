@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from search.common.errors import StudyError
 from search.config.schema import Config
-from search.errors import StudyError
 from search.records.head import StudyHead, taken
 from search.records.place import Place, check_name
 from search.records.reader import RecordsReader

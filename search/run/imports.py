@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from search.errors import StudyError
+from search.common.errors import StudyError
 from search.merging.recipe import LayerSwap, clip, key, label, to_dict
+from search.merging.space.swap import Space
 from search.records.place import Place
 from search.records.reader import RecordsReader
 from search.records.record import Record
 from search.results import choose
-from search.space.swap import Space
 
 COUNT = 5
 

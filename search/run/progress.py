@@ -17,14 +17,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from objectives import targets
+from search.common.values import percent
 from search.records.record import Origin, Record
 from search.results.choose import gains, recommend
 from search.results.comparison import signed
 from search.run.workload import Pace, Workload
-from search.values import percent
 
 if TYPE_CHECKING:
-    from search.tuning.watch import EngineState
+    from search.study.tuning.watch import EngineState
 
 MANY = 100
 """Trials of a study beyond which plain lines are printed for one in `EVERY` only."""

@@ -14,9 +14,9 @@ from tokenizers import Tokenizer
 
 from objectives.types import Decoding, Objective, Prompt, Request, Split
 from search.checkpoints.files import read_by_others
+from search.common.errors import ConfigError
 from search.engine.budgets import context_length
 from search.engine.decode import chat_text
-from search.errors import ConfigError
 from search.run.chat import open_tokenizer
 
 SPLITS: tuple[Split, ...] = ("search", "held_out")

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from traceback import format_exception
 from typing import Protocol
 
-from search.errors import StudyError
-from search.masking import masked
+from search.common.errors import StudyError
+from search.common.masking import masked
 from search.merging.recipe import label
 from search.records.record import Origin, Record
 from search.records.writer import RecordsWriter
@@ -42,7 +42,7 @@ class Listener(Protocol):
 
 
 class Cluster(Protocol):
-    """What the course depends on: `search.tuning.watch.Watch`."""
+    """What the course depends on: `search.study.tuning.watch.Watch`."""
 
     stopping: bool
     excluded_nodes: tuple[str, ...]

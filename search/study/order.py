@@ -35,7 +35,7 @@ def no_bar(recipe: Recipe, origin: Origin, known: Iterable[Record]) -> None:
 
 
 class Proposal(Protocol):
-    """A recipe whose end somebody waits to hear of; `search.proposing.phase.Proposal`."""
+    """A recipe whose end somebody waits to hear of; `search.study.proposing.phase.Proposal`."""
 
     @property
     def key(self) -> str:
@@ -57,7 +57,7 @@ class Proposal(Protocol):
 
 
 class Phase(Protocol):
-    """One search with a budget of its own; `search.proposing.phase.Phase`."""
+    """One search with a budget of its own; `search.study.proposing.phase.Phase`."""
 
     @property
     def origin(self) -> Origin:

@@ -15,8 +15,8 @@ from benchmarks.search_quality.rows import as_tsv, from_tsv, rows
 from benchmarks.search_quality.runs import Task, chosen, field, interval, run
 from objectives.types import Split
 from search.merging.recipe import key, to_dict
-from search.proposing.sampler import make_sampler
-from search.space.swap import make_space
+from search.merging.space.swap import make_space
+from search.study.proposing.sampler import make_sampler
 from search.study.race import Rules
 from tests.schedules import schedule
 

@@ -18,10 +18,10 @@ import yaml
 from ray._private.runtime_env.packaging import create_package, get_uri_for_directory
 from ray.autoscaler._private.util import prepare_config, validate_config
 
+from search.common.errors import ConfigError
 from search.config import compose
-from search.errors import ConfigError
 from search.run.__main__ import parser
-from search.tuning.watch import placement
+from search.study.tuning.watch import placement
 from tests.cluster.nodes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]

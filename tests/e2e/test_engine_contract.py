@@ -13,7 +13,7 @@ from pathlib import Path
 from objectives.types import Request, Sampling
 from search.engine.live import Engine
 from search.engine.versions import label
-from search.errors import EngineDeadError
+from search.common.errors import EngineDeadError
 from search.checkpoints.family import fit
 from tests.engine_options import engine_options
 from tests.search.engine.contract import CONTRACT

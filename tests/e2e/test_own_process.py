@@ -16,13 +16,13 @@ from functools import partial
 from pathlib import Path
 from search.records.head import StudyHead
 from search.records.writer import RecordsWriter
-from search.space.swap import make_space
-from search.tuning.trainable import Job
-from search.tuning.tune import run_study
+from search.merging.space.swap import make_space
+from search.study.tuning.trainable import Job
+from search.study.tuning.tune import run_study
 from tests.engine_options import engine_options
 from tests.fake_engine import FakeEngine, Faults
 from tests.schedules import schedule
-from tests.search.tuning.test_trainable import Echo
+from tests.search.study.tuning.test_trainable import Echo
 
 folder = Path(sys.argv[2])
 records = RecordsWriter.create(folder / "study", StudyHead("study", {}))

@@ -16,9 +16,9 @@ from objectives.types import Request, Sampling
 from search.engine.writer import DirectWriter
 from search.engine.live import Engine
 from search.merging.recipe import LayerSwap, Single
-from search.tuning.trainable import Job, TrialRunner
+from search.study.tuning.trainable import Job, TrialRunner
 from tests.engine_options import engine_options
-from tests.search.tuning.test_trainable import Echo
+from tests.search.study.tuning.test_trainable import Echo
 
 write, calls = DirectWriter._write, [0]
 

@@ -22,7 +22,7 @@ import sys
 import psutil
 from objectives.types import Request, Sampling
 from search.engine.live import Engine
-from search.errors import EngineDeadError
+from search.common.errors import EngineDeadError
 from search.checkpoints.family import fit
 from tests.engine_options import engine_options
 

@@ -17,7 +17,7 @@ from objectives.types import Completion, Request
 from search.checkpoints.family import FittedFamily
 from search.engine.contract import EngineOptions, NonFinite
 from search.run.__main__ import main
-from search.tuning.trainable import Job
+from search.study.tuning.trainable import Job
 from tests.fake_engine import FakeEngine
 
 

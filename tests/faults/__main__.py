@@ -95,7 +95,8 @@ def plan(faults: int, engine: str, rng: random.Random) -> dict[str, list[str]]:
 def surrounded(out: Path, name: str, where: str, engine: str) -> Iterator[Search]:
     """A search that is not started yet, long enough for a dozen faults."""
     timeout = 5 if where == "alone, hanging" else 60
-    arguments = [*LARGE, f"search.trial_timeout={timeout}", "search.engines=null"]
+    # reproducible, so that a race stops the same trials whatever happens on the way
+    arguments = [*LARGE, f"search.trial_timeout={timeout}", "search.engines=2"]
     seconds = 2.0 if where == "cluster, failing" else 0.3  # three new engines until it is left out
     search = Search(out / name, name, arguments, engine=engine, seconds=seconds, wait=180.0)
     search.out.mkdir(parents=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import search.run.job
 from search.run.__main__ import main
-from search.tuning.trainable import Job
+from search.study.tuning.trainable import Job
 from tests.fake_engine import FakeEngine, Faults
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def test_hostile_families(folder: Path) -> None:
         "import sys\n"
         "from pathlib import Path\n"
         "from search.config import compose\n"
-        "from search.errors import ConfigError\n"
+        "from search.common.errors import ConfigError\n"
         "for file in sys.argv[1:]:\n"
         "    for more in ([], ['family.references.more=x']):\n"
         "        try: print(compose.load([f'family={file}', *more], {'lang': 'te'}))\n"
@@ -67,7 +67,7 @@ def test_hostile_overrides() -> None:
     code = (
         "import sys\n"
         "from search.config import compose\n"
-        "from search.errors import ConfigError\n"
+        "from search.common.errors import ConfigError\n"
         "for given in sys.argv[1:]:\n"
         "    try: print(compose.load([given], {'lang': 'te'}))\n"
         "    except ConfigError as error: print('refused', str(error)[:500].splitlines()[0])\n"
@@ -85,7 +85,7 @@ def test_hostile_heads(folder: Path) -> None:
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from search.errors import StudyError\n"
+        "from search.common.errors import StudyError\n"
         "from search.records.head import StudyHead\n"
         "for file in sys.argv[1:]:\n"
         "    text = Path(file).read_bytes().replace(b'\\n', b'\\n  ')\n"

@@ -10,7 +10,7 @@ import pytest
 
 from search.checkpoints.cache import companions
 from search.checkpoints.family import Family, fit
-from search.errors import CheckpointError, StudyError
+from search.common.errors import CheckpointError, StudyError
 from search.export.model_card import NOT_STATED, licence_of
 from search.export.writer import write_export
 from search.inspect import expert_vectors

@@ -13,19 +13,19 @@ from typing import Any
 import pytest
 import ray
 
+from search.common.errors import ConfigError, StudyError
 from search.config import compose
-from search.errors import ConfigError, StudyError
 from search.export.mergekit_yaml import mergekit_yaml
 from search.export.model_card import model_card
 from search.records.bucket import Bucket
 from search.records.head import StudyHead
 from search.records.place import Url
-from search.tracking.outbox import remember
-from search.tracking.runs import params
-from search.tracking.view import StudyView, cause_of
-from search.tuning import tune
-from search.tuning.judging import scorer_failed
-from search.tuning.trainable import Job
+from search.study.tracking.outbox import remember
+from search.study.tracking.runs import params
+from search.study.tracking.view import StudyView, cause_of
+from search.study.tuning import tune
+from search.study.tuning.judging import scorer_failed
+from search.study.tuning.trainable import Job
 from tests.engine_options import engine_options
 from tests.fake_engine import FakeEngine
 from tests.schedules import schedule

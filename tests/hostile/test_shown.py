@@ -12,8 +12,8 @@ import yaml
 
 from objectives.errors import ObjectiveError
 from objectives.types import Score
+from search.common.errors import ConfigError
 from search.config import compose
-from search.errors import ConfigError
 from search.export.mergekit_yaml import mergekit_yaml
 from search.export.model_card import model_card
 from search.merging.recipe import Single

@@ -21,7 +21,7 @@ def test_masking_takes_linear_time() -> None:
     """A quadratic one takes a minute for one of these."""
     code = (
         "import sys\n"
-        "from search.errors import StudyError\n"
+        "from search.common.errors import StudyError\n"
         "for part in sys.argv[1:]: StudyError(part * 20_000)\n"
     )
     run = limited("-c", code, *PARTS)

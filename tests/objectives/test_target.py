@@ -9,7 +9,7 @@ import pytest
 from objectives import targets
 from objectives.target import Target
 from objectives.types import ItemResult
-from search.errors import StudyError
+from search.common.errors import StudyError
 from search.records.head import StudyHead
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from search.tracking.runs import default_uri
+from search.study.tracking.runs import default_uri
 
 
 @pytest.fixture

@@ -18,16 +18,16 @@ from hypothesis import strategies as st
 from objectives.errors import ObjectiveError
 from objectives.types import ItemResult, Message, Step
 from search import studies
-from search.errors import SearchError, StudyError
+from search.common.errors import SearchError, StudyError
 from search.merging.recipe import to_dict
 from search.records.head import StudyHead
 from search.records.items import pack_items
 from search.records.reader import RecordsReader
 from search.records.writer import RecordsWriter
 from search.results.doubt import settle
-from search.tracking.runs import metrics_of, params_of
+from search.study.tracking.runs import metrics_of, params_of
 from tests.any_json import with_one_changed, written
-from tests.search.tracking.sent import L, poor_base, trial
+from tests.search.study.tracking.sent import L, poor_base, trial
 
 CONFIG = {
     "lang": "te",

@@ -13,10 +13,10 @@ import pytest
 from search import sync
 from search.records.record import Record
 from search.records.writer import RecordsWriter
-from search.tracking import outbox
-from search.tracking.outbox import address, remember
-from search.tracking.runs import default_uri, few_metrics_of
-from tests.search.tracking.sent import HEAD, L, client, poor_base, runs, trial
+from search.study.tracking import outbox
+from search.study.tracking.outbox import address, remember
+from search.study.tracking.runs import default_uri, few_metrics_of
+from tests.search.study.tracking.sent import HEAD, L, client, poor_base, runs, trial
 
 
 @pytest.mark.slow

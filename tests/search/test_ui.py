@@ -20,7 +20,7 @@ from search.config import compose
 from search.records.head import StudyHead
 from search.records.writer import RecordsWriter
 from tests.cluster.nodes import free_port
-from tests.search.tracking.sent import HEAD, L, poor_base, trial
+from tests.search.study.tracking.sent import HEAD, L, poor_base, trial
 
 
 class Served(NamedTuple):

@@ -26,7 +26,7 @@ from huggingface_hub.errors import (
 from search.checkpoints.checkpoint import TensorInfo, headers_of, revision_of
 from search.checkpoints.files import INDEX, Weights, choose_of
 from search.checkpoints.sources.node_files import locked, progress
-from search.errors import HubError
+from search.common.errors import HubError
 
 WAYS_OUT = (
     "Two ways out: with a connection, run this command or `hf download ORG/NAME` once, after which "

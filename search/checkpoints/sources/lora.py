@@ -30,8 +30,8 @@ from search.checkpoints.files import (
     unreadable,
 )
 from search.checkpoints.sources.pickled import load
-from search.errors import CheckpointError, ExpertMismatchError
-from search.values import short
+from search.common.errors import CheckpointError, ExpertMismatchError
+from search.common.values import short
 
 _REMEDY = (
     "merge it with PEFT's merge_and_unload() and give the folder that save_pretrained() writes"

@@ -15,7 +15,7 @@ import torch
 from search.checkpoints.cache import digest, identity
 from search.checkpoints.checkpoint import Checkpoint, TensorInfo, revision_of
 from search.checkpoints.files import unreadable, weight_map
-from search.errors import CheckpointError
+from search.common.errors import CheckpointError
 
 _INDEX = "pytorch_model.bin.index.json"
 _DTYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}

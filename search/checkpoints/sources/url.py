@@ -34,7 +34,7 @@ from search.checkpoints.files import (
 )
 from search.checkpoints.sources.hub import NEVER, SMALL
 from search.checkpoints.sources.node_files import locked, plain, progress
-from search.errors import CheckpointError
+from search.common.errors import CheckpointError
 
 PACKAGES = {
     **{"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"},

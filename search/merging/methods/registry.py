@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from search.errors import RecipeError
+from search.common.errors import RecipeError
 from search.merging.methods import (
     components,
     dare_linear,

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from search import check
 from search.checkpoints.family import Family, examine
-from search.errors import SearchError
+from search.common.errors import SearchError
 from tests.examples import examples
 from tests.search.checkpoints.adapters import Q, pair, write_adapter
 

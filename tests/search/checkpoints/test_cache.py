@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from search.checkpoints import cache
 from search.checkpoints.checkpoint import ORIGIN, Checkpoint
 from search.checkpoints.family import Family, FittedFamily, fit
-from search.errors import CheckpointError
+from search.common.errors import CheckpointError
 from tests.families import in_folders
 from tests.search.checkpoints.adapters import NORM, Q, Tensors, merge, pair, write_adapter
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from search.checkpoints.checkpoint import Checkpoint, TensorInfo
-from search.errors import CheckpointError
+from search.common.errors import CheckpointError
 
 EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 

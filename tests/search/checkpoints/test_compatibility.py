@@ -24,7 +24,7 @@ from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.compatibility import look_at, look_at_base, one_head
 from search.checkpoints.family import Family, fit
 from search.checkpoints.tokenizer import parse
-from search.errors import CheckpointError, ExpertMismatchError
+from search.common.errors import CheckpointError, ExpertMismatchError
 from tests.search.checkpoints.adapters import PREFIX, Q, pair, write_adapter
 
 EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from search.checkpoints.architectures import RECURRENT
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Family, examine, fit
-from search.errors import CheckpointError, ConfigError, ExpertMismatchError
+from search.common.errors import CheckpointError, ConfigError, ExpertMismatchError
 from search.export.writer import write_export
 from search.merging.arithmetic import combine
 from search.merging.plan import Mix, Term, plan

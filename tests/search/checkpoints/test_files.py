@@ -16,7 +16,7 @@ from search.checkpoints.files import (
     read_by_others,
     read_json,
 )
-from search.errors import CheckpointError, ConfigError
+from search.common.errors import CheckpointError, ConfigError
 
 WHOLE = "model.safetensors"
 PARTS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]

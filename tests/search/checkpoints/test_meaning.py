@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from search.checkpoints.meaning import differing, in_words, meaning, ties_by_default
-from search.errors import CheckpointError
+from search.common.errors import CheckpointError
 
 SIZES: dict[str, Any] = {
     **{"hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 4, "vocab_size": 280},

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from search.checkpoints import tokenizer
 from search.checkpoints.tokenizer import compare, parse
-from search.errors import CheckpointError
+from search.common.errors import CheckpointError
 
 TEXTS = ["ten cups and three more are thirteen cups", "three came then four went"] * 50
 SPECIAL = ["<unk>", "<s>", "</s>", "<|reserved_0|>"]

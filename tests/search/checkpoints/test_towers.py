@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import FittedFamily, examine, fit
 from search.checkpoints.towers import is_carried, is_multimodal
-from search.errors import ExpertMismatchError
+from search.common.errors import ExpertMismatchError
 from search.export.writer import write_export
 from search.merging.plan import layer_of
 from search.merging.recipe import LayerSwap

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from search.common.errors import ConfigError
 from search.config.compose import CONF, GROUPS, load, parse
-from search.errors import ConfigError
 
 LANG = {"lang": "te"}
 DATA = {"objective.mgsm.data_dir": "m", "objective.lcpr.data_dir": "l"}

@@ -6,10 +6,10 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.engine import make_url
 
+from search.common.errors import ConfigError
 from search.config import compose
 from search.config.schema import SearchConfig
 from search.config.secrets import STORAGE_PASSWORD, Database, with_password, without_password
-from search.errors import ConfigError
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from search.common.errors import ConfigError
 from search.config import compose
 from search.config.schema import Config
 from search.config.trust import FLAG, refuse_foreign, refuse_foreign_models
-from search.errors import ConfigError
 
 DATABASE = "postgresql://me:hunter2@theirs/db"
 

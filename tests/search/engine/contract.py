@@ -12,8 +12,8 @@ import pytest
 
 from objectives.types import Request, Sampling
 from search.checkpoints.family import FittedFamily
+from search.common.errors import EngineDeadError, MaterialiseError
 from search.engine.contract import LiveEngine, Materialised, NonFinite
-from search.errors import EngineDeadError, MaterialiseError
 from search.merging.plan import Plan, plan
 from search.merging.recipe import LayerSwap, Recipe, Single
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from search.checkpoints.family import Family, FittedFamily, fit
+from search.common.errors import EngineDeadError
 from search.engine.contract import LiveEngine, NonFinite
-from search.errors import EngineDeadError
 from tests.engine_options import engine_options
 from tests.fake_engine import FakeEngine, Faults
 from tests.search.engine.contract import CONTRACT, REQUESTS

@@ -10,10 +10,10 @@ import pytest
 
 from objectives.types import Request, Sampling
 from search.checkpoints.family import Family, fit
+from search.common.errors import MaterialiseError
 from search.engine.contract import Materialised, NonFinite
 from search.engine.live import HELD_LOGPROBS, Engine, batches, copy_threads
 from search.engine.versions import CHANGING, WeightVersion, label
-from search.errors import MaterialiseError
 from search.merging.plan import plan
 from search.merging.recipe import Single
 

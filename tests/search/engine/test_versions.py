@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from search.checkpoints.family import Family, fit
+from search.common.errors import EngineDeadError
 from search.engine.versions import CHANGING, WeightVersion, label
-from search.errors import EngineDeadError
 from search.merging.recipe import LayerSwap, Single
 
 

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from search import sync
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Family, fit
-from search.errors import EngineError
+from search.common.errors import EngineError
 from search.export import __main__ as export
 from search.export import verify
 from search.export.selection import open_run
@@ -27,7 +27,7 @@ from search.merging.arithmetic import combine
 from search.merging.plan import plan
 from search.merging.recipe import Recipe, Single, key, label, to_dict
 from search.records.writer import RecordsWriter
-from search.tracking.runs import default_uri
+from search.study.tracking.runs import default_uri
 from tests.search.export.studies import BEST, OTHER, RECIPES, WORDS, L, make_study
 
 

@@ -14,7 +14,7 @@ import yaml
 
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Family, FittedFamily, fit
-from search.errors import CheckpointError
+from search.common.errors import CheckpointError
 from search.export import __main__ as export
 from search.export.model_card import Merge
 from search.export.notes import bytes_to_hash, notes, parts_of, used

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from search.errors import CheckpointError, ConfigError, HubError
+from search.common.errors import CheckpointError, ConfigError, HubError
 from search.export import push
 from search.export.writer import FILES
 from tests.hub_server import Hub

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from search.checkpoints.family import Family
-from search.errors import ConfigError, RecipeError, StudyError
+from search.common.errors import ConfigError, RecipeError, StudyError
 from search.export import selection
 from search.export.selection import Study, find_trial, held_out, open_study, read_recipe
 from search.merging.recipe import LayerSwap, Single, key, to_dict
 from search.records.head import StudyHead
 from search.records.record import Record
 from search.records.writer import RecordsWriter
-from search.tracking.view import SentRun
+from search.study.tracking.view import SentRun
 from tests.search.export.studies import BEST, OTHER, RECIPES, WORDS, L, trial
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from objectives.types import ItemResult, Message, Prompt, Sampling
 from search.checkpoints.family import Family
+from search.common.errors import EngineError
 from search.config import compose
 from search.config.schema import Config
 from search.engine.contract import EngineOptions
-from search.errors import EngineError
 from search.export import verify
 from search.export.verify import Question, answer_differences, engine_options, mgsm_sampling
 from tests.engine_options import engine_options as options

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Family, FittedFamily, fit
-from search.errors import CheckpointError
+from search.common.errors import CheckpointError
 from search.export import writer
 from search.export.writer import write_export
 from search.merging.arithmetic import combine

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Family, FittedFamily, fit
-from search.errors import CheckpointError
+from search.common.errors import CheckpointError
 from search.inspect import expert_vectors
 from search.inspect.expert_vectors import ExpertVectors, measure, write_csv
 from search.merging.plan import layer_of

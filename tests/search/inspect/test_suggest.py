@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from search.config.space import SpaceConfig
 from search.inspect.suggest import Suggestion, space_yaml, suggest
-from search.space.swap import make_space
+from search.merging.space.swap import make_space
 
 
 def profile(n_layers: int, *layers: int) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from objectives.types import Decoding
-from search.errors import RecipeError
+from search.common.errors import RecipeError
 from search.merging.canonical import canonical, validate
 from search.merging.recipe import (
     DareLinear,

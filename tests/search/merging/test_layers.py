@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from search.errors import RecipeError
+from search.common.errors import RecipeError
 from search.merging.layers import in_words, layers_of
 from search.merging.mix import linear
 from search.merging.recipe import LayerSwap, Recipe, Single, soup

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.errors import RecipeError
+from search.common.errors import RecipeError
 from search.merging.plan import NO_ROWS, Mix, Plan, Rows, Term, is_attention, layer_of, plan
 from search.merging.recipe import (
     Components,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from objectives.types import Decoding
-from search.errors import RecipeError
+from search.common.errors import RecipeError
 from search.merging.recipe import (
     DareLinear,
     LayerSwap,

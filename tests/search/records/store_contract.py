@@ -14,7 +14,7 @@ from typing import Protocol
 
 import pytest
 
-from search.errors import StudyError
+from search.common.errors import StudyError
 from search.records.durable import write_whole
 from search.records.head import StudyHead
 from search.records.record import Record, parse

@@ -10,7 +10,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from search.ending import ENDING
+from search.common.ending import ENDING
 from search.records import bucket
 from search.records.bucket import Bucket
 from search.records.place import Url

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from search.errors import StudyError
+from search.common.errors import StudyError
 from search.records.folder import HEAD, TRIALS, FolderReader, FolderStore
 from search.records.items import pack_items
 from search.records.lock import is_held

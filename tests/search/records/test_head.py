@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from search.errors import StudyError
+from search.common.errors import StudyError
 from search.records.head import StudyHead, taken
 from tests.search.records.samples import HEAD
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import fsspec
 import pytest
 
-from search.errors import StudyError
+from search.common.errors import StudyError
 from search.records import lease
 from search.records.bucket import Bucket
 from search.records.lease import Lease, is_held

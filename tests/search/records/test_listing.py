@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from search.errors import StudyError
+from search.common.errors import StudyError
 from search.records.listing import is_held, named, studies
 from search.records.writer import RecordsWriter
 from tests.search.records.samples import HEAD

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from search.errors import StudyError
+from search.common.errors import StudyError
 from search.records import lock as locks
 from search.records.lock import StudyLock, holds_here_alone, is_held, mount_of
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from search.errors import ConfigError
+from search.common.errors import ConfigError
 from search.records.place import Url, locate
 
 

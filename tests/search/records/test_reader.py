@@ -12,7 +12,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from search.errors import StudyError
+from search.common.errors import StudyError
 from search.records.items import pack_items
 from search.records.place import Place, Url
 from search.records.reader import RecordsReader

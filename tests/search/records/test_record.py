@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from search.errors import StudyError
+from search.common.errors import StudyError
 from search.merging.recipe import Single
 from search.records.record import CAUSES, Record, next_number, parse
 from tests.search.records.samples import record

@@ -19,9 +19,8 @@ import fsspec
 import pytest
 
 from search.best import main as show_best
+from search.common.errors import StudyError
 from search.config import compose
-from search.confusion import main as show_confusion
-from search.errors import StudyError
 from search.export.selection import open_study
 from search.records import lease, remote
 from search.records.bucket import Bucket
@@ -34,6 +33,7 @@ from search.records.reader import RecordsReader
 from search.records.remote import BucketStore, working_copy
 from search.records.writer import RecordsWriter
 from search.report.__main__ import main as write_report
+from search.report.confusion import main as show_confusion
 from search.studies import main as list_studies
 from tests.search.records.samples import HEAD, ITEM, record
 from tests.search.s3_server import S3

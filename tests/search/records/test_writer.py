@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from search.errors import ConfigError, StudyError
+from search.common.errors import ConfigError, StudyError
 from search.merging.recipe import Single
 from search.records.head import StudyHead
 from search.records.items import pack_items

@@ -11,7 +11,7 @@ import pytest
 from objectives import targets
 from objectives.stats import mcnemar, proportion
 from objectives.types import ItemResult
-from search.errors import StudyError
+from search.common.errors import StudyError
 from search.merging.recipe import LayerSwap, Recipe, Single, key, label, soup
 from search.records.record import Record, State, Stopped
 from search.records.writer import RecordsWriter

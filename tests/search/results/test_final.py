@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from search.errors import ConfigError, StudyError
+from search.common.errors import ConfigError, StudyError
 from search.merging.recipe import LayerSwap
+from search.merging.space.swap import make_space
 from search.records.reader import RecordsReader
 from search.records.writer import RecordsWriter
 from search.results.choose import recommend
 from search.results.final import Final, best_default
-from search.space.swap import make_space
 from tests.search.results.studies import BEST, DEFAULT, L, add, begin, full
 
 

@@ -30,13 +30,13 @@ from search.report import files
 from search.report.material import Material
 from search.results import tables
 from search.run.prepare import prepare
-from search.space.swap import baselines
+from search.merging.space.swap import baselines
 from search.study.course import Course
 from search.study.order import Order
 from search.study.outcome import ActorExit
-from search.proposing.optuna_study import phase
-from search.tracking.runs import metrics_of
-from search.tuning.trainable import Job, TrialRunner
+from search.study.proposing.optuna_study import phase
+from search.study.tracking.runs import metrics_of
+from search.study.tuning.trainable import Job, TrialRunner
 from tests.engine_options import engine_options
 from tests.fake_engine import FakeEngine, Faults
 from tests.schedules import schedule

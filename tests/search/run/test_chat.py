@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from objectives.types import Message
-from search.errors import CheckpointError, ConfigError
+from search.common.errors import CheckpointError, ConfigError
 from search.run.chat import check_chat
 from tests.families import tokenizer
 from tests.search.run.setup import Setup

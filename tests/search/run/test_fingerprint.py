@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Family
-from search.errors import StudyError
+from search.common.errors import StudyError
 from search.run.fingerprint import BLOCK, Fingerprints, of_checkpoint, refuse_changed
 from tests.sparse import LLAMA_8B, write_sparse
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from search.common.errors import ConfigError, StudyError
 from search.config import compose
-from search.errors import ConfigError, StudyError
 from search.records.head import StudyHead
 from search.records.writer import RecordsWriter
 from search.run import foreseen

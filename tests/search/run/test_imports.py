@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from search.merging.recipe import LayerSwap
+from search.merging.space.swap import Space, make_space
 from search.run.imports import fitted_to
-from search.space.swap import Space, make_space
 
 
 def space(n_layers: int, **kwargs: Any) -> Space:

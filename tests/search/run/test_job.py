@@ -17,8 +17,8 @@ import pytest
 from rich.console import Console
 
 from objectives.types import ItemResult, Score, Split
-from search.ending import ENDING
-from search.errors import StudyError
+from search.common.ending import ENDING
+from search.common.errors import StudyError
 from search.merging.recipe import LayerSwap, Recipe, Single, key, label
 from search.records.items import pack_items
 from search.records.reader import RecordsReader
@@ -29,8 +29,8 @@ from search.run import job
 from search.run.job import run as run_job
 from search.run.prepare import Prepared
 from search.study.schedule import Schedule
-from search.tracking import outbox
-from search.tracking.runs import default_uri
+from search.study.tracking import outbox
+from search.study.tracking.runs import default_uri
 from tests.search.run.setup import Setup
 
 L, N = 4, 60

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from search.ending import ENDING
-from search.errors import ConfigError, StudyError
+from search.common.ending import ENDING
+from search.common.errors import ConfigError, StudyError
 from search.records.reader import RecordsReader
 from search.run import __main__ as run
 from search.run.languages import codes

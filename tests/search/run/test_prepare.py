@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from objectives.errors import ObjectiveError
 from search.checkpoints.checkpoint import Checkpoint
-from search.errors import ConfigError
+from search.common.errors import ConfigError
 from search.run import prepare as module
 from search.run.prepare import build_objectives, versions
 from tests.search.run.setup import Setup

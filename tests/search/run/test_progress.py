@@ -11,12 +11,12 @@ import pytest
 from rich.console import Console
 
 from objectives.types import Score
+from search.common.terminal import Terminal
 from search.merging.recipe import LayerSwap, key
 from search.records.record import Record
 from search.run.progress import ProgressDisplay, Rule, duration, sparkline
 from search.run.workload import Workload
-from search.terminal import Terminal
-from tests.search.tracking.sent import L, trial
+from tests.search.study.tracking.sent import L, trial
 
 GLOO = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:525] Connection closed [127.0.0.1]"
 DEFAULT = LayerSwap(0, 1, 0, 1, 1, 0, 0.4, 0.6)  # of trial 0

@@ -19,7 +19,7 @@ from objectives.types import (
     Split,
 )
 from search.checkpoints.family import Family
-from search.errors import ConfigError
+from search.common.errors import ConfigError
 from search.run.prompt_lengths import (
     SPARE,
     STEP,

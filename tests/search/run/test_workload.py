@@ -10,7 +10,7 @@ import pytest
 from search.records.record import Record, Stopped
 from search.run.workload import Pace, Workload, items_of
 from tests.search.run.setup import Setup
-from tests.search.tracking.sent import trial
+from tests.search.study.tracking.sent import trial
 
 WORK = Workload(
     {"baseline": 2, "search": 10, "ties": 5, "final": 3}, {"search": 200, "held_out": 400}

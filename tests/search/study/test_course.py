@@ -15,18 +15,18 @@ from ray.tune.search import Searcher
 from objectives.targets import TARGETS
 from objectives.types import Score
 from search.merging.recipe import LayerSwap, Recipe, Single, Slerp, Ties, from_dict, key, to_dict
-from search.proposing.phase import Phase
+from search.merging.space.rivals import RivalSpace
+from search.merging.space.swap import BASELINE, Space, make_space
 from search.records.head import StudyHead
 from search.records.reader import RecordsReader
 from search.records.record import Record
 from search.records.writer import RecordsWriter
-from search.space.rivals import RivalSpace
-from search.space.swap import BASELINE, Space, make_space
 from search.study.course import Course
 from search.study.order import Order
 from search.study.outcome import ActorExit, TrialOutcome
+from search.study.proposing.phase import Phase
 from search.study.retries import FAILURES, FAILURES_IN_ALL, settled
-from search.tuning.searcher import StudySearcher
+from search.study.tuning.searcher import StudySearcher
 
 L = 3
 FINAL = [Single("base"), LayerSwap(0, 0, 1, 0, 0, 0)]

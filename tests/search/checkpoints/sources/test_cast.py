@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Family, examine, fit
 from search.checkpoints.sources.cast import like_base
-from search.errors import ExpertMismatchError
+from search.common.errors import ExpertMismatchError
 from tests.families import apart
 
 EMBED, HEAD, NORM = "model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"

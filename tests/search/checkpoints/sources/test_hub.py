@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Family, examine, fit
 from search.checkpoints.sources import hub
-from search.errors import CheckpointError, ExpertMismatchError, HubError
+from search.common.errors import CheckpointError, ExpertMismatchError, HubError
 from tests.families import in_folders
 from tests.hub_server import COMMIT, Hub
 from tests.search.checkpoints.adapters import Q, pair, write_adapter

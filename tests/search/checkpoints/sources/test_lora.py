@@ -10,7 +10,7 @@ import torch
 
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Family, fit
-from search.errors import CheckpointError, ExpertMismatchError
+from search.common.errors import CheckpointError, ExpertMismatchError
 from tests.search.checkpoints.adapters import (
     DOWN,
     EMBED,

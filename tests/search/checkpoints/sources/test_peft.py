@@ -14,7 +14,7 @@ import torch
 
 from search.checkpoints.family import Family
 from search.checkpoints.sources.lora import KNOWN
-from search.errors import CheckpointError
+from search.common.errors import CheckpointError
 from tests.families import ARCHITECTURES, make_family
 from tests.search.checkpoints.adapters import merge
 

@@ -15,7 +15,7 @@ from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Family, fit
 from search.checkpoints.files import choose
 from search.checkpoints.sources.pickled import open_pickled
-from search.errors import CheckpointError
+from search.common.errors import CheckpointError
 
 EMBED, HEAD, NORM = "model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"
 BIN, INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Family, examine, fit
 from search.checkpoints.sources import node_files, url
-from search.errors import CheckpointError, ExpertMismatchError
+from search.common.errors import CheckpointError, ExpertMismatchError
 from search.run.fingerprint import take
 from tests.families import in_folders
 from tests.search.checkpoints.adapters import Q, pair, write_adapter

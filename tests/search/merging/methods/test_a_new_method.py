@@ -9,8 +9,8 @@ import optuna
 import pytest
 import torch
 
+from search.common.errors import ConfigError, RecipeError
 from search.config.compose import load
-from search.errors import ConfigError, RecipeError
 from search.export.mergekit_yaml import has_mergekit_form, mergekit_yaml
 from search.export.model_card import Ingredient, Merge, model_card
 from search.merging.arithmetic import combine, is_elementwise
@@ -25,10 +25,10 @@ from search.merging.recipe import (
     to_dict,
     validate,
 )
+from search.merging.space.rivals import RivalSpace
+from search.merging.space.swap import make_space
 from search.records.record import Record
 from search.results.choose import final_rows, rival_roles
-from search.space.rivals import RivalSpace
-from search.space.swap import make_space
 from tests.search.merging.methods import clipped
 from tests.search.merging.methods.clipped import Clipped
 from tests.search.merging.test_plan import names

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from search.errors import RecipeError
+from search.common.errors import RecipeError
 from search.merging.canonical import canonical, validate
 from search.merging.recipe import Components, LayerSwap, Recipe, from_dict, label, to_dict
 

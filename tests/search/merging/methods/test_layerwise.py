@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.errors import RecipeError
+from search.common.errors import RecipeError
 from search.merging.canonical import canonical, validate
 from search.merging.methods.swap import share_of
 from search.merging.recipe import (

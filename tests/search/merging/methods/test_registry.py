@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass
 
 import pytest
 
-from search.errors import RecipeError
+from search.common.errors import RecipeError
 from search.merging.methods.linear import LINEAR
 from search.merging.methods.registry import METHODS, arithmetic_of, kind_of, method_of, rivals
 from search.merging.plan import plan

@@ -1,0 +1,162 @@
+"""Plain nested values: made flat, the exact difference of two, texts and floats as shown, types.
+
+Stands on `search.common.masking` and `objectives.letters` alone. Knows nothing of what the values
+mean.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+import yaml
+
+from objectives.letters import visible
+from search.common.masking import masked
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel  # at run time where types are checked: it takes its time
+
+ABSENT = "nothing"
+"""How a value that one of two mappings lacks is shown."""
+
+LARGEST_YAML = 2**20
+"""Bytes of a file, and values in it, that a configuration or a study's head may have."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted names; the values as they are."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            found |= flatten(value, f"{path}.") or {path: {}}
+        else:
+            found[path] = value
+    return found
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Where two nested mappings differ, value by value and exactly: dotted name, what is where."""
+    old, new = flatten(there), flatten(here)
+    for name in sorted(old.keys() | new.keys()):
+        before, after = (repr(m[name]) if name in m else ABSENT for m in (old, new))
+        if before != after:
+            yield name, f"{name} ({short(before)} there, {short(after)} here)"
+
+
+def short(value: object, length: int = 300) -> str:
+    """The value as text of at most this many characters, its secrets hidden before it is cut."""
+    text = masked(str(value))
+    return text if len(text) <= length else text[: length - 4] + " ..."
+
+
+def escaped(text: str) -> str:
+    r"""The text with halves of surrogate pairs, which no file can hold, as escapes: `\ud800`."""
+    return _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
+
+
+def escaped_json(value: Any) -> str:
+    """JSON in one line, whose texts are `escaped` when they are read again."""
+    text = json.dumps(value, ensure_ascii=False)
+    return _SURROGATE.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text)
+
+
+def check_yaml(text: str | bytes) -> None:
+    """Refuse YAML that would become more than its file: anchors in anchors, or a file too large.
+
+    Raises:
+        ValueError: saying so.
+        yaml.YAMLError, RecursionError: it is not YAML, or nested too deep.
+    """
+    if len(text) > LARGEST_YAML:
+        raise ValueError(f"it is larger than {LARGEST_YAML} bytes")
+    sizes: dict[int, int] = {}
+
+    def size(node: yaml.Node | None) -> int:
+        if id(node) not in sizes:
+            sizes[id(node)] = LARGEST_YAML  # of a node within itself
+            below = node.value if isinstance(node, yaml.CollectionNode) else ()
+            pairs = isinstance(node, yaml.MappingNode)
+            inner = (part for pair in below for part in pair) if pairs else below
+            sizes[id(node)] = 1 + sum(map(size, inner))
+        return sizes[id(node)]
+
+    if size(yaml.compose(text, Loader=yaml.SafeLoader)) > LARGEST_YAML:
+        raise ValueError("its anchors (&) and aliases (*) make too much of it: write it out")
+
+
+def some(words: Sequence[str]) -> str:
+    """The first three of some words, each cut to 120 characters, and how many more there are."""
+    more = f", ... ({len(words) - 3} more)" if len(words) > 3 else ""
+    return ", ".join(short(word, 120) for word in words[:3]) + more
+
+
+def tidy(value: Any) -> Any:
+    """Nested values with floats as people write them: 0.1 for 0.09999999999999998.
+
+    15 digits are kept, more than float32 and a text of a number need.
+    """
+    if isinstance(value, float):
+        return float(f"{value:.15g}")
+    if isinstance(value, Mapping):
+        return {name: tidy(inner) for name, inner in value.items()}
+    return list(map(tidy, value)) if isinstance(value, list | tuple) else value
+
+
+def in_markdown(text: str) -> str:
+    """A text within a line or cell of Markdown: no HTML, link, picture or line of its own."""
+    line = " ".join(visible(text).splitlines())
+    line = line.replace("&", "&amp;").replace("<", "&lt;")
+    return line.replace("|", "\\|").replace("](", "]\\(").replace("`", "'")
+
+
+def percent(share: float | None) -> str:
+    """A share as a number of percent with one decimal; a dash where there is none."""
+    return "–" if share is None else f"{100 * share:.1f}"
+
+
+def check_types(kind: type, values: Mapping[str, Any]) -> None:
+    """Refuse values of other types than a dataclass says, NaN and infinity; all of them at once.
+
+    Args:
+        kind: the dataclass. A field whose type is a protocol may hold anything.
+        values: field -> value; dataclasses within are looked into as well.
+
+    Raises:
+        ValueError: naming each field and what it should be.
+    """
+    from pydantic import ValidationError
+
+    try:
+        _shape(kind)(**values)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors()]
+        raise ValueError("; ".join(faults)) from None
+
+
+@functools.cache
+def _shape(kind: Any) -> Callable[..., BaseModel]:
+    from pydantic import ConfigDict, create_model
+
+    config = ConfigDict(
+        extra="forbid", strict=True, allow_inf_nan=False, revalidate_instances="always"
+    )
+    hints = {
+        name: Any if _is_protocol(hint) else hint for name, hint in get_type_hints(kind).items()
+    }
+    needed: dict[str, Any] = {
+        f.name: (hints[f.name], ... if f.default is f.default_factory is MISSING else None)
+        for f in fields(kind)
+    }
+    return create_model(kind.__name__, __config__=config, **needed)
+
+
+def _is_protocol(hint: Any) -> bool:
+    return bool(getattr(hint, "_is_protocol", False))

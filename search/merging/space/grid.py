@@ -1,0 +1,138 @@
+"""A space in one flat, finite form: every recipe has a place on every axis.
+
+Owns the codes by which a model of the whole space sees recipes; what an axis means is the space's.
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.merging.methods.common import members
+from search.merging.space.pairs import pair_of
+
+Codes = NDArray[np.int64]
+"""Places on the axes, of shape (recipes, axes)."""
+Kind = Literal["pair", "layers", "amount", "listed", "choice"]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One parameter.
+
+    Attributes:
+        name: Optuna's name of it.
+        values: what it may be, in order.
+        unset: place on the axis of a recipe that the parameter does not matter to.
+        kind: `pair`; `layers`, `amount`: whole numbers and others, evenly spaced; `listed`: numbers
+            of which only some may be; `choice`: values of which none is like another.
+    """
+
+    name: str
+    values: tuple[Any, ...]
+    unset: int
+    kind: Kind
+
+    def place(self, value: Any) -> int:
+        """Where a value stands; numbers may be rounded.
+
+        Raises:
+            ValueError: it is none of them.
+        """
+        if self.kind in ("pair", "choice"):
+            found = [i for i, own in enumerate(self.values) if own == value]
+        else:
+            found = [i for i, own in enumerate(self.values) if abs(own - value) < 1e-6]
+        if not found:
+            raise ValueError(f"{value} is not on the axis {self.name}")
+        return found[0]
+
+    def sides(self) -> NDArray[np.float64]:
+        """Of pairs: the share of experts that two do not have in common, task then language.
+
+        Of shape (2, values, values).
+        """
+        pairs = [pair_of(name) for name in self.values]
+        found = []
+        for side in (0, 1):
+            sets = [set(members(pair[side])) for pair in pairs]
+            found.append([[1.0 - len(a & b) / len(a | b) for b in sets] for a in sets])
+        return np.array(found)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The axes of a space.
+
+    Attributes:
+        axes: its parameters.
+        settle: codes -> codes of the same recipes, equal for those that mean one model; codes that
+            mean nothing are left out.
+        features: codes -> for each group of numbers in which recipes may be near each other, an
+            array of shape (recipes, numbers), scaled so that 1 is far.
+    """
+
+    axes: tuple[Axis, ...]
+    settle: Callable[[Codes], Codes]
+    features: Callable[[Codes], tuple[NDArray[np.float64], ...]]
+
+    def code(self, point: Mapping[str, Any]) -> tuple[int, ...]:
+        """Places of some parameters; those that are not there do not matter.
+
+        Raises:
+            ValueError: a value is not on its axis.
+        """
+        return tuple(
+            axis.place(point[axis.name]) if axis.name in point else axis.unset for axis in self.axes
+        )
+
+    def point(self, code: Sequence[int]) -> dict[str, Any]:
+        """The parameters of a code, also those that do not matter."""
+        return {a.name: a.values[i] for a, i in zip(self.axes, code, strict=True)}
+
+    def size(self) -> int:
+        """Codes, of which several may mean one recipe."""
+        return int(np.prod([len(axis.values) for axis in self.axes], dtype=np.float64))
+
+    def all(self) -> Codes:
+        """Every recipe once."""
+        lengths = [len(axis.values) for axis in self.axes]
+        return self.once(np.indices(lengths).reshape(len(lengths), -1).T.astype(np.int64))
+
+    def once(self, codes: Codes) -> Codes:
+        """Each recipe of some codes once, in the order of the axes."""
+        found = self.settle(codes)
+        lengths = [len(axis.values) for axis in self.axes]
+        _, first = np.unique(np.ravel_multi_index(tuple(found.T), lengths), return_index=True)
+        return found[first]
+
+    def drawn(self, rng: np.random.Generator, count: int) -> Codes:
+        """Recipes drawn evenly from the codes; fewer than asked for where some are one model."""
+        columns = [rng.integers(len(axis.values), size=count) for axis in self.axes]
+        return self.once(np.column_stack(columns).astype(np.int64))
+
+    def near(self, codes: Codes) -> Codes:
+        """Recipes one or two steps away on one axis, or one on each of two of the layers' axes."""
+        steps: list[NDArray[np.int64]] = []
+        size = len(self.axes)
+        layers = [i for i, axis in enumerate(self.axes) if axis.kind == "layers"]
+        for i, axis in enumerate(self.axes):
+            reach = len(axis.values) if axis.kind in ("pair", "choice") else 3
+            for step in (s for r in range(1, reach) for s in (r, -r)):
+                steps.append(np.eye(size, dtype=np.int64)[i] * step)
+        for i in layers:
+            for j in layers:
+                if i < j:
+                    for one, other in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+                        step_of = np.zeros(size, dtype=np.int64)
+                        step_of[i], step_of[j] = one, other
+                        steps.append(step_of)
+        moved = (codes[:, None, :] + np.array(steps)[None, :, :]).reshape(-1, size)
+        lengths = np.array([len(axis.values) for axis in self.axes])
+        inside = ((moved >= 0) & (moved < lengths)).all(axis=1)
+        return self.once(moved[inside])

@@ -1,0 +1,404 @@
+"""The sampler that knows what a recipe is: a Gaussian process over all recipes of a space.
+
+Owns what is proposed after which ends. A proposal follows from the records up to an earlier place,
+what is under way, the seed and its own place alone, so a search that was interrupted goes on as if
+it had not been. Optuna keeps the trials; their scores are read from the records. The numerics are
+`search.study.proposing.surrogate`'s.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import FrozenTrial, TrialState
+from scipy.special import ndtr
+
+from objectives import targets
+from objectives.target import Target
+from search.merging.recipe import LayerSwap
+from search.merging.space.grid import Axis, Codes, Grid
+from search.merging.space.pairs import pair_of
+from search.records.record import Record
+from search.study.floors import Floor, believed, gain
+from search.study.proposing.acquisition import expected_improvement, hypervolume_gain
+from search.study.proposing.surrogate import (
+    Floats,
+    Kernel,
+    Posterior,
+    Recipes,
+    Setting,
+    likeliest,
+    noise,
+    stable,
+)
+from search.study.schedule import Schedule
+
+WHOLE = 6000
+"""Up to so many codes, all recipes of a space are candidates."""
+DRAWN = 1000
+"""Of a larger space, so many are."""
+NEAR = 8
+"""Best recipes whose neighbours are candidates as well."""
+KNOWN = 200
+"""Trials that the model knows: of more, the best half of them and the latest."""
+FITTED = 100
+"""Trials that the model's settings are fitted to."""
+ANEW = 8
+"""They are fitted anew when this part of the trials more, an eighth, have ended."""
+START = 4
+"""Recipes of the space that must have been scored before the model is asked."""
+SHORT = 200
+"""Best candidates that what is under way is held against; it makes none of them better."""
+PENDING = 128
+"""Trials under way that count: of more, some."""
+DRAWS = 64
+"""Draws by which the gain of a Pareto front is estimated."""
+
+GainOf = Callable[[Recipes, "Recipes | None", Floats, Floats], Floats]
+"""Recipes, those under way, mean and deviation of the first target -> what each is worth."""
+
+
+class FlatSpace(Protocol):
+    """What is searched, with its flat form."""
+
+    seen: set[str]
+
+    @property
+    def grid(self) -> Grid:
+        """Its flat form."""
+
+    def key_of(self, point: Mapping[str, Any]) -> str:
+        """Key of the recipe that parameters mean."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """Trials whose ends are known.
+
+    Attributes:
+        codes: their places on the axes, of shape (n, axes).
+        records: their ends.
+    """
+
+    codes: Codes
+    records: Sequence[Record]
+
+    def only(self, wanted: Callable[[Record], bool]) -> Told:
+        """Those whose record is wanted."""
+        return self.at([i for i, record in enumerate(self.records) if wanted(record)])
+
+    def at(self, places: Sequence[int]) -> Told:
+        """Those at these places."""
+        return Told(self.codes[list(places)], [self.records[i] for i in places])
+
+
+class FlatSampler(optuna.samplers.BaseSampler):
+    """A sampler that proposes all parameters of a recipe at once, in the flat form of a space."""
+
+    def __init__(self, grid: Grid, seed: int) -> None:
+        """Know the flat form, and a seed for what fixed trials leave open."""
+        self._grid, self._seed = grid, seed
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Every parameter of the flat form."""
+        return {axis.name: _distribution(axis) for axis in self._grid.axes}
+
+    def sample_relative(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        search_space: Mapping[str, BaseDistribution],
+    ) -> dict[str, Any]:
+        """A whole recipe; nothing for a trial whose recipe is fixed."""
+        return {} if "fixed_params" in trial.system_attrs else self.proposed(study, trial)
+
+    @abstractmethod
+    def proposed(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
+        """All parameters of a trial's recipe."""
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """What a fixed trial leaves open."""
+        by_chance = optuna.samplers.RandomSampler(seed=self._seed + trial.number)
+        return by_chance.sample_independent(study, trial, param_name, param_distribution)
+
+
+class ModelSampler(FlatSampler):
+    """Proposes the recipe from which most is expected, within what the other targets allow.
+
+    Attributes:
+        place: place in the study's order of the proposal that is asked for next.
+    """
+
+    def __init__(
+        self,
+        space: FlatSpace,
+        trials: Sequence[Record],
+        schedule: Schedule,
+        guards: Sequence[Target] | None = None,
+    ) -> None:
+        """Know a space and the study's records.
+
+        Args:
+            space: what is searched; what it has `seen` is not proposed again.
+            trials: the study's records, which grow.
+            schedule: how the study runs.
+            guards: targets that may not fall below their floors; None: all after the first.
+        """
+        super().__init__(space.grid, schedule.seed)
+        self.place = 0
+        self._space, self._trials, self._schedule = space, trials, schedule
+        self._guards = targets.TARGETS[1:] if guards is None else guards
+        self._kernel = Kernel(self._grid)
+        self._pair = [axis.kind for axis in self._grid.axes].index("pair")
+        small = self._grid.size() <= WHOLE
+        self._whole = self._kernel.recipes(self._grid.all()) if small else None
+        self._rows: dict[int, tuple[str, tuple[int, ...]]] = {}  # Optuna's number -> key, code
+        self._ended: dict[str, Record] = {}
+        self._read = 0  # records that `_ended` knows
+        self._settings: dict[str, tuple[int, Setting]] = {}  # score -> fitted to so many, found
+
+    def proposed(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
+        """The recipe from which most is expected."""
+        rng = np.random.default_rng([self._seed, self.place])
+        told, pending = self._known(study, trial.number)
+        for code in self._best_first(told, pending, rng):
+            point = self._grid.point(code)
+            if self._space.key_of(point) not in self._space.seen:
+                return point
+        return self._grid.point(self._grid.drawn(rng, 100)[0])  # a repetition, as all are known
+
+    def _known(self, study: optuna.Study, own: int) -> tuple[Told, Codes]:
+        """Trials whose ends may be known, and the codes of those that are under way."""
+        new = self._trials[self._read :]
+        self._ended |= {r.key: r for r in new if r.split == "search"}
+        self._read += len(new)
+        told: dict[str, tuple[tuple[int, ...], Record]] = {}
+        pending: dict[str, tuple[int, ...]] = {}
+        for trial in study.get_trials(deepcopy=False):
+            name, code = self._rows.get(trial.number) or self._row(trial)
+            record = self._ended.get(name)
+            if not name or trial.number == own:
+                continue
+            if record is None:
+                if trial.state == TrialState.RUNNING:
+                    pending[name] = code
+            elif self._schedule.knows(record.place, self.place):
+                told[name] = code, record
+            elif _place(record) < self.place:
+                pending[name] = code
+        rows = [told[name] for name in sorted(told)]
+        shape = -1, len(self._grid.axes)
+        codes = np.array([code for code, _ in rows], dtype=np.int64).reshape(shape)
+        waiting = np.array(sorted(pending.values())[-PENDING:], dtype=np.int64).reshape(shape)
+        return Told(codes, [record for _, record in rows]), waiting
+
+    def _row(self, trial: FrozenTrial) -> tuple[str, tuple[int, ...]]:
+        """Key and code of a trial; no key where it has no recipe of the space, or none yet."""
+        name = trial.user_attrs.get("key")
+        if name is None or not trial.params:
+            return "", ()
+        self._rows[trial.number] = name, self._grid.code(trial.params)
+        return self._rows[trial.number]
+
+    def _best_first(self, told: Told, pending: Codes, rng: np.random.Generator) -> Codes:
+        """Candidates, the most promising first."""
+        main = targets.TARGETS[0]
+        scored = told.only(partial(_has, target=main))
+        if len(scored.records) < START:
+            drawn = self._grid.drawn(rng, 200)
+            return np.asarray(drawn[rng.permutation(len(drawn))])
+        known, model = self._model(scored, main)
+        candidates = self._candidates(known.codes[np.argsort(-model.known, kind="stable")], rng)
+
+        if self._schedule.sampler == "gp_pareto":
+            gain_of = self._front_gain(known, rng)
+        else:
+            gain_of = self._allowed_gain(told, model.recipes, model.known)
+
+        def falling(recipes: Recipes, pending: Recipes | None = None) -> Recipes:
+            worth = gain_of(recipes, pending, *model.at(recipes, pending))
+            return recipes.at(np.argsort(-worth, kind="stable"))
+
+        found = falling(candidates)
+        if not len(pending):
+            return found.codes
+        first = falling(found.at(slice(SHORT)), self._kernel.recipes(pending))
+        return np.concatenate([first.codes, found.codes])
+
+    def _candidates(self, best_first: Codes, rng: np.random.Generator) -> Recipes:
+        """All recipes of a small space; of a large one some, and the neighbours of the best."""
+        if self._whole is not None:
+            return self._whole
+        near = self._grid.near(best_first[:NEAR])
+        drawn = self._grid.drawn(rng, DRAWN - min(len(near), DRAWN // 2))
+        return self._kernel.recipes(self._grid.once(np.concatenate([near, drawn])))
+
+    def _allowed_gain(self, told: Told, known: Recipes, means: Floats) -> GainOf:
+        """Expected improvement times the probability that no guard is below its floor.
+
+        Args:
+            told: trials whose ends are known.
+            known: recipes that the first target's model knows.
+            means: what it thinks of them.
+        """
+        guards = list(self._guard_models(told))
+
+        def reached(recipes: Recipes) -> Floats:
+            found = np.ones(len(recipes.codes))
+            for model, least in guards:
+                mean, deviation = model.at(recipes)
+                found *= ndtr((mean - least[recipes.codes[:, self._pair]]) / deviation)
+            return found
+
+        allowed = means[reached(known) >= 0.5]
+
+        def gain_of(
+            recipes: Recipes, pending: Recipes | None, mean: Floats, deviation: Floats
+        ) -> Floats:
+            found = reached(recipes)
+            if len(allowed):
+                found = found * expected_improvement(mean, deviation, float(allowed.max()))
+            return found
+
+        return gain_of
+
+    def _guard_models(self, told: Told) -> Iterator[tuple[Posterior, Floats]]:
+        """Of each guard that some trial has missed, a model and the floor for each pair."""
+        ended = [record for record in self._trials if record.split == "search"]
+        for target in self._guards:
+            floor = Floor.of(target, ended, self._schedule.tolerance)
+            known = told.only(partial(_guarded, target=target))
+            if not floor.known or all(floor.reached(r) for r in known.records):
+                continue
+            least = np.array(
+                [
+                    floor.least(LayerSwap(*pair_of(name), 0, 0, 0, 0).lang_source)
+                    for name in self._grid.axes[self._pair].values
+                ]
+            )
+            known, model = self._model(known, target)
+            items = float(np.median([_items(r, target) for r in known.records]))
+            low, high = _span(known.records, target)
+            inside = np.clip((target.gain(1.0) * least - low) / (high - low), 0.0, 1.0)
+            yield model, _scale(target, target.gain(1.0) * inside, items)
+
+    def _front_gain(self, known: Told, rng: np.random.Generator) -> GainOf:
+        """How much each recipe is expected to add to the front of the first two targets."""
+        other = targets.TARGETS[1]
+        both, model = self._model(known.only(partial(_has, target=other)), other)
+        points = np.column_stack([_scores(both.records, t)[0] for t in targets.TARGETS[:2]])
+
+        def gain_of(
+            recipes: Recipes, pending: Recipes | None, mean: Floats, deviation: Floats
+        ) -> Floats:
+            found = (mean, deviation), model.at(recipes, pending)
+            draws = [m + d * rng.standard_normal((DRAWS, 1)) for m, d in found]
+            return hypervolume_gain(points, np.array(draws))
+
+        return gain_of
+
+    def _model(self, told: Told, target: Target) -> tuple[Told, Posterior]:
+        """What some trials say of all recipes, and those of them that the model knows."""
+        known, setting = kept(told, target), self._setting(told, target)
+        values, items = _scores(known.records, target)
+        recipes = self._kernel.recipes(known.codes)
+        return known, Posterior(self._kernel, setting, recipes, values, noise(items))
+
+    def _setting(self, told: Told, target: Target) -> Setting:
+        """How far likeness reaches, by the first so many trials; looked for anew now and then."""
+        n = len(told.records)
+        fitted = n - n % max(1, n // ANEW)
+        if self._settings.get(target.score, (0, None))[0] != fitted:
+            order = sorted(range(n), key=lambda i: (_place(told.records[i]), told.records[i].key))
+            spread = np.linspace(0, fitted - 1, min(fitted, FITTED)).astype(int)
+            some = told.at([order[i] for i in spread])
+            values, items = _scores(some.records, target)
+            recipes = self._kernel.recipes(some.codes)
+            found = likeliest(self._kernel, recipes, values, noise(items))
+            self._settings[target.score] = fitted, found
+        return self._settings[target.score][1]
+
+
+def kept(told: Told, target: Target) -> Told:
+    """What the model knows of a long study."""
+    if len(told.records) <= KNOWN:
+        return told
+    places = list(map(_place, told.records))
+    latest = sorted(range(len(places)), key=lambda i: -places[i])[: KNOWN // 2]
+    older = set(range(len(places))) - set(latest)
+    best = sorted(older, key=lambda i: (-gain(told.records[i], target), i))[: KNOWN // 2]
+    return told.at(sorted([*latest, *best]))
+
+
+def _place(record: Record) -> int:
+    return -1 if record.place is None else record.place
+
+
+def _guarded(record: Record, target: Target) -> bool:
+    return record.state == "infeasible" or _has(record, target)
+
+
+def _has(record: Record, target: Target) -> bool:
+    return record.value(target.score) is not None
+
+
+def _scores(records: Sequence[Record], target: Target) -> tuple[Floats, Floats]:
+    """Scores as the model sees them, of those that are infeasible the worst there is; items."""
+    worst = 0.0 if target.direction == "maximize" else 1.0
+    low, high = _span(records, target)
+    shares = [
+        worst if (found := believed(r, target)) is None else (found - low) / (high - low)
+        for r in records
+    ]
+    items = np.array([_items(record, target) for record in records], dtype=np.float64)
+    return _scale(target, target.gain(1.0) * np.array(shares), items), items
+
+
+def _span(records: Sequence[Record], target: Target) -> tuple[float, float]:
+    """Between which values a target's scores lie: shares in [0, 1], others where they were seen."""
+    if target.kind in ("share", "lcpr"):
+        return 0.0, 1.0
+    known = [found for r in records if (found := believed(r, target)) is not None]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    margin = 0.1 * (high - low) or 1.0
+    return low - margin, high + margin
+
+
+def _scale(target: Target, gains: Floats, items: Floats | float) -> Floats:
+    """Gains on the scale on which noise is even; where less is better, below 0."""
+    return np.asarray(target.gain(1.0) * stable(target.gain(1.0) * gains, items))
+
+
+def _items(record: Record, target: Target) -> int:
+    score = record.scores.get(target.score)
+    return max(1, score.n_scored) if score is not None else 1
+
+
+def _distribution(axis: Axis) -> BaseDistribution:
+    """As the space suggests it: Optuna takes a value only for an equal distribution."""
+    if axis.kind == "layers":
+        return IntDistribution(axis.values[0], axis.values[-1])
+    if axis.kind == "amount":
+        step = axis.values[1] - axis.values[0] if len(axis.values) > 1 else None
+        return FloatDistribution(axis.values[0], axis.values[-1], step=step)
+    return CategoricalDistribution(axis.values)

@@ -1,0 +1,237 @@
+"""A Gaussian process over the recipes of a space.
+
+Owns the numerics: what a few scored recipes say of all others. Recipes are near each other by which
+share of each layer is the language expert's, and by the experts they have in common. A score's
+noise is known from its number of items; how far likeness reaches is taken from a few settings by
+the likelihood of what was seen. Knows nothing of Optuna.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
+
+from search.merging.space.grid import Codes, Grid
+
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+"""Numbers of which there is one for each of some thousand candidates and each known trial."""
+
+LENGTHS = (0.3, 0.6, 1.2), (0.1, 0.2, 0.4)
+"""Distances at which scores are still alike, tried for each group of a space's features."""
+KINSHIP = (0.8, 0.95)
+"""Correlation of a recipe's scores with those of the same recipe of another expert on one side."""
+AMPLITUDE = (0.15, 0.3)
+"""Standard deviation of scores over the space, on the scale of `stable`."""
+CHOICE = 0.9
+"""Correlation of a recipe's scores with those after another choice."""
+OWN = 0.1
+"""Part of that variance that a recipe shares with no other."""
+UNEVEN = 0.9
+"""Part of an item's variance that recipes do not share, as all are asked the same items."""
+
+
+def stable(share: Floats | float, items: Floats | float) -> Floats:
+    """The arcsine of a share's root: there its noise is the same whatever the share is."""
+    inside = (np.asarray(share) * items + 0.25) / (np.asarray(items) + 0.5)
+    return np.asarray(np.arcsin(np.sqrt(inside)), dtype=np.float64)
+
+
+def noise(items: Floats | float) -> Floats:
+    """Variance of `stable` of a share of so many items."""
+    return np.asarray(UNEVEN / (4.0 * np.asarray(items)), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the likelihood chooses; see `LENGTHS` and those below it."""
+
+    lengths: tuple[float, ...]
+    kinship: float
+    amplitude: float
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """Some recipes, as the kernel sees them.
+
+    Attributes:
+        codes: their places on the axes, of shape (n, axes).
+        features: the groups of numbers in which they may be near each other, each (n, numbers).
+    """
+
+    codes: Codes
+    features: tuple[Singles, ...]
+
+    def at(self, places: NDArray[np.int64] | slice) -> Recipes:
+        """Those at these places."""
+        return Recipes(self.codes[places], tuple(group[places] for group in self.features))
+
+
+@dataclass(frozen=True)
+class Apart:
+    """How far recipes lie from others.
+
+    Attributes:
+        squares: of each group of features the squared distances, of shape (a, b).
+        others: correlation by what has no distance, without kinship, of shape (a, b).
+        pairs: place on the axis of pairs of each recipe of a, and of each of b.
+    """
+
+    squares: tuple[Singles, ...]
+    others: Singles | None
+    pairs: tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+class Kernel:
+    """How much the scores of two recipes have in common.
+
+    Attributes:
+        settings: what the likelihood may choose from.
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        """Make tables for the axes whose values are not numbers."""
+        self._grid = grid
+        groups = len(grid.features(grid.drawn(np.random.default_rng(0), 1)))
+        parts = itertools.product(itertools.product(*LENGTHS[:groups]), KINSHIP, AMPLITUDE)
+        self.settings = tuple(Setting(*part) for part in parts)
+        kinds = [axis.kind for axis in grid.axes]
+        self._pair = kinds.index("pair")
+        self._sides = grid.axes[self._pair].sides().sum(axis=0)
+        self._choices = [i for i, kind in enumerate(kinds) if kind == "choice"]
+
+    def recipes(self, codes: Codes) -> Recipes:
+        """Recipes by their codes, of shape (n, axes)."""
+        groups = self._grid.features(codes)
+        return Recipes(codes, tuple(group.astype(np.float32) for group in groups))
+
+    def apart(self, a: Recipes, b: Recipes) -> Apart:
+        """How far each recipe of a lies from each of b."""
+        others = None
+        for i in self._choices:
+            same = a.codes[:, i][:, None] == b.codes[:, i][None, :]
+            part = np.where(same, np.float32(1), np.float32(CHOICE))
+            others = part if others is None else others * part
+        pairs = a.codes[:, self._pair], b.codes[:, self._pair]
+        return Apart(tuple(map(_squares, a.features, b.features)), others, pairs)
+
+    def covariance(self, apart: Apart, setting: Setting) -> Singles:
+        """Covariance of what recipes share with others, of shape (a, b)."""
+        squares = np.zeros_like(apart.squares[0])
+        for square, length in zip(apart.squares, setting.lengths, strict=True):
+            squares += square * np.float32(length**-2)
+        found = matern(squares)
+        table = (1 - OWN) * setting.amplitude**2 * setting.kinship**self._sides
+        of_pairs = table.astype(np.float32)[apart.pairs[0]]
+        found *= np.take(of_pairs, apart.pairs[1], axis=1)
+        if apart.others is not None:
+            found *= apart.others
+        return found
+
+
+def _squares(a: Singles, b: Singles) -> Singles:
+    """Squared distance of each row of a from each of b."""
+    found: Singles = a @ b.T
+    found *= -2
+    found += (a * a).sum(axis=1)[:, None]
+    found += (b * b).sum(axis=1)[None, :]
+    return np.maximum(found, 0, out=found)
+
+
+def matern(squares: Singles) -> Singles:
+    """Matérn's correlation of smoothness 5/2 at a squared distance in units of its length."""
+    scaled = np.sqrt(5 * squares)
+    found: Singles = np.exp(-scaled)
+    scaled += 1
+    scaled += squares * np.float32(5 / 3)
+    found *= scaled
+    return found
+
+
+class Posterior:
+    """What is known of every recipe after some were scored.
+
+    Attributes:
+        setting: how far likeness reaches.
+        recipes: those that were scored.
+        known: mean score, without noise, of the recipes that were scored.
+    """
+
+    def __init__(
+        self, kernel: Kernel, setting: Setting, recipes: Recipes, values: Floats, noises: Floats
+    ) -> None:
+        """Condition on scores.
+
+        Args:
+            kernel: the space's.
+            setting: such as `likeliest` finds.
+            recipes: those that were scored; at least one, none twice.
+            values: their scores, as `stable` gives them, of shape (n,).
+            noises: variance of each, of shape (n,).
+        """
+        self._kernel, self.recipes, self._noises = kernel, recipes, noises
+        self.setting = setting
+        shared = kernel.covariance(kernel.apart(recipes, recipes), setting)
+        self._own = OWN * self.setting.amplitude**2
+        root, self._mean, self._rest, self._ones = _solved(shared, values, noises + self._own)
+        self._root = root.astype(np.float32)
+        weights = solve_triangular(root, self._rest, lower=True, trans=1, check_finite=False)
+        self.known = values - noises * weights
+
+    def at(self, recipes: Recipes, pending: Recipes | None = None) -> tuple[Floats, Floats]:
+        """Mean and standard deviation of the score, without noise, of recipes not yet scored.
+
+        Args:
+            recipes: m of them; both arrays have the shape (m,).
+            pending: recipes that are being scored: they are uncertain no more, and change no mean.
+        """
+        seen = self._whitened(recipes)
+        mean = self._mean + self._rest.astype(np.float32) @ seen
+        left = self.setting.amplitude**2 - np.einsum("ij,ij->j", seen, seen).astype(np.float64)
+        of_mean = (1 - self._ones.astype(np.float32) @ seen) ** 2 / (self._ones @ self._ones)
+        if pending is not None and len(pending.codes):
+            left -= self._gained(recipes, pending, seen)
+        return mean.astype(np.float64), np.sqrt(np.maximum(left + of_mean, 1e-10))
+
+    def _whitened(self, recipes: Recipes) -> Singles:
+        cross = self._kernel.covariance(self._kernel.apart(self.recipes, recipes), self.setting)
+        return np.asarray(solve_triangular(self._root, cross, lower=True, check_finite=False))
+
+    def _gained(self, recipes: Recipes, pending: Recipes, seen: Singles) -> Singles:
+        """How much less variance there is once the pending recipes are known."""
+        known, kernel = self._whitened(pending), self._kernel
+        own = kernel.covariance(kernel.apart(pending, pending), self.setting) - known.T @ known
+        own[np.diag_indices_from(own)] += self._noises.mean() + self._own
+        rest = kernel.covariance(kernel.apart(pending, recipes), self.setting) - known.T @ seen
+        gained = solve_triangular(np.linalg.cholesky(own), rest, lower=True, check_finite=False)
+        return np.asarray(np.einsum("ij,ij->j", gained, gained))
+
+
+def likeliest(kernel: Kernel, recipes: Recipes, values: Floats, noises: Floats) -> Setting:
+    """The setting under which scores are likeliest; arguments as `Posterior`'s."""
+    apart = kernel.apart(recipes, recipes)
+    found = []
+    for setting in kernel.settings:
+        own = noises + OWN * setting.amplitude**2
+        root, _, rest, _ = _solved(kernel.covariance(apart, setting), values, own)
+        found.append(-0.5 * rest @ rest - np.log(np.diag(root)).sum())
+    return kernel.settings[int(np.argmax(found))]
+
+
+def _solved(
+    shared: Singles, values: Floats, noises: Floats
+) -> tuple[Floats, float, Floats, Floats]:
+    """Root of the covariance, the mean by least squares, whitened residuals, whitened ones."""
+    covariance = shared.astype(np.float64)
+    covariance[np.diag_indices_from(covariance)] += noises
+    root = np.asarray(np.linalg.cholesky(covariance))
+    both = np.column_stack([values, np.ones_like(values)])
+    white = solve_triangular(root, both, lower=True, check_finite=False)
+    ones = white[:, 1]
+    mean = float(white[:, 0] @ ones / (ones @ ones))
+    return root, mean, white[:, 0] - mean * ones, ones

@@ -1,0 +1,62 @@
+"""What Tune asks and is told; what is behind it is in tests/search/study/test_course.py."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray.tune.search import Searcher
+
+from search.merging.recipe import to_dict
+from search.records.writer import RecordsWriter
+from search.study.proposing.phase import Phase
+from search.study.tuning.searcher import StudySearcher
+from tests.search.study.test_course import Bench, outcome
+
+
+def test_a_proposal_is_json_for_the_actor(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "s")
+    config: Any = bench.searcher.suggest("a")
+    assert set(config) == {"recipe", "split", "bar", "excluded_nodes"} and json.dumps(config)
+    running = bench.course._running["a"]
+    assert json.loads(config["recipe"]) == to_dict(running.candidate.recipe)
+
+
+def test_not_now_is_none_and_no_more_is_finished(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "s", trials=1, baselines=())
+    assert isinstance(bench.searcher.suggest("a"), dict)
+    assert bench.searcher.suggest("b") is None
+    bench.searcher.on_trial_complete("a", {"outcome": outcome()})
+    bench.run()
+    assert bench.searcher.suggest("c") == Searcher.FINISHED
+
+
+def test_a_trial_that_nobody_knows_changes_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "s")
+    bench.searcher.on_trial_complete("nobody", {"outcome": outcome()})
+    bench.searcher.on_trial_complete("nobody", error=True)
+    assert bench.records.trials == [] and bench.course.fault is None
+
+
+@pytest.mark.parametrize(("owner", "name"), [(Phase, "propose"), (RecordsWriter, "append")])
+def test_nothing_is_raised_into_tune(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: type, name: str
+) -> None:
+    bench = Bench(tmp_path / "s")
+
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("odd")
+
+    monkeypatch.setattr(owner, name, fail)
+    bench.run()
+    assert "RuntimeError: odd" in str(bench.course.fault)
+    assert bench.searcher.suggest("x") == Searcher.FINISHED
+
+
+def test_tune_may_pickle_it_but_gets_nothing(tmp_path: Path) -> None:
+    searcher: StudySearcher = Bench(tmp_path / "s").searcher
+    assert searcher.__getstate__() == {}
+    searcher.save(str(tmp_path / "state"))
+    assert (tmp_path / "state").read_bytes() == b""
