@@ -44,7 +44,7 @@ FENCES = {
             *("importance", "notes"),
         )
     },
-    "mlflow": {"search/study/tracking/view.py"},
+    "mlflow": {"search/study/tracking/store.py"},
     "vllm": {"search/engine/live.py", "search/engine/layout.py"},
     "torch": {
         "search/checkpoints/checkpoint.py",

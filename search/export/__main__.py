@@ -164,7 +164,7 @@ def _check_where_to(arguments: argparse.Namespace) -> None:
         if not arguments.dry_run:
             check_login()
     if arguments.register:
-        from search.study.tracking.view import check_store
+        from search.study.tracking.store import check_store
 
         check_store(_tracking_uri(arguments))
 
@@ -195,7 +195,7 @@ def _hand_on(arguments: argparse.Namespace, console: Console) -> None:
         _say(console, f"uploaded: {url} ({'private' if pushed.private else 'public'})")
     if arguments.register:
         from search.common.masking import masked
-        from search.study.tracking.view import register
+        from search.study.tracking.registry import register
 
         uri, name = _tracking_uri(arguments), arguments.register
         version = register(uri, push.version_of(out, name, url))

@@ -22,8 +22,8 @@ from search.results.comparison import Report
 from search.results.final import Final
 from search.run import job
 from search.run.prepare import Prepared
+from search.study.tracking.gathering import gather
 from search.study.tracking.runs import experiment_name
-from search.study.tracking.view import gather
 
 STATES = {"recommended": 0, "undecided": 3, "fault": 1, "stopped": 130}
 """How a study ended -> exit status; that of the command is the last one in this order."""
