@@ -21,10 +21,11 @@ from objectives.yaml_bounds import check_yaml
 @contextmanager
 def without_code() -> Iterator[None]:
     """The harness, running no code but its own: no functions of YAMLs, no metrics of `evaluate`."""
-    package, yamls, task = (
+    modules: list[Any] = [
         importlib.import_module(f"lm_eval.{name}")
         for name in ("tasks", "tasks._yaml_loader", "api.task")
-    )
+    ]
+    package, yamls, task = modules
     known = importlib.import_module("lm_eval.api.registry").metric_registry
     own = Path(package.__file__ or "").resolve().parent
     held: tuple[Any, Any] = yamls._import_func_in_yml, task.get_metric
