@@ -9,11 +9,13 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from objectives.errors import DataError, DependencyError, SettingError
+from objectives.lm_eval_trust import check_folder, without_code
 
 Answer = str | float | tuple[float, bool]
 """Text; of a rolling request its log-likelihood; of others that, and whether it is greedy."""
@@ -80,7 +82,7 @@ def load(names: Sequence[str], include_path: Path | None, *, code: bool, fetch: 
             "'layer-swap-search[lm-eval]'"
         ) from error
     if include_path is not None:
-        _check_folder(include_path, code, fetch)
+        check_folder(include_path, code, fetch)
     if not code:  # templates of a YAML are programs as well: they see values and nothing beneath
         sandbox = importlib.import_module("jinja2.sandbox").ImmutableSandboxedEnvironment
         held = utils.env
@@ -103,12 +105,13 @@ def load(names: Sequence[str], include_path: Path | None, *, code: bool, fetch: 
                 f"lm_eval has no task {missing[0]!r} in its own list{where}: see "
                 "`lm_eval ls tasks`, or name the folder of its YAML with include_path"
             )
-        parts = {name: known.load([name])["tasks"] for name in names}
-        for tasks in parts.values():
-            for task in tasks.values():
-                task.set_fewshot_seed(FEWSHOT_SEED)
-                task.build_all_requests()
-    except DataError:
+        with nullcontext() if code else without_code():
+            parts = {name: known.load([name])["tasks"] for name in names}
+            for tasks in parts.values():
+                for task in tasks.values():
+                    task.set_fewshot_seed(FEWSHOT_SEED)
+                    task.build_all_requests()
+    except (DataError, SettingError):
         raise
     except Exception as error:  # whatever a YAML, its data or its templates raise
         hint = "" if fetch else "; data sets are not fetched unless objective.lm_eval.fetch is set"
@@ -204,26 +207,3 @@ class Tasks:
     def _aggregation(task: Any, metric: str) -> str:
         how = task.aggregation().get(metric)
         return "mean" if how is None else str(getattr(how, "__name__", how))
-
-
-def _check_folder(folder: Path, code: bool, fetch: bool) -> None:
-    """Look through a folder of YAMLs before the harness runs what they hold.
-
-    Raises:
-        DataError: there is no such folder, or no YAML in it.
-        SettingError: one of them names code or a data set elsewhere, and may not.
-    """
-    files = sorted(file for end in ("yaml", "yml") for file in folder.rglob(f"*.{end}"))
-    if not files:
-        raise DataError(f"include_path {folder} has no task: put task YAMLs there")
-    for file in files:
-        text = file.read_text("utf-8")
-        if not code and "!function" in text:
-            raise SettingError(
-                f"{file} runs Python code (!function). Read it, then set "
-                "objective.lm_eval.allow_code=true"
-            )
-        if not fetch and "://" in text:
-            raise SettingError(
-                f"{file} names data at a URL; fetch it by hand, or set objective.lm_eval.fetch=true"
-            )

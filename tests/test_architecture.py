@@ -68,7 +68,7 @@ FENCES = {
     },
     "huggingface_hub": {"search/checkpoints/sources/hub.py", "search/export/push.py"},
     "datasets": {"objectives/datasets.py", "objectives/lm_eval_tasks.py"},
-    "lm_eval": {"objectives/lm_eval_tasks.py"},
+    "lm_eval": {"objectives/lm_eval_tasks.py", "objectives/lm_eval_trust.py"},
     "fasttext": {"objectives/langid.py"},
     "fsspec": {"search/checkpoints/sources/url.py", "search/records/bucket.py"},
     "filelock": {

@@ -139,17 +139,21 @@ class ObjectiveShared(Strict):
             raise ValueError(f"constraints.{bad[0]} is not a finite number")
         return self
 
-    def settings(self) -> dict[str, Settings]:
+    def settings(self, *, shipped: bool = False) -> dict[str, Settings]:
         """Name -> settings of each objective: the task first, then the language's.
+
+        Args:
+            shipped: leave out a class of one's own, whose module would be run here.
 
         Raises:
             ObjectiveError: the task is a class of one's own that cannot be used.
         """
-        if is_own(self.task):
+        found: dict[str, Settings] = {}
+        if not is_own(self.task):
+            found = {self.task: self._section(self.task)}
+        elif not shipped:
             own = own_settings(self.task, self.own)
             found = {own.target.objective: own}
-        else:
-            found = {self.task: self._section(self.task)}
         named = [self.language] if self.language != "none" else []
         return found | {name: self._section(name) for name in (*named, *self.also)}
 

@@ -1,6 +1,6 @@
 """The search space that a configuration means for a model of so many layers.
 
-Pure: the same for the driver, which has opened the models, and for who reads a study's records.
+Pure for who reads a study's records, which may be a stranger's: no module that they name is run.
 """
 
 from __future__ import annotations
@@ -10,18 +10,20 @@ from search.config.schema import Config
 from search.merging.space.swap import Space, make_space
 
 
-def space_of(config: Config, n_layers: int) -> Space:
+def space_of(config: Config, n_layers: int, *, run: bool = False) -> Space:
     """What a study searches.
 
     Args:
         config: the study's.
         n_layers: the model's number of layers L.
+        run: it is to be run: an objective of one's own says how it decodes, which only matters
+            where a search varies that.
 
     Raises:
         ConfigError: bounds exceed L, or a pair names an expert twice or one that the family lacks.
     """
     wanted, shares = config.space, config.space.w_lang
-    own = [settings.decoding() for settings in config.objective.settings().values()]
+    own = [each.decoding() for each in config.objective.settings(shipped=not run).values()]
     return make_space(
         lang=config.lang,
         n_layers=n_layers,

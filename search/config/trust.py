@@ -36,10 +36,11 @@ def refuse_foreign(config: Config, where: str, named: Collection[str] = ()) -> N
             f"it, write {FLAG}"
         )
     harness = config.objective.lm_eval
-    if harness is not None and harness.allow_code:
+    if harness is not None and (harness.allow_code or (harness.fetch and harness.include_path)):
         raise ConfigError(
-            f"{where} has objective.lm_eval.allow_code: code of {harness.include_path} would run "
-            f"here. If you know it, write {FLAG}"
+            f"{where} has objective.lm_eval.allow_code or .fetch: the tasks in "
+            f"{harness.include_path} would run code here, or fetch what they name. If you know "
+            f"them, write {FLAG}"
         )
     if config.search.storage and "search.storage" not in named:
         shown = without_password(config.search.storage)

@@ -16,8 +16,9 @@ from pydantic import TypeAdapter
 
 from objectives import targets
 from objectives.target import Target
+from objectives.yaml_bounds import check_yaml
 from search.common.errors import StudyError
-from search.common.values import check_yaml, differences, flatten
+from search.common.values import differences, flatten
 
 Value = TypeVar("Value")
 

@@ -117,7 +117,7 @@ def check(config: Config) -> Checked:
     if config.objective.chat:
         turns, kwargs = _conversations(config, objectives), config.objective.chat_template_kwargs
         warnings += check_chat(turns, base.path, kwargs, config.objective.thinking_tokens)
-    space = space_of(config, base.n_layers)
+    space = space_of(config, base.n_layers, run=True)
     parts = config.objective.settings().items()
     varied = [name for name, settings in parts if settings.decoding() is not None]
     # a value that cannot be used is found now, not in a trial

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from search.common.errors import ConfigError
@@ -29,6 +31,14 @@ def test_a_database_is_named_by_the_command_line_too() -> None:
 def test_models_at_a_host(key: str) -> None:
     with pytest.raises(ConfigError, match=r"takes models from HDFS://theirs:9000/x: .*" + FLAG):
         refuse_foreign(chosen(f"{key}=HDFS://theirs:9000/x"), "s")
+
+
+@pytest.mark.parametrize("key", ["allow_code", "fetch"])
+def test_tasks_that_run_code_or_fetch_data(key: str) -> None:
+    given = {"tasks": ["x"], "include_path": "theirs", key: True}
+    config = chosen("objective.task=lm_eval", f"objective.lm_eval={json.dumps(given)}")
+    with pytest.raises(ConfigError, match=rf"^s has .*{key}.* the tasks in theirs"):
+        refuse_foreign(config, "s")
 
 
 def test_what_the_environment_finds_is_nobodys_address() -> None:
