@@ -30,10 +30,10 @@ def refuse_foreign(config: Config, where: str, named: Collection[str] = ()) -> N
     Raises:
         ConfigError: there are some, shown without passwords, with what to do.
     """
-    if is_own(config.objective.task):
+    own = [task for task in config.objective.tasks if is_own(task)]
+    if own:
         raise ConfigError(
-            f"{where} is scored by {config.objective.task}, code that would run here. If you know "
-            f"it, write {FLAG}"
+            f"{where} is scored by {own[0]}, code that would run here. If you know it, write {FLAG}"
         )
     harness = config.objective.lm_eval
     if harness is not None and harness.allow_code:

@@ -15,7 +15,7 @@ from pathlib import Path
 from objectives import targets
 from objectives.langid import LanguageIdentifier
 from objectives.settings import Shared
-from objectives.types import Completion, Decoding, Message, Objective
+from objectives.types import Completion, Decoding, ItemResult, Message, Objective
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Examined, Family, FittedFamily, examine
 from search.common.errors import ConfigError
@@ -143,12 +143,16 @@ def _check_targets(objectives: Mapping[str, Objective]) -> None:
         ConfigError: one is none.
     """
     given: dict[str, list[str]] = {}
+    items: list[ItemResult] = []
     for name, objective in objectives.items():
         requests = objective.requests("search")
         asked = [r.continuation is not None for r in requests]
         said = [Completion("", 0, "stop", (), *((-1.0, False) if one else ())) for one in asked]
-        given[name] = list(objective.score("search", said).scores)
-    known = {score for scores in given.values() for score in scores}
+        found = objective.score("search", said)
+        given[name], items = list(found.scores), [*items, *found.items]
+    known = {score for scores in given.values() for score in scores} | targets.combined(
+        items
+    ).keys()
     unknown = [target.score for target in targets.TARGETS if target.score not in known]
     if unknown:
         shown = "; ".join(f"{name}: {', '.join(scores)}" for name, scores in given.items())

@@ -34,3 +34,11 @@ def test_models_at_a_host(key: str) -> None:
 def test_what_the_environment_finds_is_nobodys_address() -> None:
     refuse_foreign(chosen(), "s")
     refuse_foreign_models(["s3://bucket/x", "org/name", "/models/hdfs", "gs://b/x"], "s")
+
+
+@pytest.mark.parametrize("task", ["mine:Quiz", "[mgsm, mine:Quiz]"])
+def test_a_class_of_a_study_is_code(task: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"s is scored by mine:Quiz, code that would run .*" + FLAG
+    ):
+        refuse_foreign(chosen(f"objective.task={task}"), "s")
