@@ -87,6 +87,8 @@ class LmEvalObjective:
 
     Attributes:
         name: "lm_eval".
+        target: the score, as what it is known to be by its tasks: a share of the items where there
+            is one task or group, each item of which is right or wrong.
         split_hash: 16 hex digits that name the items of both parts, for the records.
     """
 
@@ -101,6 +103,8 @@ class LmEvalObjective:
         """
         self.name = "lm_eval"
         self._tasks = tasks
+        plain = LmEvalSettings.target
+        self.target = replace(plain, kind="share", item="value") if tasks.yes_or_no else plain
         where = f"lm_eval {', '.join(tasks.parts)}"
         self._parts = split_items(tasks.items, search_items, held_out_items, seed, where)
         self.split_hash = hashlib.sha256(self._parts.hash.encode()).hexdigest()[:16]

@@ -8,6 +8,7 @@ directions, the sampler, the choice, the comparison, tables, figures, MLflow and
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from objectives.english import EnglishSettings
@@ -17,7 +18,7 @@ from objectives.lm_eval import LmEvalSettings
 from objectives.mgsm import MgsmSettings
 from objectives.settings import Settings
 from objectives.target import Target
-from objectives.types import ItemResult, Score
+from objectives.types import ItemResult, Objective, Score
 
 OBJECTIVES: dict[str, type[Settings]] = {
     "mgsm": MgsmSettings,
@@ -81,6 +82,20 @@ def several(tasks: Mapping[str, Target], combine: Combined) -> Target:
         )
     weights = tuple(named[name] for name in tasks)
     return Target("combined", "", "mean of tasks", kind="weighted", of=parts, weights=weights)
+
+
+def known(chosen: Iterable[Target], objectives: Iterable[Objective]) -> tuple[Target, ...]:
+    """Targets as objectives know them once they have read their data.
+
+    Args:
+        chosen: of the configuration.
+        objectives: what is scored; one may have a `target`, which says of what kind its score is.
+    """
+    own = {one.target.score: one.target for one in objectives if hasattr(one, "target")}
+    return tuple(
+        replace(t, kind=own[t.score].kind, item=own[t.score].item) if t.score in own else t
+        for t in chosen
+    )
 
 
 def combined(items: Sequence[ItemResult]) -> dict[str, Score]:

@@ -108,12 +108,12 @@ def check(config: Config) -> Checked:
     family = Family(**config.family.model_dump())
     sources = family.sources(config.lang)
     objectives = build_objectives(config.objective, config.lang)
-    targets.use(config.objective.targets())
+    targets.use(targets.known(config.objective.targets(), objectives.values()))
     _check_targets(objectives)
     examined = examine(sources, allow_bin=family.allow_bin)
     examined.raise_faults()
     base = examined.opened["base"]
-    warnings: list[str] = []
+    warnings = _not_raced(config)
     if config.objective.chat:
         turns, kwargs = _conversations(config, objectives), config.objective.chat_template_kwargs
         warnings += check_chat(turns, base.path, kwargs, config.objective.thinking_tokens)
@@ -134,6 +134,17 @@ def check(config: Config) -> Checked:
     lengths = check_context(requests, base.text, given, count)
     warnings += lengths.warnings
     return Checked(examined, objectives, space, lengths.max_model_len, warnings)
+
+
+def _not_raced(config: Config) -> list[str]:
+    """That no trial can be stopped early, where that is asked for."""
+    main = targets.TARGETS[0]
+    if config.search.race is None or main.won is not None:
+        return []
+    return [
+        f"no trial is stopped early (search.race): {main.people} is no share of items that are "
+        "each right or wrong"
+    ]
 
 
 def _check_targets(objectives: Mapping[str, Objective]) -> None:

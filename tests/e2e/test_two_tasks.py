@@ -23,6 +23,7 @@ def test_the_worst_of_two_tasks_is_optimised(tmp_path: Path) -> None:
         *("search.baselines={}", "space.pairs=[[0,0]]"),
     )
     assert "worst task" in output
+    assert "no trial is stopped early (search.race): worst task is no share of items" in output
     assert "differences), p is by a paired bootstrap" in output
     found = trials(tmp_path / "two")
     assert {trial["state"] for trial in found} == {"scored"}  # nothing is raced on a worst
