@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -133,9 +132,9 @@ class Target:
     @property
     def _combine(self) -> Combine:
         if self.kind == "worst":
-            return partial(np.min, axis=0)
+            return lambda means: np.asarray(means.min(axis=0))
         weights = self.weights if self.kind == "weighted" else (1.0,)
-        return partial(np.average, axis=0, weights=weights)
+        return lambda means: np.asarray(np.average(means, axis=0, weights=weights))
 
     def foresee(
         self, items: Iterable[ItemResult], total: int, lang: str

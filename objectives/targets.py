@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
+from objectives.code import CodeSettings
 from objectives.english import EnglishSettings
 from objectives.errors import SettingError
 from objectives.lcpr import LcprSettings
@@ -25,6 +26,7 @@ OBJECTIVES: dict[str, type[Settings]] = {
     "lcpr": LcprSettings,
     "lm_eval": LmEvalSettings,
     "english": EnglishSettings,
+    "code": CodeSettings,
 }
 """What a merge may be scored on: name -> the settings that build it, a section of
 `conf/objective`; the first two have one in each."""

@@ -69,10 +69,11 @@ class ObjectiveShared(Strict):
         mgsm: Any
         lcpr: Any
         lm_eval: Any
+        code: Any
 
     task: Task | Annotated[tuple[Task, ...], Field(min_length=1)] = "mgsm"
-    """What is maximised: `mgsm`, `lm_eval`, or `package.module:Class`, a class of one's own (see
-    docs/objectives.md), whose settings are `own`; or several of them."""
+    """What is maximised: `mgsm`, `lm_eval`, `code`, or `package.module:Class`, a class of one's own
+    (see docs/objectives.md), whose settings are `own`; or several of them."""
 
     combine: Literal["mean", "worst"] | dict[str, Annotated[float, Field(gt=0, lt=math.inf)]] = (
         "mean"

@@ -41,6 +41,12 @@ def refuse_foreign(config: Config, where: str, named: Collection[str] = ()) -> N
             f"{where} has objective.lm_eval.allow_code: code of {harness.include_path} would run "
             f"here. If you know it, write {FLAG}"
         )
+    code = config.objective.code
+    if code is not None and code.allow_code:
+        raise ConfigError(
+            f"{where} has objective.code.allow_code: programs that its models write would run "
+            f"here. If you know it, write {FLAG}"
+        )
     if config.search.storage and "search.storage" not in named:
         shown = without_password(config.search.storage)
         raise ConfigError(

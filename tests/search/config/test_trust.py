@@ -42,3 +42,10 @@ def test_a_class_of_a_study_is_code(task: str) -> None:
         ConfigError, match=r"s is scored by mine:Quiz, code that would run .*" + FLAG
     ):
         refuse_foreign(chosen(f"objective.task={task}"), "s")
+
+
+def test_programs_of_a_studys_models_are_code() -> None:
+    asked = ("objective.code={data_dir: x, allow_code: true}",)
+    with pytest.raises(ConfigError, match=r"s has objective.code.allow_code: .*" + FLAG):
+        refuse_foreign(chosen(*asked), "s")
+    refuse_foreign(chosen("objective.code={data_dir: x}"), "s")
