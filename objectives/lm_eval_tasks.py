@@ -21,7 +21,8 @@ Answer = str | float | tuple[float, bool]
 """Text; of a rolling request its log-likelihood; of others that, and whether it is greedy."""
 MEANS = ("mean", "perplexity", "weighted_perplexity", "bits_per_byte")
 """Aggregations of the harness that are a mean over items, or a function of one."""
-
+YES_OR_NO = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match")
+"""Metrics of the harness that are 0 or 1 for an item."""
 
 FEWSHOT_SEED = 1234
 """The harness's own, by which it draws worked examples."""
@@ -180,6 +181,21 @@ class Tasks:
                 key = metric if len(filters) == 1 else f"{metric},{ensemble.name}"
                 found[key] = Worth(*map(float, pair))
         return found
+
+    @property
+    def yes_or_no(self) -> bool:
+        """Whether the score is a share of the items, each of which is right or wrong."""
+        return len(self.parts) == 1 and all(map(self._yes_or_no, self._tasks))
+
+    def _yes_or_no(self, name: str) -> bool:
+        task, metric = self._tasks[name], self.main[name].partition(",")[0]
+        api: Any = importlib.import_module("lm_eval.api.task")
+        own = type(task).process_results is api.ConfigurableTask.process_results
+        if not own or callable(task.config.process_results) or metric not in YES_OR_NO:
+            return False  # a YAML's own code may say anything under these names
+        registry: Any = importlib.import_module("lm_eval.api.registry")
+        made = task.config.output_type == "generate_until"
+        return not made or task._metric_fn_list[metric] is registry.get_metric(metric)
 
     def figure(self, task: str, metric: str, mean: float) -> float:
         """A metric as the harness prints it, from the mean that it is made of."""

@@ -84,7 +84,7 @@ class StudyHead:
             StudyError: that is no target.
         """
         try:
-            return tuple(Target(**one) for one in self.targets) or targets.DEFAULT
+            return tuple(map(Target.from_dict, self.targets)) or targets.DEFAULT
         except TypeError as error:
             raise StudyError(f"study {self.name}: its targets cannot be read: {error}") from None
 

@@ -75,7 +75,8 @@ def final_table(study: Material) -> Mapping[str, Sequence[Any]]:
     """Heads and rows of the final table; a row is its role, label, cells and whether it is best."""
     lang = study.report.lang
     main, *_ = study.targets
-    others = {name: words.format(lang=lang) for name, words in targets.SHOWN.items()}
+    scores = (name for line in study.report.lines for name in line.record.scores)
+    others = {name: words.format(lang=lang) for name, words in targets.shown(scores).items()}
     heads = [*(f"{target.people} %" for target in study.targets)]
     heads += [f"{words} %" for words in others.values()]
     heads += [f"{main.people} vs best {rival}" for rival in RIVALS]

@@ -15,7 +15,7 @@ from pathlib import Path
 from objectives import targets
 from objectives.langid import LanguageIdentifier
 from objectives.settings import Shared
-from objectives.types import Completion, Decoding, Message, Objective
+from objectives.types import Completion, Decoding, ItemResult, Message, Objective
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Examined, Family, FittedFamily, examine
 from search.common.errors import ConfigError
@@ -108,12 +108,12 @@ def check(config: Config) -> Checked:
     family = Family(**config.family.model_dump())
     sources = family.sources(config.lang)
     objectives = build_objectives(config.objective, config.lang)
-    targets.use(config.objective.targets())
+    targets.use(targets.known(config.objective.targets(), objectives.values()))
     _check_targets(objectives)
     examined = examine(sources, allow_bin=family.allow_bin)
     examined.raise_faults()
     base = examined.opened["base"]
-    warnings: list[str] = []
+    warnings = _not_raced(config)
     if config.objective.chat:
         turns, kwargs = _conversations(config, objectives), config.objective.chat_template_kwargs
         warnings += check_chat(turns, base.path, kwargs, config.objective.thinking_tokens)
@@ -136,6 +136,17 @@ def check(config: Config) -> Checked:
     return Checked(examined, objectives, space, lengths.max_model_len, warnings)
 
 
+def _not_raced(config: Config) -> list[str]:
+    """That no trial can be stopped early, where that is asked for."""
+    main = targets.TARGETS[0]
+    if config.search.race is None or main.won is not None:
+        return []
+    return [
+        f"no trial is stopped early (search.race): {main.people} is no share of items that are "
+        "each right or wrong"
+    ]
+
+
 def _check_targets(objectives: Mapping[str, Objective]) -> None:
     """Each target is a score that an objective gives.
 
@@ -143,12 +154,16 @@ def _check_targets(objectives: Mapping[str, Objective]) -> None:
         ConfigError: one is none.
     """
     given: dict[str, list[str]] = {}
+    items: list[ItemResult] = []
     for name, objective in objectives.items():
         requests = objective.requests("search")
         asked = [r.continuation is not None for r in requests]
         said = [Completion("", 0, "stop", (), *((-1.0, False) if one else ())) for one in asked]
-        given[name] = list(objective.score("search", said).scores)
-    known = {score for scores in given.values() for score in scores}
+        found = objective.score("search", said)
+        given[name], items = list(found.scores), [*items, *found.items]
+    known = {score for scores in given.values() for score in scores} | targets.combined(
+        items
+    ).keys()
     unknown = [target.score for target in targets.TARGETS if target.score not in known]
     if unknown:
         shown = "; ".join(f"{name}: {', '.join(scores)}" for name, scores in given.items())

@@ -40,8 +40,8 @@ PARTIAL = "first_items_"
 """Stands before a stopped trial's scores: they are not to be sorted among those of all items."""
 
 
-COMPARED = ("lpr", "wpr", *targets.SHOWN)
-"""Scores that people compare besides the targets."""
+COMPARED = ("lpr", "wpr")
+"""Scores that people compare besides the targets and what the final table shows."""
 
 
 def few_metrics_of(record: Record) -> dict[str, float]:
@@ -51,7 +51,8 @@ def few_metrics_of(record: Record) -> dict[str, float]:
     """
     optimised = [target.score for target in targets.TARGETS]
     names = {name + end for name in optimised for end in ("", "_low", "_high", "_n")}
-    names |= {name + end for name in COMPARED for end in ("", "_n")}
+    beside = (*COMPARED, *targets.shown(record.scores))
+    names |= {name + end for name in beside for end in ("", "_n")}
     names |= {f"{PARTIAL}{name}" for name in names} | {"estimate", "chance"}
     names |= {"tokens", "tokens_per_s", "total_s"}
     return {name: value for name, value in metrics_of(record).items() if name in names}

@@ -110,6 +110,22 @@ def test_what_is_prepared(setup: Setup) -> None:
     assert found.records.trials == []
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ((), False),
+        (("objective.task=[mgsm,english]",), True),
+        (("objective.task=[mgsm,english]", "search.race=null"), False),
+    ],
+)
+def test_a_study_that_is_not_raced_says_so(setup: Setup, more: tuple[str, ...], said: bool) -> None:
+    section = {"data_dir": str(setup.mgsm), "shots": 0, "search_items": 4, "held_out_items": 4}
+    shutil.copy(setup.mgsm / "mgsm_te.tsv", setup.mgsm / "mgsm_en.tsv")
+    setup.more += [f"objective.english={json.dumps(section)}", *more]
+    warnings = setup.prepared().warnings
+    assert any("no trial is stopped early" in text for text in warnings) == said
+
+
 def test_a_searched_decoding_is_tried_before_a_trial_does(setup: Setup) -> None:
     setup.more = ["space.decoding.temperature=[0.0,0.7]"]
     assert setup.prepared().space.decoding == {"temperature": (None, 0.0, 0.7)}
