@@ -18,7 +18,7 @@ from objectives.errors import ObjectiveError
 from search.common.ending import ENDING
 from search.common.errors import ConfigError, SearchError
 from search.common.masking import masked
-from search.results import across
+from search.results import across, tables
 from search.results.comparison import Report
 from search.results.final import Final
 from search.run import job
@@ -79,7 +79,7 @@ def run_all(studies: Sequence[Prepared], console: Console, verbose: bool = False
             if ends[lang] == "stopped" or ENDING.is_set():
                 break
     rows = [across.Row(p.config.lang, p.name, *_found(p, ends.get(p.config.lang))) for p in studies]
-    console.print(across.table(rows))
+    tables.plain(console).print(across.table(rows))
     try:
         files = across.write(rows, studies[0].records.folder.parent)
         _say(console, f"all languages: {files[0]}, {files[1]}")

@@ -82,13 +82,13 @@ def test_nothing_is_scored_twice(killed: Killed) -> None:
 
 
 def test_the_summary_has_every_language(killed: Killed) -> None:
-    table = killed.printed[killed.printed.index("best expert") :]
+    _, _, table = killed.printed.partition("held-out accuracy / LCPR, in percent")
     html = (killed.out / "summary.html").read_text("utf-8")
     rows = (killed.out / "summary.tsv").read_text("utf-8").splitlines()[1:]
-    for lang, row in zip(LANGS, rows, strict=True):
+    assert {tuple(row.split("\t")[:2]) for row in rows} == {("te", "s-te"), ("sw", "s-sw")}
+    for lang in LANGS:
         (line,) = [x for x in table.splitlines() if x.split()[:1] == [lang]]
         assert line.split()[-1] in ("finished", "undecided")
-        assert row.split("\t")[:2] == [lang, f"s-{lang}"]
         assert f">{lang}<" in html
     assert "go on with" not in killed.printed
 
