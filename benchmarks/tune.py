@@ -28,6 +28,7 @@ from search.merging.plan import Plan
 from search.records.head import StudyHead
 from search.records.record import Origin, Record
 from search.records.writer import RecordsWriter
+from search.study.tuning.engines import Engines
 from search.study.tuning.trainable import Job
 from search.study.tuning.tune import run_study
 from tests.engine_options import engine_options
@@ -55,6 +56,10 @@ class Waits:
         time.sleep(self._first if self._free is None else self._busy * random.uniform(0.8, 1.2))
         self._free = time.perf_counter()
         return []
+
+    def adopt(self, family: FittedFamily) -> bool:
+        """There is one study."""
+        return False
 
     def close(self) -> None:
         """Nothing to stop."""
@@ -135,15 +140,17 @@ def main(
             for name in ("base", "task/0", "task/1", "task/2", "lang/0", "lang/1", "lang/2")
         }
         records = RecordsWriter.create(Path(folder) / "bench", StudyHead("bench", {}))
-        run_study(
-            bench_schedule(trials, engines, sampler),
-            job=Job(sources, engine_options(), [Dice()], engine=engine),
-            space=space,
-            records=records,
-            baselines=[],
-            final=list,
-            listeners=[clock],
-        )
+        job = Job(sources, engine_options(), [Dice()], engine=engine)
+        with Engines({"bench": job}) as pool:
+            run_study(
+                bench_schedule(trials, engines, sampler),
+                engines=pool,
+                space=space,
+                records=records,
+                baselines=[],
+                final=list,
+                listeners=[clock],
+            )
         records.close()
     return [
         f"| {sampler}, {engines} actors, {busy:g} s: trials until | trials a second "

@@ -83,7 +83,7 @@ class FakeEngine:
         """Remember the plan."""
         if set(wanted) != set(self.family.names):
             raise MaterialiseError("the plan's tensors are not the family's")
-        changed = [name for name in wanted if self._loaded[name] != wanted[name]]
+        changed = [name for name in wanted if self._loaded.get(name) != wanted[name]]
         layers = {layer_of(name) for name in changed} - {None}
         self._loaded = dict(wanted)
         return Materialised(2 * len(changed), len(layers), len(changed), 0.0)
@@ -97,11 +97,26 @@ class FakeEngine:
         time.sleep(self.faults.seconds)
         if self._worker.poll() is not None:
             raise EngineDeadError("the fake engine's worker is dead")
-        merged = _digest(*(f"{n}{self._loaded[n].plain()}" for n in sorted(self._loaded)))
+        merged = _digest(*(f"{n}{self._plain(n)}" for n in sorted(self._loaded)))
         every = self.faults.not_finite
         if every and merged % every == 0:
             return NonFinite("NaN or infinity in the logits")
         return [_answer(merged, request) for request in requests]
+
+    def adopt(self, family: FittedFamily) -> bool:
+        """Answer by the checkpoints of another family."""
+        mine = self.family
+        if (family.paths["base"], family.names) != (mine.paths["base"], mine.names):
+            return False
+        self.family, self._loaded = family, {}
+        return True
+
+    def _plain(self, name: str) -> str:
+        """How a tensor is made, with the checkpoints' own names."""
+        said = repr(self._loaded[name].plain())
+        for source, checkpoint in self.family.sources.items():
+            said = said.replace(repr(source), repr(checkpoint.path.name))
+        return said
 
     def close(self) -> None:
         """End the worker."""

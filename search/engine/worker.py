@@ -143,7 +143,7 @@ class MaterialiseExtension:
         return sum(self._swap_bytes[name] for name in mixes)
 
     def swap_close(self) -> None:
-        """Let go of the model and of all that holds experts; comes last."""
+        """Let go of the model and of all that holds experts; `swap_open` may follow."""
         self.model_runner.get_model().compute_logits = self._swap_unwatched
         self._swap_writer.close()
         del self._swap_writer, self._swap_places, self._swap_unwatched

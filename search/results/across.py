@@ -71,7 +71,7 @@ def table(rows: Sequence[Row]) -> Table:
     shown = Table(box=SIMPLE_HEAD, title=_title(), title_justify="left", pad_edge=False)
     shown.add_column("language")
     for name in COLUMNS:
-        shown.add_column(name, justify="right")
+        shown.add_column(name, justify="right", overflow="fold")
     shown.add_column("study", overflow="fold")
     for row in rows:
         lines = row.lines()

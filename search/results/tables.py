@@ -66,13 +66,19 @@ def table(report: Report, width: int = WIDTH) -> Table:
     return shown
 
 
+def plain(console: Console) -> Console:
+    """The same, but as wide as a table may be where it is no terminal: plain text."""
+    if console.is_terminal:
+        return console
+    return Terminal(file=console.file, force_terminal=False, width=WIDTH)
+
+
 def show(report: Report, console: Console) -> None:
     """Print the report, at most `WIDTH` columns wide; report.md has the rows that are folded here.
 
-    Without a terminal it is plain text of that width. A table or a front without a row is left out.
+    A table or a front without a row is left out.
     """
-    if not console.is_terminal:
-        console = Terminal(file=console.file, force_terminal=False, width=WIDTH)
+    console = plain(console)
     width = min(console.width, WIDTH)
     if report.no_recommendation:
         why_not = Text(f"no recommendation: {report.no_recommendation}", style="bold")

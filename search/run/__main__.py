@@ -130,9 +130,10 @@ def _main(arguments: argparse.Namespace) -> int:
                 from search.run.languages import run_all
 
                 return run_all(studies, console, arguments.verbose)
-            from search.run.job import run
+            from search.run.job import engines_for, run
 
-            outcome = run(studies[0], console, arguments.verbose)
+            with engines_for(studies) as engines:
+                outcome = run(studies[0], console, engines, arguments.verbose)
     except (SearchError, ObjectiveError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -12,7 +12,7 @@ import shlex
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -44,6 +44,7 @@ from search.study.race import Rules
 from search.study.schedule import Schedule
 from search.study.tracking.outbox import Outbox
 from search.study.tracking.runs import default_uri, experiment_name
+from search.study.tuning.engines import Engines
 from search.study.tuning.trainable import Job
 from search.study.tuning.tune import SIGNALS, run_study, signals_put_back
 
@@ -51,12 +52,42 @@ Outcome = Literal["recommended", "undecided", "stopped"]
 """How a study ended: with a recommendation, with none, or not at all, after Ctrl-C."""
 
 
-def run(prepared: Prepared, console: Console, verbose: bool = False) -> Outcome:
+def engines_for(studies: Sequence[Prepared]) -> Engines:
+    """Engines that serve these studies, one after another; nothing is started yet.
+
+    All have the context that the longest prompt of any of them needs, so that one can go on with
+    the next study.
+    """
+    lengths = [prepared.max_model_len for prepared in studies]
+    longest = None if None in lengths else max((n for n in lengths if n), default=None)
+    return Engines({prepared.name: _job(prepared, longest) for prepared in studies})
+
+
+def _job(prepared: Prepared, max_model_len: int | None) -> Job:
+    config = prepared.config
+    return Job(
+        prepared.family.locations,
+        EngineOptions(
+            **config.search.engine.model_dump(exclude={"max_model_len"}),
+            max_model_len=max_model_len,
+            seed=config.search.seed,
+            chat_template_kwargs=config.objective.chat_template_kwargs,
+        ),
+        tuple(prepared.objectives.values()),
+        allow_bin=config.family.allow_bin,
+        driver_folder=os.getcwd(),
+        targets=targets.TARGETS,
+        own_process=config.search.gpus_per_engine > 0,
+    )
+
+
+def run(prepared: Prepared, console: Console, engines: Engines, verbose: bool = False) -> Outcome:
     """Run the study and report.
 
     Args:
         prepared: the study.
         console: where to show how it goes.
+        engines: what it runs on, see `engines_for`.
         verbose: print a line for every trial, however many there are.
 
     Raises:
@@ -89,27 +120,14 @@ def run(prepared: Prepared, console: Console, verbose: bool = False) -> Outcome:
     try:
         finished = run_study(
             Schedule.of(prepared.name, config.search),
-            job=Job(
-                prepared.family.locations,
-                EngineOptions(
-                    **config.search.engine.model_dump(exclude={"max_model_len"}),
-                    max_model_len=prepared.max_model_len,
-                    seed=config.search.seed,
-                    chat_template_kwargs=config.objective.chat_template_kwargs,
-                ),
-                tuple(prepared.objectives.values()),
-                allow_bin=config.family.allow_bin,
-                driver_folder=os.getcwd(),
-                targets=targets.TARGETS,
-                own_process=config.search.gpus_per_engine > 0,
-            ),
+            engines=engines,
             space=prepared.space,
             records=records,
             baselines=first,
             final=lambda: [row.recipe for row in Final.of(records).rows],
             listeners=[display, _Sender(outbox)],
             race=None if race is None else Rules(**race.model_dump()),
-            engines=display.engines,
+            tell=display.engines,
         )
         if finished:
             finish(records)

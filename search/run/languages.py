@@ -1,7 +1,8 @@
 """Several languages in one command: one study for each, one after another, and a table of all.
 
 Owns which languages are meant, the order, and that one study's fault leaves the others alone. A
-study is what it would be by itself (`search.run.job`); all of them have been checked before.
+study is what it would be by itself (`search.run.job`); all of them have been checked before, and
+engines go on from one to the next.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from objectives.errors import ObjectiveError
 from search.common.ending import ENDING
 from search.common.errors import ConfigError, SearchError
 from search.common.masking import masked
-from search.results import across
+from search.results import across, tables
 from search.results.comparison import Report
 from search.results.final import Final
 from search.run import job
 from search.run.prepare import Prepared
 from search.study.tracking.gathering import gather
 from search.study.tracking.runs import experiment_name
+from search.study.tuning.engines import Engines
 
 STATES = {"recommended": 0, "undecided": 3, "fault": 1, "stopped": 130}
 """How a study ended -> exit status; that of the command is the last one in this order."""
@@ -65,17 +67,19 @@ def run_all(studies: Sequence[Prepared], console: Console, verbose: bool = False
         The exit status: the worst of the studies, by the order of `STATES`.
     """
     ends: dict[str, str] = {}
-    for place, prepared in enumerate(studies, 1):
-        lang = prepared.config.lang
-        _say(console, f"language {place} of {len(studies)}: {lang}, study {prepared.name}")
-        try:
-            ends[lang] = _run(prepared, console, verbose)
-        except KeyboardInterrupt:
-            ends[lang] = "stopped"
-        if ends[lang] == "stopped" or ENDING.is_set():
-            break
+    left = [prepared for prepared in studies if not prepared.records.head().finished]
+    with job.engines_for(left) as engines:
+        for place, prepared in enumerate(studies, 1):
+            lang = prepared.config.lang
+            _say(console, f"language {place} of {len(studies)}: {lang}, study {prepared.name}")
+            try:
+                ends[lang] = _run(prepared, console, engines, verbose)
+            except KeyboardInterrupt:
+                ends[lang] = "stopped"
+            if ends[lang] == "stopped" or ENDING.is_set():
+                break
     rows = [across.Row(p.config.lang, p.name, *_found(p, ends.get(p.config.lang))) for p in studies]
-    console.print(across.table(rows))
+    tables.plain(console).print(across.table(rows))
     try:
         files = across.write(rows, studies[0].records.folder.parent)
         _say(console, f"all languages: {files[0]}, {files[1]}")
@@ -108,12 +112,12 @@ def _gather(rows: Sequence[across.Row], studies: Sequence[Prepared], files: Iter
     )
 
 
-def _run(prepared: Prepared, console: Console, verbose: bool) -> str:
+def _run(prepared: Prepared, console: Console, engines: Engines, verbose: bool) -> str:
     if prepared.records.head().finished:
         _say(console, "it is finished already")
         return "undecided" if _compared(prepared).no_recommendation else "recommended"
     try:
-        return job.run(prepared, console, verbose)
+        return job.run(prepared, console, engines, verbose)
     except (SearchError, ObjectiveError) as error:
         _say(console, f"error: {prepared.config.lang}: {error}")
     except Exception as error:  # a fault of ours in one study must not cost the others

@@ -53,6 +53,11 @@ class Schedule:
         return knows(place, own, self.lag)
 
     @property
+    def placing(self) -> tuple[object, ...]:
+        """What engines of two studies have in common where one study's can serve the other."""
+        return self.cpus_per_engine, self.gpus_per_engine, self.address
+
+    @property
     def lag(self) -> int:
         """k: proposal i is made from the trials up to i - k only; 0: from all that have ended."""
         if self.engines is None or self.reproducible is False:

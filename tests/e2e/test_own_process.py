@@ -17,6 +17,7 @@ from pathlib import Path
 from search.records.head import StudyHead
 from search.records.writer import RecordsWriter
 from search.merging.space.swap import make_space
+from search.study.tuning.engines import Engines
 from search.study.tuning.trainable import Job
 from search.study.tuning.tune import run_study
 from tests.engine_options import engine_options
@@ -26,13 +27,14 @@ from tests.search.study.tuning.test_trainable import Echo
 
 folder = Path(sys.argv[2])
 records = RecordsWriter.create(folder / "study", StudyHead("study", {}))
-run_study(
-    schedule(trials=4, sampler="random", race=None, cpus_per_engine=1),
-    job=Job(json.loads(sys.argv[1]), engine_options(), (Echo("m", "accuracy"), Echo("w", "lcpr")),
-            own_process=True, engine=partial(FakeEngine, faults=Faults(folder))),
-    space=make_space(lang="te", n_layers=4, n_task=1, n_lang=1),
-    records=records, baselines=[], final=list, listeners=[],
-)
+job = Job(json.loads(sys.argv[1]), engine_options(), (Echo("m", "accuracy"), Echo("w", "lcpr")),
+          own_process=True, engine=partial(FakeEngine, faults=Faults(folder)))
+with Engines({"s": job}) as engines:
+    run_study(
+        schedule(trials=4, sampler="random", race=None, cpus_per_engine=1),
+        engines=engines, space=make_space(lang="te", n_layers=4, n_task=1, n_lang=1),
+        records=records, baselines=[], final=list, listeners=[],
+    )
 records.close()
 """
 

@@ -1,12 +1,13 @@
-"""What Tune asks for the next trial and tells of ended ones: a thin adapter of the study's course.
+"""What Tune asks for the next trial and tells of ended ones: a thin adapter of a study's course.
 
-Owns the words that Tune and `search.study.course` have for each other. Raises nothing into Tune,
-which would go on as if nothing were.
+Owns which study's turn it is, and the words that Tune and `search.study.course` have for each
+other. Raises nothing into Tune, which would go on as if nothing were.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,25 +30,67 @@ class Actors(Protocol):
         """
 
 
-class StudySearcher(Searcher):
-    """Tune's view of a study's course."""
+@dataclass(frozen=True)
+class Turn:
+    """A study that is under way.
 
-    def __init__(self, course: Course, actors: Actors) -> None:
-        """Adapt a course."""
+    Attributes:
+        course: its course.
+        study: its name.
+        last: whether Tune may end with it.
+    """
+
+    course: Course
+    study: str
+    last: bool
+
+
+class StudySearcher(Searcher):
+    """Tune's view of one study's course after another's."""
+
+    def __init__(
+        self, course: Course, actors: Actors, *, study: str = "", last: bool = True
+    ) -> None:
+        """Adapt a course.
+
+        Args:
+            course: the first study's.
+            actors: who knows how an actor ended.
+            study: as in `turn`.
+            last: as in `turn`.
+        """
         super().__init__()  # without a metric: Tune would keep averages of it for every trial
-        self._course, self._actors = course, actors
+        self._actors = actors
+        self.turn(course, study=study, last=last)
+
+    def turn(self, course: Course, *, study: str, last: bool) -> None:
+        """Go on with another study, when the one before is finished; in any thread.
+
+        Args:
+            course: that study's.
+            study: its name, which actors know it by.
+            last: whether Tune may end with it; else its engines wait for another.
+        """
+        self._turn = Turn(course, study, last)
+
+    def release(self) -> None:
+        """No other study follows."""
+        self._turn = replace(self._turn, last=True)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next recipe, None to be asked again later, or FINISHED."""
+        turn = self._turn
         try:
-            running = self._course.hand_out(trial_id)
+            running = turn.course.hand_out(trial_id)
         except Exception as error:  # of Optuna's journal or database, or a fault of ours
-            self._course.stop(error)
+            turn.course.stop(error)
             running = None
         if running is None:
-            return str(Searcher.FINISHED) if self._course.over else None
+            ends = turn.course.over and (turn.last or not turn.course.finished)
+            return str(Searcher.FINISHED) if ends else None
         bar = running.candidate.bar
         return {
+            "study": turn.study,
             "bar": None if bar is None else bar.to_json(),
             "recipe": json.dumps(to_dict(running.candidate.recipe)),
             "split": running.candidate.split,
@@ -61,9 +104,9 @@ class StudySearcher(Searcher):
         try:
             outcome: TrialOutcome | None = (result or {}).pop("outcome", None)
             end = self._actors.actor_exit(trial_id, outcome is not None)
-            self._course.take_back(trial_id, outcome, end)
+            self._turn.course.take_back(trial_id, outcome, end)
         except Exception as fault:  # Tune would go on as if nothing were
-            self._course.stop(fault)
+            self._turn.course.stop(fault)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Trials report once, at their end."""

@@ -82,6 +82,16 @@ class TrialRunner:
         targets.use(job.targets)
         self._family: FittedFamily | None = None
         self._engine: LiveEngine | None = None
+        self._served: FittedFamily | None = None  # by the engine
+
+    def take(self, job: Job) -> None:
+        """Go on with another study; the engine stays where it can serve that one's experts."""
+        if job is self._job:
+            return
+        if (job.options, job.engine) != (self._job.options, self._job.engine):
+            self.close()
+        self._job, self._family = job, None
+        targets.use(job.targets)
 
     def run(self, recipe: Recipe, split: Split, bar: Bar | None = None) -> TrialOutcome:
         """Materialise a recipe and score it; an engine's failure is tried again on a new one.
@@ -157,8 +167,12 @@ class TrialRunner:
 
     def _ready(self) -> tuple[FittedFamily, LiveEngine]:
         family = self._experts()
+        if self._engine is not None and self._served is not family:
+            if not self._engine.adopt(family):
+                self.close()
         if self._engine is None:
             self._engine = self._job.engine(family, self._job.options)
+        self._served = family
         return family, self._engine
 
     def _experts(self) -> FittedFamily:
@@ -172,8 +186,15 @@ class TrialRunner:
 class MergeTrial(tune.Trainable):
     """Tune's view of `TrialRunner`; with `reuse_actors` one instance serves many trials."""
 
-    def setup(self, config: dict[str, Any], job: Job) -> None:
-        """Keep the job; the engine starts with the first step, where a failure can be told."""
+    def setup(self, config: dict[str, Any], jobs: Mapping[str, Job]) -> None:
+        """Keep the jobs; the engine starts with the first step, where a failure can be told.
+
+        Args:
+            config: the first trial's.
+            jobs: study name -> what its trials need.
+        """
+        self._jobs = jobs
+        job = jobs[config["study"]]
         self._runner, self._own_process = TrialRunner(job), job.own_process
 
     def node(self) -> str:
@@ -200,7 +221,10 @@ class MergeTrial(tune.Trainable):
         return {"outcome": outcome, "done": True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next recipe; the engine stays."""
+        """Take the next recipe, perhaps another study's; the engine stays if it can."""
+        job = self._jobs[new_config["study"]]
+        self._runner.take(job)
+        self._own_process = job.own_process
         return True
 
     def cleanup(self) -> None:

@@ -1,6 +1,6 @@
-"""Which waiting trial an engine that becomes free takes over.
+"""Which waiting trial an engine that becomes free takes over, and that it waits if there is none.
 
-Owns that choice alone. Tune keeps a few trials waiting, so that a cluster can grow: each has asked
+Owns that alone. Tune keeps a few trials waiting, so that a cluster can grow: each has asked
 for a place, and Ray gives places to the oldest first.
 """
 
@@ -12,6 +12,9 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
 from search.study.tuning.watch import Watch
+
+HELD = 10_000
+"""Engines that may wait; more than there are."""
 
 
 class Waiting(FIFOScheduler):
@@ -26,10 +29,23 @@ class Waiting(FIFOScheduler):
         """Choose by what is known of the cluster's places."""
         super().__init__()
         self._watch = watch
+        self._held: object = None
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """The oldest trial that waits, or the newest while the oldest ones get engines."""
+        self._hold(tune_controller)
         waiting = [t for t in tune_controller.get_trials() if t.status == Trial.PENDING]
         if not waiting:
             return None
         return waiting[-1 if self._watch.engine_starts() else 0]
+
+    def _hold(self, tune_controller: Any) -> None:
+        """Have engines wait where there is no trial for them now; Tune would stop all but one."""
+        place = self._watch.placement()
+        if place == self._held:
+            return
+        cache = tune_controller.__dict__["_tune_controller"]._actor_cache  # Ray 2: no setting
+        if self._held is not None:
+            cache.decrease_max(self._held, HELD)
+        cache.increase_max(place, HELD)
+        self._held = place

@@ -74,6 +74,7 @@ class Watch(tune.Callback, tune.Stopper):
     Attributes:
         excluded_nodes: ids of the nodes that new trials keep off.
         n_dead: how many nodes had been lost when it last looked.
+        tell: told of the engines' states at each look.
         stopping: whether everything is to end at once.
         fault: why nothing could run any more.
     """
@@ -88,9 +89,7 @@ class Watch(tune.Callback, tune.Stopper):
             fetches: whether nodes fetch the experts, which may take longer than any trial.
             tell: told of the engines' states at each look.
         """
-        self._schedule = schedule
-        self._fetches = fetches
-        self._tell = tell
+        self._schedule, self._fetches, self.tell = schedule, fetches, tell
         self._answered: set[int] = set()  # hashes: a handle that is kept would keep its actor
         self._working: dict[str, Working] = {}
         self._seconds: deque[float] = deque(maxlen=MEMORY)
@@ -102,6 +101,17 @@ class Watch(tune.Callback, tune.Stopper):
         self.n_dead = 0
         self.stopping = False
         self.fault: StudyError | None = None
+
+    def begin(self, schedule: Schedule, *, fetches: bool, tell: TellEngines) -> None:
+        """Another study's turn, on the same engines; nodes that failed stay excluded.
+
+        Args:
+            schedule: as when it was made.
+            fetches: the same.
+            tell: the same.
+        """
+        self._schedule, self._fetches, self.tell = schedule, fetches, tell
+        self._seconds.clear()
 
     def actor_exit(self, trial_id: str, reported: bool) -> ActorExit:
         """What is known of a trial that ended, or lost its actor untold."""
@@ -142,6 +152,11 @@ class Watch(tune.Callback, tune.Stopper):
     def max_running(self) -> int:
         """How many trials may be under way or wait: one for each engine that there may be."""
         return self._schedule.engines or self._places + (SPARE_TRIALS if self._grows else 0)
+
+    def placement(self) -> tune.PlacementGroupFactory:
+        """What a trial that is handed out now reserves."""
+        schedule = self._schedule
+        return placement(schedule.cpus_per_engine, schedule.gpus_per_engine, self.excluded_nodes)
 
     def engine_starts(self) -> bool:
         """Whether a place lacks its engine, that of the engine that asks for a trial excepted."""
@@ -205,7 +220,7 @@ class Watch(tune.Callback, tune.Stopper):
             if working.limit is None and now - working.began > limit:
                 working.limit = limit
                 ray.kill(working.actor)  # also when it hangs in C++; its children end with it
-        self._tell(self.engines())
+        self.tell(self.engines())
         if self._working or self._places:
             self._busy = now
         elif now - self._busy > PATIENCE_SECONDS:

@@ -7,6 +7,7 @@ experts, and leaves it usable.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -84,6 +85,34 @@ def continuations_are_measured(engine: LiveEngine, family: FittedFamily) -> None
     assert known[A] != pytest.approx(known[B], abs=1e-4)
 
 
+def others_experts_are_served(engine: LiveEngine, family: FittedFamily) -> None:
+    """As by an engine that was built for them, whatever was loaded; and back again."""
+    names = {"lang/0": "lang/1", "lang/1": "lang/0"}
+    sources = {name: family.sources[names.get(name, name)] for name in family.sources}
+    other = replace(family, sources=sources)
+
+    def answers(of: FittedFamily, recipe: Recipe) -> object:
+        assert isinstance(engine.materialise(planned(recipe, of)), Materialised)
+        return engine.generate([*REQUESTS, *MEASURED])
+
+    mine, swapped = answers(family, A), LayerSwap(0, 1, 1, 1, 0, 0)
+    theirs = answers(family, swapped)
+    assert mine != theirs
+    assert engine.adopt(other)
+    assert (answers(other, A), answers(other, swapped)) == (theirs, mine)
+    assert engine.adopt(family)
+    assert answers(family, A) == mine
+
+
+def another_base_is_not_served(engine: LiveEngine, family: FittedFamily) -> None:
+    """And nothing has changed."""
+    engine.materialise(planned(A, family))
+    before = engine.generate(REQUESTS)
+    foreign = family.sources | {"base": family.sources["task/0"]}
+    assert not engine.adopt(replace(family, sources=foreign))
+    assert engine.generate(REQUESTS) == before
+
+
 def closed_is_closed(engine: LiveEngine, family: FittedFamily) -> None:
     """Comes last."""
     engine.close()
@@ -98,5 +127,7 @@ CONTRACT: list[Callable[[LiveEngine, FittedFamily], None]] = [
     only_changes_are_written,
     another_models_plan_is_refused,
     continuations_are_measured,
+    others_experts_are_served,
+    another_base_is_not_served,
     closed_is_closed,
 ]

@@ -31,6 +31,7 @@ from search.run.prepare import Prepared
 from search.study.schedule import Schedule
 from search.study.tracking import outbox
 from search.study.tracking.runs import default_uri
+from search.study.tuning.engines import Engines
 from tests.search.run.setup import Setup
 
 L, N = 4, 60
@@ -67,7 +68,7 @@ def run(prepared: Prepared, study: Run, monkeypatch: pytest.MonkeyPatch) -> tupl
     monkeypatch.setattr(job, "run_study", study)
     found = None
     try:
-        found = run_job(prepared, Console(file=out, width=100))
+        found = run_job(prepared, Console(file=out, width=100), Engines({}))
     except StudyError as error:
         assert "the disk is full" in str(error)
     return found, out.getvalue()

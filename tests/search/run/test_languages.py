@@ -35,7 +35,7 @@ def plays(monkeypatch: pytest.MonkeyPatch, ends: dict[str, str | Exception]) -> 
     """Studies that end so; the languages whose study ran, in order."""
     ran: list[str] = []
 
-    def study(prepared: Prepared, console: object, verbose: bool) -> str:
+    def study(prepared: Prepared, *_: object) -> str:
         ran.append(prepared.config.lang)
         end = ends[prepared.config.lang]
         if isinstance(end, BaseException):
@@ -95,7 +95,7 @@ def test_a_signal_in_the_report_begins_no_other(
 ) -> None:
     ran = []
 
-    def study(prepared: Prepared, console: object, verbose: bool) -> str:
+    def study(prepared: Prepared, *_: object) -> str:
         ran.append(prepared.config.lang)
         finish(prepared.records)
         ENDING.set()

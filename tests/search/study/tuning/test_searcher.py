@@ -19,7 +19,9 @@ from tests.search.study.test_course import Bench, outcome
 def test_a_proposal_is_json_for_the_actor(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "s")
     config: Any = bench.searcher.suggest("a")
-    assert set(config) == {"recipe", "split", "bar", "excluded_nodes"} and json.dumps(config)
+    assert set(config) == {"study", "recipe", "split", "bar", "excluded_nodes"} and json.dumps(
+        config
+    )
     running = bench.course._running["a"]
     assert json.loads(config["recipe"]) == to_dict(running.candidate.recipe)
 
@@ -31,6 +33,31 @@ def test_not_now_is_none_and_no_more_is_finished(tmp_path: Path) -> None:
     bench.searcher.on_trial_complete("a", {"outcome": outcome()})
     bench.run()
     assert bench.searcher.suggest("c") == Searcher.FINISHED
+
+
+def test_between_two_studies_tune_waits(tmp_path: Path) -> None:
+    first = Bench(tmp_path / "a", trials=1, baselines=())
+    second = Bench(tmp_path / "b", trials=1, baselines=())
+    searcher = first.searcher
+    searcher.turn(first.course, study="a", last=False)
+    first.run()
+    assert first.course.finished and searcher.suggest("x") is None
+    searcher.turn(second.course, study="b", last=False)
+    config: Any = searcher.suggest("y")
+    assert config["study"] == "b" and list(second.course._running) == ["y"]
+    searcher.on_trial_complete("y", {"outcome": outcome()})
+    assert len(second.records.trials) == 1
+    second.course.stop(RuntimeError("odd"))
+    assert searcher.suggest("z") == Searcher.FINISHED  # a fault ends Tune, whoever follows
+
+
+def test_none_follows(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "s", trials=1, baselines=())
+    bench.searcher.turn(bench.course, study="s", last=False)
+    bench.run()
+    assert bench.searcher.suggest("x") is None
+    bench.searcher.release()
+    assert bench.searcher.suggest("x") == Searcher.FINISHED
 
 
 def test_a_trial_that_nobody_knows_changes_nothing(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from objectives.types import (
     Score,
     Split,
 )
-from search.checkpoints.family import Family
+from search.checkpoints.family import Family, FittedFamily
 from search.common.errors import EngineDeadError, MaterialiseError
 from search.engine.contract import Materialised, NonFinite
 from search.merging.plan import Plan
@@ -65,8 +65,10 @@ class FakeEngine:
     script: ClassVar[list[Any]] = []
     built: ClassVar[int] = 0
     closed: ClassVar[int] = 0
+    adopted: ClassVar[list[str]] = []
 
-    def __init__(self, family: object, options: object) -> None:
+    def __init__(self, family: FittedFamily, options: object) -> None:
+        self.base = family.paths["base"]
         type(self).built += 1
 
     def _next(self) -> Any:
@@ -81,6 +83,10 @@ class FakeEngine:
     def generate(self, requests: Sequence[Request]) -> list[Completion] | NonFinite:
         return self._next() or [Completion(r.prompt, 4, "stop") for r in requests]
 
+    def adopt(self, family: FittedFamily) -> bool:
+        type(self).adopted.append(family.paths["lang/0"])
+        return bool(self._next() or True) and family.paths["base"] == self.base
+
     def close(self) -> None:
         type(self).closed += 1
 
@@ -88,6 +94,7 @@ class FakeEngine:
 @pytest.fixture
 def runner(tiny_llama: Family) -> TrialRunner:
     FakeEngine.script, FakeEngine.built, FakeEngine.closed = [], 0, 0
+    FakeEngine.adopted = []
     return make_runner(tiny_llama, Echo("math", "accuracy"), Echo("words", "lcpr"))
 
 
@@ -225,3 +232,40 @@ def test_a_trial_is_stopped_where_its_bar_says_so(tiny_llama: Family) -> None:
     assert (found.state, found.tokens, found.written) == ("stopped", 16, 100)
     assert found.stopped and (found.stopped.items, found.stopped.total) == (2, 3)
     assert set(found.seconds) == {"materialise", "generate", "score", "total"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "fails", "adopted", "built", "attempts"),
+    [
+        ({}, False, True, 1, 1),
+        ({}, True, True, 2, 2),  # an engine that failed serves nobody
+        ({"base": "task/0"}, False, True, 2, 1),
+        ({"seed": 1}, False, False, 2, 1),
+    ],
+    ids=["other experts", "that cannot be opened", "another base", "other settings"],
+)
+def test_an_engine_goes_on_with_another_study(
+    runner: TrialRunner,
+    tiny_llama: Family,
+    changed: dict[str, Any],
+    fails: bool,
+    adopted: bool,
+    built: int,
+    attempts: int,
+) -> None:
+    recipe = LayerSwap(0, 0, 1, 1, 0, 0)
+    assert runner.run(recipe, "search").state == "scored"
+    sources = dict(runner._job.sources)
+    sources["lang/0"], sources["lang/1"] = sources["lang/1"], sources["lang/0"]
+    sources["base"] = sources[changed.get("base", "base")]
+    options = engine_options(seed=changed.get("seed", 0))
+    echoes = Echo("other", "accuracy"), Echo("words", "lcpr")
+    runner.take(Job(sources, options, echoes, engine=FakeEngine))
+    FakeEngine.script = [EngineDeadError("the disk is gone")] if fails else []
+    for _ in range(2):
+        found = runner.run(recipe, "search")
+        assert (found.state, found.attempts) == ("scored", attempts)
+        assert b'"other"' in gzip.decompress(found.items)
+        attempts = 1
+    assert FakeEngine.adopted == ([sources["lang/0"]] if adopted else [])
+    assert (FakeEngine.built, FakeEngine.closed) == (built, built - 1)

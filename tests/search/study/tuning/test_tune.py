@@ -1,4 +1,4 @@
-"""Ray's set-up around a study: signals, room for an engine, a cluster that cannot be joined.
+"""What a signal does to a study.
 
 Whole studies on Ray are in tests/faults, tests/cluster and tests/e2e.
 """
@@ -14,15 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 
 from search.common.ending import ENDING
-from search.common.errors import ConfigError, StudyError
 from search.study.tuning import tune
-from search.study.tuning.trainable import Job
 from search.study.tuning.watch import Watch
-from tests.engine_options import engine_options
-from tests.fake_engine import FakeEngine
 from tests.schedules import schedule
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -77,82 +72,3 @@ def test_signals_are_the_callers_again(handlers: dict[int, Any], fails: bool) ->
     except RuntimeError:
         assert fails
     assert {number: signal.getsignal(number) for number in tune.SIGNALS} == handlers
-
-
-@pytest.mark.parametrize(
-    ("nodes", "cpus", "gpus", "fits"),
-    [
-        ([{"CPU": 2.0}], 2, 0, True),
-        ([{"CPU": 2.0}], 2.5, 0, False),
-        ([{"CPU": 2.0}, {"CPU": 8.0, "GPU": 1.0}], 8, 1, True),
-        ([{"CPU": 8.0}, {"CPU": 2.0, "GPU": 1.0}], 8, 1, False),  # not on one node
-    ],
-)
-def test_one_node_has_room_for_an_engine(
-    monkeypatch: pytest.MonkeyPatch,
-    nodes: list[dict[str, float]],
-    cpus: float,
-    gpus: float,
-    fits: bool,
-) -> None:
-    for module in ("tune", "watch"):
-        monkeypatch.setattr(
-            f"search.study.tuning.{module}.resources", lambda excluded_nodes=(): nodes
-        )
-    plan = schedule(cpus_per_engine=cpus, gpus_per_engine=gpus)
-    if fits:
-        tune._room_for_engine(plan, Watch(plan))
-        return
-    with pytest.raises(ConfigError) as error:
-        tune._room_for_engine(plan, Watch(plan))
-    text = str(error.value)
-    assert text.startswith(f"no node has {cpus:g} CPUs and {gpus:g} GPUs for one engine (nodes: ")
-    assert all(f"{n['CPU']:g} CPUs, {n.get('GPU', 0):g} GPUs" in text for n in nodes)
-    assert text.endswith("lower search.cpus_per_engine or search.gpus_per_engine")
-
-
-@pytest.mark.parametrize(
-    ("flag", "variable", "joined"),
-    [(None, None, None), ("a:1", None, "a:1"), (None, "b:2", "b:2"), ("a:1", "b:2", "a:1")],
-)
-def test_a_cluster_is_joined_or_ray_is_started(
-    monkeypatch: pytest.MonkeyPatch, flag: str | None, variable: str | None, joined: str | None
-) -> None:
-    """Real Ray asks a cluster that is away for minutes: what it is told stands for it here."""
-    told: dict[str, Any] = {}
-
-    def refuse(**given: Any) -> None:
-        told.update(given)
-        raise ConnectionError("nobody answers")
-
-    monkeypatch.setattr(os, "environ", dict(os.environ))
-    os.environ.pop("RAY_ADDRESS", None)
-    if variable:
-        os.environ["RAY_ADDRESS"] = variable
-    monkeypatch.setattr(ray, "init", refuse)
-    job = Job({}, engine_options(), (), engine=FakeEngine)
-    where = f"the cluster at {joined} cannot be joined" if joined else "Ray did not start"
-    with pytest.raises(StudyError, match=f"^{where}: nobody answers; then --resume the study"):
-        tune._start_ray(schedule(address=flag), job)
-    assert told["address"] == (joined or "local")
-    assert told["log_to_driver"] is bool(joined)
-    assert ("include_dashboard" in told) is not bool(joined)
-    assert told["runtime_env"]["env_vars"].items() >= job.options.environment().items()
-
-
-def test_an_objective_of_ones_own_travels_with_the_job(tmp_path: Path) -> None:
-    """To a process that has not its module, as a node of a cluster."""
-    (tmp_path / "mine_here.py").write_text(
-        "WORD = 'yes'\nclass Mine:\n    name = 'mine'\n    def say(self): return WORD\n"
-    )
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import mine_here, ray; "
-        "from search.study.tuning.tune import bring_along; "
-        "one = mine_here.Mine(); bring_along([one]); "
-        "sys.stdout.buffer.write(ray.cloudpickle.dumps(one))"
-    )
-    command = [sys.executable, "-c"]
-    sent = subprocess.run([*command, code, str(tmp_path)], capture_output=True, check=True).stdout
-    read = "import sys, pickle; print(pickle.loads(sys.stdin.buffer.read()).say())"
-    told = subprocess.run([*command, read], input=sent, capture_output=True, check=True).stdout
-    assert told.decode().strip() == "yes"

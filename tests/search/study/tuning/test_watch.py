@@ -18,6 +18,7 @@ from search.study.tuning.watch import (
     placement,
 )
 from tests.schedules import schedule
+from tests.search.study.tuning.test_waiting import controller
 
 
 def watch(
@@ -122,10 +123,9 @@ def test_a_free_engine_leaves_those_alone_that_are_about_to_get_one(
     found._working = {str(number): Working(None, None, None) for number in range(working)}
     states = [Trial.RUNNING, Trial.PENDING, Trial.PENDING, Trial.PENDING, Trial.TERMINATED]
     trials = [SimpleNamespace(status=state) for state in states]
-    chosen = Waiting(found).choose_trial_to_run(SimpleNamespace(get_trials=lambda: trials))
+    chosen = Waiting(found).choose_trial_to_run(controller(trials))
     assert chosen is trials[{"oldest": 1, "newest": 3}[takes]]
-    none = SimpleNamespace(get_trials=lambda: trials[:1])
-    assert Waiting(found).choose_trial_to_run(none) is None
+    assert Waiting(found).choose_trial_to_run(controller(trials[:1])) is None
 
 
 def test_of_an_ended_trial_tune_keeps_no_answer_and_no_average() -> None:
