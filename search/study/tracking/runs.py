@@ -14,7 +14,7 @@ from typing import Any
 from objectives import targets
 from objectives.types import ItemResult
 from search.common.values import flatten, short
-from search.merging.recipe import LayerSwap, to_dict
+from search.merging.recipe import Layered, to_dict
 from search.records.record import Record
 
 VALUE_LENGTH = 5000
@@ -135,7 +135,7 @@ def answers_of(items: Sequence[ItemResult]) -> dict[str, list[Any]]:
 def params_of(record: Record) -> dict[str, str]:
     """The fields of the recipe."""
     pair = {}
-    if isinstance(record.recipe, LayerSwap):
+    if isinstance(record.recipe, Layered):
         pair = {"pair": record.recipe.pair}
     return params(to_dict(record.recipe) | pair)
 

@@ -24,8 +24,8 @@ from search.checkpoints.family import is_remote
 from search.common.ending import ENDING
 from search.common.errors import ConfigError, StudyError
 from search.merging.recipe import Recipe
+from search.merging.space.proposal import MainSpace
 from search.merging.space.rivals import RivalSpace
-from search.merging.space.swap import Space
 from search.records.writer import RecordsWriter
 from search.study.bars import Bars
 from search.study.course import Course, Listener
@@ -47,7 +47,7 @@ def run_study(
     schedule: Schedule,
     *,
     job: Job,
-    space: Space,
+    space: MainSpace,
     records: RecordsWriter,
     baselines: Sequence[Recipe],
     final: Callable[[], Iterable[Recipe]],
