@@ -141,15 +141,19 @@ def even_space(
     n_task: int,
     n_lang: int,
     pairs: Sequence[Pair] | None = None,
+    shares: tuple[float, float, float] = (0.5, 0.5, 0.1),
     **ranges: tuple[int, int],
 ) -> Space:
-    """All zones at an even share, of these pairs or of all; within ranges of b, u, t_b, t_u."""
+    """All zones at an even share, of these pairs or of all; within ranges of b, u, t_b, t_u.
+
+    Other shares are for a space that is made from this one.
+    """
     return make_space(
         lang=lang,
         n_layers=N_LAYERS,
         n_task=n_task,
         n_lang=n_lang,
-        shares=(0.5, 0.5, 0.1),
+        shares=shares,
         pairs=pairs,
         **ranges,  # type: ignore[arg-type]
     )

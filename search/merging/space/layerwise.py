@@ -30,6 +30,14 @@ def blocks_of(n_layers: int) -> int:
     return min(n_layers, min(even, key=lambda count: abs(count - 10), default=10))
 
 
+def layers_of_blocks(blocks: int, n_layers: int) -> list[list[int]]:
+    """The layers of each block, as `search.merging.methods.layerwise.Layerwise` has them."""
+    found: list[list[int]] = [[] for _ in range(blocks)]
+    for layer in range(n_layers):
+        found[layer * blocks // n_layers].append(layer)
+    return found
+
+
 @dataclass(frozen=True)
 class LayerwiseForm:
     """The numbers of shares by blocks.
@@ -105,9 +113,4 @@ class LayerwiseForm:
         )
 
     def _layers(self) -> list[list[int]]:
-        """The layers of each block."""
-        n_layers = self.swaps.n_layers
-        found: list[list[int]] = [[] for _ in range(self.blocks)]
-        for layer in range(n_layers):
-            found[layer * self.blocks // n_layers].append(layer)
-        return found
+        return layers_of_blocks(self.blocks, self.swaps.n_layers)
