@@ -134,10 +134,12 @@ def answers_of(items: Sequence[ItemResult]) -> dict[str, list[Any]]:
 
 def params_of(record: Record) -> dict[str, str]:
     """The fields of the recipe."""
-    pair = {}
+    own: dict[str, Any] = to_dict(record.recipe)
     if isinstance(record.recipe, Layered):
-        pair = {"pair": record.recipe.pair}
-    return params(to_dict(record.recipe) | pair)
+        numbers = {**record.recipe.numbers()}
+        numbers.pop("share", None)  # the weights say it
+        own = numbers | own | {"pair": record.recipe.pair}
+    return params(own)
 
 
 def params(data: Mapping[str, Any]) -> dict[str, str]:

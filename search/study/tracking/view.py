@@ -33,7 +33,7 @@ from urllib.request import urlopen
 
 from search.common.errors import StudyError
 from search.common.masking import masked
-from search.common.values import short
+from search.common.values import flatten, short
 from search.merging.recipe import to_dict
 from search.records.items import unpack_items
 from search.records.place import is_name
@@ -260,13 +260,17 @@ class StudyView:
         self._write(self._parent, tags=tags)
         self._show_pages()
 
+    def _form(self) -> str:
+        """What the study searches."""
+        return str(flatten(self._study.params).get("space.form", "swap"))
+
     def _show_pages(self) -> None:
         """Have the experiment open on its runs, with this study's views and none of deleted ones.
 
         A store that takes no tags of experiments has the same runs, at a plainer address.
         """
         known = self._client.get_experiment(self._experiment).tags
-        wanted = dict(page.tag() for page in pages(self._study.id))
+        wanted = dict(page.tag() for page in pages(self._study.id, self._form()))
         if known.get(_KIND, "") in _GUESSED:
             wanted[_KIND] = "custom_model_development"
         stale = [tag for tag in known if tag not in wanted and self._is_gone(study_of(tag))]
