@@ -19,7 +19,7 @@ from objectives.target import Target
 from objectives.types import ItemResult, Score, Split
 from search.common.errors import StudyError
 from search.common.values import percent
-from search.merging.recipe import LayerSwap, Single, key
+from search.merging.recipe import Layered, Single, key
 from search.merging.source import Source
 from search.records.reader import RecordsReader
 from search.records.record import Record
@@ -278,7 +278,7 @@ def _selection_notes(found: Chosen | None, choice: Choice | None) -> list[str]:
 def _guard_notes(lines: Sequence[ReportLine], items: Mapping[str, Items], lang: str) -> list[str]:
     """What the recommended recipe lost, in the targets after the first, against its own expert."""
     best = _chosen(lines)
-    if best is None or not isinstance(best.record.recipe, LayerSwap):
+    if best is None or not isinstance(best.record.recipe, Layered):
         return []
     source = best.record.recipe.lang_source
     expert = next((x.record for x in lines if x.record.recipe == Single(source)), None)

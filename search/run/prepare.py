@@ -21,7 +21,7 @@ from search.checkpoints.family import Examined, Family, FittedFamily, examine
 from search.common.errors import ConfigError
 from search.config.schema import Config, ObjectiveConfig
 from search.config.searched import space_of
-from search.merging.space.swap import Space
+from search.merging.space.proposal import MainSpace
 from search.records.writer import RecordsWriter
 from search.run.chat import check_chat
 from search.run.fingerprint import Fingerprints, take
@@ -47,7 +47,7 @@ class Prepared:
     uri: str
     family: FittedFamily
     objectives: Mapping[str, Objective]
-    space: Space
+    space: MainSpace
     max_model_len: int | None
     warnings: Sequence[str]
     fingerprints: Fingerprints
@@ -62,7 +62,7 @@ class Checked:
 
     family: Examined
     objectives: Mapping[str, Objective]
-    space: Space
+    space: MainSpace
     max_model_len: int | None
     warnings: Sequence[str]
 
@@ -123,7 +123,7 @@ def check(config: Config) -> Checked:
     # a value that cannot be used is found now, not in a trial
     choices = [
         replace(Decoding(), **{name: value})
-        for name, values in space.decoding.items()
+        for name, values in space.swaps.decoding.items()
         for value in values
     ]
     requests = asked(objectives, dict.fromkeys(varied, choices))

@@ -12,7 +12,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import optuna
@@ -30,6 +30,7 @@ from objectives.target import Target
 from search.merging.recipe import LayerSwap
 from search.merging.space.grid import Axis, Codes, Grid
 from search.merging.space.pairs import pair_of
+from search.merging.space.proposal import SearchSpace
 from search.records.record import Record
 from search.study.floors import Floor, believed, gain
 from search.study.proposing.acquisition import expected_improvement, hypervolume_gain
@@ -68,19 +69,6 @@ DRAWS = 64
 
 GainOf = Callable[[Recipes, "Recipes | None", Floats, Floats], Floats]
 """Recipes, those under way, mean and deviation of the first target -> what each is worth."""
-
-
-class FlatSpace(Protocol):
-    """What is searched, with its flat form."""
-
-    seen: set[str]
-
-    @property
-    def grid(self) -> Grid:
-        """Its flat form."""
-
-    def key_of(self, point: Mapping[str, Any]) -> str:
-        """Key of the recipe that parameters mean."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +139,7 @@ class ModelSampler(FlatSampler):
 
     def __init__(
         self,
-        space: FlatSpace,
+        space: SearchSpace,
         trials: Sequence[Record],
         schedule: Schedule,
         guards: Sequence[Target] | None = None,

@@ -14,7 +14,7 @@ from typing import Any
 from objectives import targets
 from objectives.types import ItemResult
 from search.common.values import flatten, short
-from search.merging.recipe import LayerSwap, to_dict
+from search.merging.recipe import Layered, to_dict
 from search.records.record import Record
 
 VALUE_LENGTH = 5000
@@ -135,10 +135,12 @@ def answers_of(items: Sequence[ItemResult]) -> dict[str, list[Any]]:
 
 def params_of(record: Record) -> dict[str, str]:
     """The fields of the recipe."""
-    pair = {}
-    if isinstance(record.recipe, LayerSwap):
-        pair = {"pair": record.recipe.pair}
-    return params(to_dict(record.recipe) | pair)
+    own: dict[str, Any] = to_dict(record.recipe)
+    if isinstance(record.recipe, Layered):
+        numbers = {**record.recipe.numbers()}
+        numbers.pop("share", None)  # the weights say it
+        own = numbers | own | {"pair": record.recipe.pair}
+    return params(own)
 
 
 def params(data: Mapping[str, Any]) -> dict[str, str]:

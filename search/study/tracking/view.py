@@ -21,7 +21,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from search.common.values import short
+from search.common.values import flatten, short
 from search.merging.recipe import to_dict
 from search.records.items import unpack_items
 from search.records.record import Record
@@ -196,13 +196,17 @@ class StudyView:
         self._store.write(self._parent, tags=tags)
         self._show_pages()
 
+    def _form(self) -> str:
+        """What the study searches."""
+        return str(flatten(self._study.params).get("space.form", "swap"))
+
     def _show_pages(self) -> None:
         """Have the experiment open on its runs, with this study's views and none of deleted ones.
 
         A store that takes no tags of experiments has the same runs, at a plainer address.
         """
         known = self._client.get_experiment(self._experiment).tags
-        wanted = dict(page.tag() for page in pages(self._study.id))
+        wanted = dict(page.tag() for page in pages(self._study.id, self._form()))
         if known.get(_KIND, "") in _GUESSED:
             wanted[_KIND] = "custom_model_development"
         stale = [tag for tag in known if tag not in wanted and self._is_gone(study_of(tag))]
