@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 from scipy.special import ndtr
+from threadpoolctl import ThreadpoolController
 
 from objectives import targets
 from objectives.target import Target
@@ -69,6 +70,16 @@ DRAWS = 64
 
 GainOf = Callable[[Recipes, "Recipes | None", Floats, Floats], Floats]
 """Recipes, those under way, mean and deviation of the first target -> what each is worth."""
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """The loaded libraries of linear algebra.
+
+    They get one thread: matrices are small here, and beside busy engines two threads wait for each
+    other ten times as long as they work.
+    """
+    return ThreadpoolController()
 
 
 @dataclass(frozen=True)
@@ -167,6 +178,10 @@ class ModelSampler(FlatSampler):
 
     def proposed(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
         """The recipe from which most is expected."""
+        with _libraries().limit(limits=1, user_api="blas"):
+            return self._proposed(study, trial)
+
+    def _proposed(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
         rng = np.random.default_rng([self._seed, self.place])
         told, pending = self._known(study, trial.number)
         for code in self._best_first(told, pending, rng):

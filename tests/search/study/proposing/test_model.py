@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from objectives.types import Score
 from search.merging.layers import layers_of
@@ -133,6 +134,21 @@ def test_a_resumed_study_proposes_what_an_undisturbed_one_would_have(
             (tmp_path / "cut" / JOURNAL).unlink()
     assert found == whole
     assert len(set(whole.values())) == len(whole) == len(BASELINES) + 18
+
+
+def test_a_proposal_is_made_on_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: set[int] = set()
+    inner = model.ModelSampler._proposed
+
+    def watched(self: Any, study: Any, trial: Any) -> dict[str, Any]:
+        seen.update(p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas")
+        return inner(self, study, trial)
+
+    monkeypatch.setattr(model.ModelSampler, "_proposed", watched)
+    with threadpool_limits(limits=2, user_api="blas"):
+        Search(tmp_path / "s", trials=3).run()
+        after = {p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"}
+    assert seen == {1} and after == {2}
 
 
 def test_the_order_of_ends_does_not_matter(tmp_path: Path) -> None:
