@@ -258,6 +258,11 @@ class EngineConfig(Strict):
     enforce_eager: bool = False
     """No graph capture or compilation: starts faster, generates slower on a GPU."""
 
+    batch_invariant: bool = False
+    """An answer does not depend on what runs beside it (vLLM's batch-invariant mode): it needs a
+    GPU of compute capability 8.0 or more, generates slower, and does not hold for mixtures of
+    experts (vllm#57016)."""
+
     trace_top: Positive = 100
     """Tokens whose log-probabilities a traced request gets at each step
     (`objective.confusion_points`), if the vocabulary has more than 2,048
@@ -382,6 +387,8 @@ class SearchConfig(Strict):
                 f"gpus_per_engine {gpus:g} is less than engine.tensor_parallel_size {wanted}: an "
                 f"engine needs all its GPUs, set search.gpus_per_engine={wanted}"
             )
+        if self.engine.batch_invariant and not gpus:
+            raise ValueError("engine.batch_invariant needs a GPU, and gpus_per_engine is 0")
         return self
 
     @model_validator(mode="after")

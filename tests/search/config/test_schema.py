@@ -66,6 +66,13 @@ def test_an_engine_needs_its_gpus() -> None:
     assert SearchConfig(engine=engine).gpus_per_engine == 0  # sockets
 
 
+def test_a_batch_invariant_engine_needs_a_gpu() -> None:
+    engine = EngineConfig(batch_invariant=True)
+    with pytest.raises(ValidationError, match="batch_invariant needs a GPU.*gpus_per_engine is 0"):
+        SearchConfig(engine=engine)
+    assert SearchConfig(gpus_per_engine=1, engine=engine).engine.batch_invariant
+
+
 def test_a_reproducible_study_knows_its_number_of_engines() -> None:
     with pytest.raises(ValidationError, match="engines is null.*name the number"):
         SearchConfig(reproducible=True, engines=None)
