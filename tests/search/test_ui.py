@@ -6,7 +6,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +20,10 @@ from objectives.types import Score
 from search import sync, ui
 from search.config import compose
 from search.records.head import StudyHead
+from search.records.record import Record
 from search.records.writer import RecordsWriter
+from search.study.tracking.outbox import Outbox
+from search.study.tracking.runs import default_uri, experiment_name
 from tests.cluster.nodes import free_port
 from tests.search.study.tracking.sent import HEAD, L, poor_base, trial
 
@@ -112,29 +117,85 @@ def test_a_server_is_started_and_shared(
     assert capsys.readouterr().out.strip() == served.page
 
 
+@contextmanager
+def running(folder: Path) -> Iterator[tuple[Path, Callable[[Record], None]]]:
+    """A study of the same store that has not ended, and what gives it one more trial."""
+    config = compose.load([], {"lang": "te"}).model_dump(mode="json")
+    records = RecordsWriter.create(folder / "r", StudyHead("r", config, id="r", layers=L))
+    name = experiment_name("demo", "te")
+    outbox = Outbox(default_uri(folder), name, records.head(), {}, records.folder)
+    assert outbox.start()
+
+    def ended(record: Record) -> None:
+        outbox.put(records.append(replace(record, items="")))
+        deadline = time.monotonic() + 60
+        while outbox._outbox:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    try:
+        yield records.folder, ended
+    finally:
+        assert outbox.finish(status="KILLED") == 0
+        records.close()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
-def test_what_a_browser_shows(served: Served) -> None:
-    """The best recipe first with its columns, the charts drawn, the recommendation at the top."""
+def test_what_a_browser_shows(
+    served: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The best recipe first with its columns, the charts drawn, the recommendation at the top.
+
+    Of a study that runs, what has ended so far.
+    """
+    from mlflow.tracking import MlflowClient
     from playwright.sync_api import sync_playwright
 
     best = trial(2).label
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(ui, "PORT", served.port)
     with sync_playwright() as playwright:
         path = shutil.which("chromium")
         browser = playwright.chromium.launch(executable_path=path, args=arguments)
         page = browser.new_page(viewport={"width": 2400, "height": 1400})
         page.set_default_timeout(60_000)
-        page.goto(served.page, wait_until="domcontentloaded")
-        page.wait_for_selector(".ag-row a")
-        rows = page.locator(".ag-row a")
-        assert best in rows.first.inner_text()
+
+        def first_row(address: str) -> str:
+            page.goto("about:blank")  # another view of one page is not loaded anew
+            page.goto(address, wait_until="domcontentloaded")
+            page.wait_for_selector(".ag-row a")
+            return page.locator(".ag-row a").first.inner_text()
+
+        assert best in first_row(served.page)
         shown = page.locator(".ag-root").first.inner_text()
         assert {"accuracy", "accuracy_low", "lcpr", "b", "u", "t_b", "t_u"} <= set(shown.split())
         assert "90" in page.locator(".ag-row").nth(0).inner_text() or "90" in shown
-        page.goto("about:blank")  # another view of one page is not loaded anew
+        page.goto("about:blank")
         charts = served.page.replace("-table", "-charts").replace("TABLE", "CHART")
         page.goto(charts, wait_until="domcontentloaded")
         page.wait_for_function("document.querySelectorAll('.js-plotly-plot').length >= 2")
+
+        client = MlflowClient(default_uri(served.place.parent))
+        place = served.page.partition("/experiments/")[2].partition("?")[0].partition("/")[0]
+        (parent,) = client.search_runs([place], "attributes.run_name = 's'")
+        address = served.page.partition("#")[0]
+        page.goto(f"{address}#/experiments/{place}/runs/{parent.info.run_id}")
+        head = page.get_by_role("heading", name="Recommended:")
+        head.wait_for()
+        assert best in head.inner_text()
+        assert "search.export" in page.locator("body").inner_text()
+
+        with running(served.place.parent) as (study, ended):
+            ended(trial(3))
+            ended(trial(1, "failed"))
+            capsys.readouterr()
+            assert ui.main([str(study), "--no-browser"]) == 0
+            address = capsys.readouterr().out.strip()
+            assert trial(3).label in first_row(address)
+            better = {"accuracy": Score(0.9, 0.84, 0.94, 150, 150)}
+            ended(replace(trial(4), scores={**trial(4).scores, **better}))
+            assert trial(4).label in first_row(address)
         browser.close()

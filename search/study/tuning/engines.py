@@ -39,6 +39,9 @@ class Engines:
     """What a command's studies run on, one study at a time; a context that ends it all.
 
     Order of calls, for each study: `begin`, `start`, `run`.
+
+    Attributes:
+        jobs: study name -> what its trials need.
     """
 
     def __init__(self, jobs: Mapping[str, Job]) -> None:
@@ -47,7 +50,7 @@ class Engines:
         Args:
             jobs: study name -> what its trials need, for every study that is to be run.
         """
-        self._jobs, self._left = jobs, set(jobs)
+        self.jobs, self._left = jobs, set(jobs)
         self._schedule: Schedule | None = None
         self._watch: Watch | None = None
         self._searcher: StudySearcher | None = None
@@ -79,7 +82,7 @@ class Engines:
         if not alive or before is None or before.placing != schedule.placing:
             self.close()
             self._watch = None
-        fetches = any(map(is_remote, self._jobs[schedule.name].sources.values()))
+        fetches = any(map(is_remote, self.jobs[schedule.name].sources.values()))
         self._schedule = schedule
         if self._watch is None:
             self._watch = Watch(schedule, fetches=fetches, tell=tell)
@@ -97,9 +100,9 @@ class Engines:
         assert self._schedule is not None and self._watch is not None
         if ray.is_initialized():
             return
-        for job in self._jobs.values():
+        for job in self.jobs.values():
             bring_along(job.objectives)
-        start_ray(self._schedule, self._jobs[self._schedule.name])
+        start_ray(self._schedule, self.jobs[self._schedule.name])
         if not self._schedule.address and "RAY_ADDRESS" not in os.environ:
             room_for_engine(self._schedule, self._watch)  # a cluster may still grow
 
@@ -155,7 +158,7 @@ class Engines:
         scratch = tempfile.mkdtemp(prefix="layer-swap-tune-")
         try:
             tune.Tuner(
-                tune.with_resources(tune.with_parameters(MergeTrial, jobs=self._jobs), wanted),
+                tune.with_resources(tune.with_parameters(MergeTrial, jobs=self.jobs), wanted),
                 tune_config=tune.TuneConfig(
                     search_alg=searcher,
                     scheduler=Waiting(watch),

@@ -182,12 +182,29 @@ def test_what_the_study_is_asked_for(
 
     run(prepared, study, monkeypatch)
     assert asked["schedule"].trials == prepared.config.search.trials
-    assert asked["job"].sources == prepared.family.locations
-    assert [o.name for o in asked["job"].objectives] == ["mgsm", "lcpr"]
-    assert asked["job"].options.seed == prepared.config.search.seed
     assert Single("base") in asked["baselines"]
     final = asked["final"]()  # by the scores at that time
     assert key(final[0], L) == key(BEST, L)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "given"), [((128, 256), 256), ((256, 128), 256), ((None, None), None)]
+)
+def test_engines_can_serve_all_languages(
+    prepared: Prepared, lengths: tuple[int | None, ...], given: int | None
+) -> None:
+    """By one context, as an engine of other settings would have to be built anew."""
+    studies = [
+        replace(prepared, name=name, max_model_len=length)
+        for name, length in zip(("te", "sw"), lengths, strict=True)
+    ]
+    jobs = job.engines_for(studies).jobs
+    assert list(jobs) == ["te", "sw"] and jobs["te"].options == jobs["sw"].options
+    assert jobs["te"].options.max_model_len == given
+    assert jobs["te"].options.seed == prepared.config.search.seed
+    assert jobs["te"].sources == prepared.family.locations
+    assert [o.name for o in jobs["te"].objectives] == ["mgsm", "lcpr"]
+    assert not job.engines_for([]).jobs
 
 
 def test_the_schedule_keeps_the_password_of_a_database(setup: Setup) -> None:
