@@ -16,8 +16,9 @@ from safetensors.torch import load_file, save_file
 from objectives.errors import ObjectiveError
 from search.checkpoints.checkpoint import Checkpoint
 from search.common.errors import ConfigError
+from search.config.scored import build_objectives
 from search.run import prepare as module
-from search.run.prepare import build_objectives, versions
+from search.run.prepare import versions
 from tests.search.run.setup import Setup
 
 
