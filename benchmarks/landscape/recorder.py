@@ -99,9 +99,9 @@ def record(asked: Recording, engines: int) -> int:
 def work(recording: Recording, engine: int, engines: int) -> None:
     """One engine's part: every so many-th recipe that the folder lacks."""
     from search.checkpoints.family import Family, fit
+    from search.config.scored import build_objectives
     from search.engine.contract import EngineOptions
     from search.engine.live import Engine
-    from search.run.prepare import build_objectives
 
     config, lang = recording.configuration(), recording.lang
     done = recording.done(config)

@@ -30,6 +30,25 @@ def refuse_foreign(config: Config, where: str, named: Collection[str] = ()) -> N
     Raises:
         ConfigError: there are some, shown without passwords, with what to do.
     """
+    refuse_code(config, where)
+    if config.search.storage and "search.storage" not in named:
+        shown = without_password(config.search.storage)
+        raise ConfigError(
+            f"{where} keeps Optuna's study in {shown}, which this command line does not name: "
+            f"passwords go to no address that a study alone knows. If it is yours, write "
+            f"search.storage={shown} or {FLAG}"
+        )
+    family = config.family
+    experts = (location for group in family.language.values() for location in group)
+    refuse_foreign_models((family.base, *family.task, *experts, *family.references.values()), where)
+
+
+def refuse_code(config: Config, where: str) -> None:
+    """Refuse code that nobody but a study has named.
+
+    Raises:
+        ConfigError: its objectives would run some.
+    """
     own = [task for task in config.objective.tasks if is_own(task)]
     if own:
         raise ConfigError(
@@ -48,16 +67,6 @@ def refuse_foreign(config: Config, where: str, named: Collection[str] = ()) -> N
             f"{where} has objective.code.allow_code: programs that its models write would run "
             f"here. If you know it, write {FLAG}"
         )
-    if config.search.storage and "search.storage" not in named:
-        shown = without_password(config.search.storage)
-        raise ConfigError(
-            f"{where} keeps Optuna's study in {shown}, which this command line does not name: "
-            f"passwords go to no address that a study alone knows. If it is yours, write "
-            f"search.storage={shown} or {FLAG}"
-        )
-    family = config.family
-    experts = (location for group in family.language.values() for location in group)
-    refuse_foreign_models((family.base, *family.task, *experts, *family.references.values()), where)
 
 
 def refuse_foreign_models(locations: Iterable[object], where: str) -> None:

@@ -10,16 +10,14 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from objectives import targets
-from objectives.langid import LanguageIdentifier
-from objectives.settings import Shared
 from objectives.types import Completion, Decoding, ItemResult, Message, Objective
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Examined, Family, FittedFamily, examine
 from search.common.errors import ConfigError
-from search.config.schema import Config, ObjectiveConfig
+from search.config.schema import Config
+from search.config.scored import build_objectives, files
 from search.config.searched import space_of
 from search.merging.space.proposal import MainSpace
 from search.records.writer import RecordsWriter
@@ -80,8 +78,8 @@ def prepare(config: Config, name: str, records: RecordsWriter, uri: str) -> Prep
     objectives = checked.objectives
     cluster = config.search.address or os.environ.get("RAY_ADDRESS")
     fitted = checked.family.fit(check_finite=config.search.check_finite, fetch=not cluster)
-    files = {**_files(config.objective), "lid": config.objective.lid}
-    prints = take(fitted, list(objectives.values()), files)
+    judged_by = {**files(config.objective), "lid": config.objective.lid}
+    prints = take(fitted, list(objectives.values()), judged_by)
     return Prepared(
         config,
         name,
@@ -200,32 +198,6 @@ def _check_heads(base: Checkpoint, tensor_parallel_size: int) -> None:
             f"search.engine.tensor_parallel_size {tensor_parallel_size} does not divide the "
             f"{heads} attention heads of {base.path}: choose one of {fitting}"
         )
-
-
-def build_objectives(config: ObjectiveConfig, lang: str) -> dict[str, Objective]:
-    """Name -> objective for one language, in the order of `objectives.targets.OBJECTIVES`.
-
-    Raises:
-        ObjectiveError: data files are missing, malformed or too short, or the language is unknown.
-    """
-    lid = LanguageIdentifier(config.lid)
-    lid.check()
-    shared = Shared(
-        lang,
-        config.seed,
-        lid,
-        _files(config).get("words"),
-        config.coverage_floor,
-        config.chat,
-        config.confusion_points,
-        config.thinking_tokens,
-    )
-    return {name: settings.build(shared) for name, settings in config.settings().items()}
-
-
-def _files(config: ObjectiveConfig) -> dict[str, Path | None]:
-    found = [settings.files() for settings in config.settings().values()]
-    return {name: file for files in found for name, file in files.items()}
 
 
 def versions() -> dict[str, str]:

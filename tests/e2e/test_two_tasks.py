@@ -1,4 +1,4 @@
-"""A whole search on two tasks: what it optimises is what they come to, each recorded on its own."""
+"""A whole search on two tasks, one of them constrained as well: each is recorded on its own."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def test_the_worst_of_two_tasks_is_optimised(tmp_path: Path) -> None:
         *("--lang", "te", f"--out={tmp_path}", "--study=two", "--trials=2", *SMALL),
         *("objective.task=[mgsm,lm_eval]", "objective.combine=worst"),
         f"objective.lm_eval={{{harness}, search_items: 30, held_out_items: 20}}",
+        "objective.constraints={accuracy: 0.01}",
         *("search.baselines={}", "space.pairs=[[0,0]]"),
     )
     assert "worst task" in output
@@ -37,4 +38,5 @@ def test_the_worst_of_two_tasks_is_optimised(tmp_path: Path) -> None:
     (head,) = (line for line in page.splitlines() if line.startswith("| role"))
     for words in ("worst task %", "LCPR %", "accuracy %", "lm_eval %", "vs best soup"):
         assert words in head
+    assert "accuracy is at least 1.0% (objective.constraints" in page
     assert "| - |" not in next(x for x in page.splitlines() if "default" in x)

@@ -17,7 +17,7 @@ from objectives.errors import ObjectiveError
 from search.checkpoints.checkpoint import Checkpoint
 from search.common.errors import ConfigError
 from search.run import prepare as module
-from search.run.prepare import build_objectives, versions
+from search.run.prepare import versions
 from tests.search.run.setup import Setup
 
 
@@ -155,13 +155,6 @@ def test_each_gpu_gets_whole_heads(
         message = rf"size {size} does not divide the 12 .* choose one of \[1, 2, 3, 4, 6, 12\]"
         with pytest.raises(ConfigError, match=message):
             module._check_heads(base, size)
-
-
-def test_an_objective_of_an_unknown_language(setup: Setup) -> None:
-    config = setup.prepared().config.objective
-    assert list(build_objectives(config, "te")) == ["mgsm", "lcpr"]
-    with pytest.raises(ObjectiveError, match="xyz"):
-        build_objectives(config, "xyz")
 
 
 def test_versions_of_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
