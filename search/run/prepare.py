@@ -21,7 +21,7 @@ from search.checkpoints.family import Examined, Family, FittedFamily, examine
 from search.common.errors import ConfigError
 from search.config.schema import Config, ObjectiveConfig
 from search.config.searched import space_of
-from search.merging.space.proposal import MainSpace
+from search.merging.space.contract import MainSpace
 from search.records.writer import RecordsWriter
 from search.run.chat import check_chat
 from search.run.fingerprint import Fingerprints, take

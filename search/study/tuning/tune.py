@@ -24,7 +24,7 @@ from search.checkpoints.family import is_remote
 from search.common.ending import ENDING
 from search.common.errors import ConfigError, StudyError
 from search.merging.recipe import Recipe
-from search.merging.space.proposal import MainSpace
+from search.merging.space.contract import MainSpace
 from search.merging.space.rivals import RivalSpace
 from search.records.writer import RecordsWriter
 from search.study.bars import Bars
