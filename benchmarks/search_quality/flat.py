@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from search.merging.space.contract import SearchSpace
 from search.merging.space.grid import Axis
-from search.merging.space.proposal import SearchSpace
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.search_quality.flat import is_choice
 from objectives import targets
+from search.merging.space.contract import SearchSpace
 from search.merging.space.grid import Codes
-from search.merging.space.proposal import SearchSpace
 from search.study.proposing.model import FlatSampler
 
 START = 10

@@ -15,8 +15,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.search_quality.flat import Flat, is_choice
 from objectives import targets
+from search.merging.space.contract import SearchSpace
 from search.merging.space.grid import Axis
-from search.merging.space.proposal import SearchSpace
 from search.study.proposing.model import FlatSampler
 
 TRIES = 25

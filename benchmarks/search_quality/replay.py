@@ -23,8 +23,8 @@ from objectives import targets
 from objectives.stats import proportion
 from objectives.types import Score
 from search.merging.recipe import LayerSwap, Recipe, Ties, from_dict, key
+from search.merging.space.contract import MainSpace
 from search.merging.space.pairs import Pair, all_pairs
-from search.merging.space.proposal import MainSpace
 from search.merging.space.swap import Space
 from search.records.record import Origin, Record
 from search.results import choose

@@ -24,7 +24,7 @@ from benchmarks.landscape import packed
 from benchmarks.landscape.design import N_LAYERS
 from benchmarks.search_quality.replay import CLOCKS, Field, Run, replay
 from search.config.schema import SearchConfig
-from search.merging.space.proposal import SearchSpace
+from search.merging.space.contract import SearchSpace
 from search.records.record import Record
 from search.results import choose
 from search.study.proposing.sampler import make_sampler

@@ -28,9 +28,9 @@ from benchmarks.search_quality.runs import Marks, chosen, interval, on_cores, sa
 from search.config.schema import SearchConfig
 from search.merging.recipe import Recipe, from_dict
 from search.merging.space.components import ComponentsForm
+from search.merging.space.contract import MainSpace
 from search.merging.space.grid import Codes, Grid
 from search.merging.space.layerwise import LayerwiseForm
-from search.merging.space.proposal import MainSpace
 from search.merging.space.swap import Space
 from search.merging.space.wider import WiderSpace
 from search.study.schedule import Schedule

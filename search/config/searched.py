@@ -9,8 +9,8 @@ from objectives.types import Decoding
 from search.common.errors import ConfigError
 from search.config.schema import Config
 from search.merging.space.components import ComponentsForm
+from search.merging.space.contract import MainSpace
 from search.merging.space.layerwise import LayerwiseForm, blocks_of
-from search.merging.space.proposal import MainSpace
 from search.merging.space.swap import make_space
 from search.merging.space.wider import WiderSpace
 

@@ -15,7 +15,7 @@ from search.config import compose
 from search.config.schema import Config
 from search.config.searched import space_of
 from search.merging.recipe import LayerSwap, key
-from search.merging.space.proposal import MainSpace
+from search.merging.space.contract import MainSpace
 from search.records.reader import RecordsReader
 from search.results import comparison
 from search.results.choose import Choice, FinalRow, final_rows, gains

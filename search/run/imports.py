@@ -13,8 +13,8 @@ from typing import Any
 
 from search.common.errors import StudyError
 from search.merging.recipe import Layered, LayerSwap, Recipe, clip, key, label, to_dict
+from search.merging.space.contract import MainSpace
 from search.merging.space.pairs import Pair
-from search.merging.space.proposal import MainSpace
 from search.merging.space.swap import Space
 from search.records.place import Place
 from search.records.reader import RecordsReader

@@ -101,7 +101,7 @@ def run(prepared: Prepared, console: Console, engines: Engines, verbose: bool = 
     console.print(tiers, soft_wrap=True, highlight=False, markup=False)
     outbox = _start_outbox(prepared, console)
     first = baselines(
-        prepared.space,
+        prepared.space.swaps,
         n_task=len(config.family.task),
         n_lang=len(config.family.language[config.lang]),
         soups=config.search.soups,

@@ -19,7 +19,7 @@ from search.common.errors import ConfigError
 from search.config.schema import Config
 from search.config.scored import build_objectives, files
 from search.config.searched import space_of
-from search.merging.space.proposal import MainSpace
+from search.merging.space.contract import MainSpace
 from search.records.writer import RecordsWriter
 from search.run.chat import check_chat
 from search.run.fingerprint import Fingerprints, take

@@ -34,7 +34,7 @@ from search.merging.recipe import (
 )
 from search.merging.space.grid import Axis, Codes, Grid, Kind
 from search.merging.space.pairs import Pair, Sides, all_pairs, pair_faults, pair_name, pair_of, tidy
-from search.merging.space.proposal import MainSpace, Trial, propose
+from search.merging.space.proposal import Trial, propose
 from search.merging.space.spellings import ROUNDING, ZONES, spellings
 
 PAPER_LAYERS = 32
@@ -407,7 +407,7 @@ def make_space(
     return space
 
 
-def baselines(space: MainSpace, n_task: int, n_lang: int, soups: str) -> list[Recipe]:
+def baselines(space: Space, n_task: int, n_lang: int, soups: str) -> list[Recipe]:
     """What is scored on the search items before the search: base, experts, plain soups."""
     singles = [Single("base")]
     singles += [Single(f"task/{i}") for i in range(n_task)]

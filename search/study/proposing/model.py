@@ -29,9 +29,9 @@ from threadpoolctl import ThreadpoolController
 from objectives import targets
 from objectives.target import Target
 from search.merging.recipe import LayerSwap
+from search.merging.space.contract import SearchSpace
 from search.merging.space.grid import Axis, Codes, Grid
 from search.merging.space.pairs import pair_of
-from search.merging.space.proposal import SearchSpace
 from search.records.record import Record
 from search.study.floors import Floor, believed, gain
 from search.study.proposing.acquisition import expected_improvement, hypervolume_gain

@@ -17,7 +17,8 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from objectives import targets
 from search.merging.recipe import Recipe, from_dict, to_dict
-from search.merging.space.proposal import BASELINE, SearchSpace
+from search.merging.space.contract import SearchSpace
+from search.merging.space.proposal import BASELINE
 from search.records.reader import RecordsReader
 from search.records.record import Record
 from search.records.writer import RecordsWriter

@@ -18,7 +18,8 @@ from optuna.trial import TrialState
 from objectives import targets
 from search.common.ending import ENDING
 from search.common.errors import StudyError
-from search.merging.space.proposal import BASELINE, SearchSpace
+from search.merging.space.contract import SearchSpace
+from search.merging.space.proposal import BASELINE
 from search.records.record import Origin, Record
 from search.study.floors import believed
 from search.study.proposing.model import ModelSampler

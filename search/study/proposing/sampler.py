@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from objectives import targets
 from objectives.target import Target
-from search.merging.space.proposal import SearchSpace
+from search.merging.space.contract import SearchSpace
 from search.records.record import Record
 from search.study.proposing.model import ModelSampler
 from search.study.schedule import Schedule

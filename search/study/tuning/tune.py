@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from search.common.ending import ENDING
 from search.merging.recipe import Recipe
-from search.merging.space.proposal import MainSpace
+from search.merging.space.contract import MainSpace
 from search.merging.space.rivals import RivalSpace
 from search.records.writer import RecordsWriter
 from search.study.bars import Bars

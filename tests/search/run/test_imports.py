@@ -9,8 +9,8 @@ import pytest
 
 from search.merging.recipe import Components, LayerSwap, Layerwise, Recipe, key
 from search.merging.space.components import ComponentsForm
+from search.merging.space.contract import MainSpace
 from search.merging.space.layerwise import LayerwiseForm
-from search.merging.space.proposal import MainSpace
 from search.merging.space.swap import Space, make_space
 from search.merging.space.wider import WiderSpace
 from search.run.imports import fitted_to

@@ -15,8 +15,8 @@ from objectives.types import Score
 from search.merging.layers import layers_of
 from search.merging.recipe import Layered, LayerSwap, Recipe, Single, key
 from search.merging.space.components import ComponentsForm
+from search.merging.space.contract import MainSpace
 from search.merging.space.layerwise import LayerwiseForm
-from search.merging.space.proposal import MainSpace
 from search.merging.space.rivals import RivalSpace
 from search.merging.space.swap import make_space
 from search.merging.space.wider import WiderSpace
