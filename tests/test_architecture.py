@@ -75,7 +75,7 @@ FENCES = {
     "filelock": {
         "search/checkpoints/cache.py",
         "search/checkpoints/sources/node_files.py",
-        "search/engine/pinned.py",
+        *(f"search/engine/{name}.py" for name in ("live", "pinned")),
         "search/export/writer.py",
         "search/records/lock.py",
     },

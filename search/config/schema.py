@@ -250,7 +250,8 @@ class EngineConfig(Strict):
     """GPUs (on a CPU: sockets) that share one engine."""
 
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.9
-    """Share of the GPU's memory for weights and key-value cache; unused on a CPU."""
+    """Share of the GPU's memory, or of the engine's part of it where `search.gpus_per_engine` is
+    under 1, for weights and key-value cache; unused on a CPU."""
 
     cpu_kv_cache_gib: Positive = 1
     """GiB of key-value cache on a CPU; unused on a GPU."""
