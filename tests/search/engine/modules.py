@@ -19,8 +19,10 @@ class UnquantizedLinearMethod:
     """What vLLM's CPU build does with a linear layer: only a packed copy of its weight is kept."""
 
     def process_weights_after_loading(self, layer: nn.Module) -> None:
-        layer.packed = layer.weight.detach().clone()  # type: ignore[assignment]
-        layer.weight = nn.Parameter(torch.empty(0, dtype=layer.packed.dtype), requires_grad=False)
+        packed = layer.weight.detach().clone()
+        self.times = getattr(self, "times", 0) + 1
+        layer.cpu_linear = lambda x, weight, bias: nn.functional.linear(x, packed, bias)  # type: ignore[assignment]
+        layer.weight = nn.Parameter(torch.empty(0, dtype=packed.dtype), requires_grad=False)
 
 
 class Fused(nn.Module):

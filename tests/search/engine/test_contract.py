@@ -16,7 +16,7 @@ def test_the_configuration_has_every_option_and_the_only_defaults() -> None:
     assert names == set(EngineConfig.model_fields) | {"seed", "chat_template_kwargs"}
     more = {"seed": 3, "chat_template_kwargs": {"think": False}}
     assert asdict(engine_options(**more)) == EngineConfig().model_dump() | more
-    with pytest.raises(TypeError, match="missing 14 required"):
+    with pytest.raises(TypeError, match="missing 15 required"):
         EngineOptions()  # type: ignore[call-arg]
 
 
