@@ -50,6 +50,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def main() -> None:
     """Run the job on standard input."""
     job = json.load(sys.stdin)
+    os.umask(0o022)  # the program, being nobody, must get to Python
     if job["isolated"]:
         _enter_namespaces()
     first = os.fork()

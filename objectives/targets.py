@@ -93,7 +93,8 @@ def known(chosen: Iterable[Target], objectives: Iterable[Objective]) -> tuple[Ta
         chosen: of the configuration.
         objectives: what is scored; one may have a `target`, which says of what kind its score is.
     """
-    own = {one.target.score: one.target for one in objectives if hasattr(one, "target")}
+    said = (getattr(one, "target", None) for one in objectives)
+    own = {target.score: target for target in said if isinstance(target, Target)}
     return tuple(
         replace(t, kind=own[t.score].kind, item=own[t.score].item) if t.score in own else t
         for t in chosen

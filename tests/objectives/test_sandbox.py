@@ -29,6 +29,14 @@ def test_a_program_that_comes_to_its_end_passes() -> None:
     assert run("import math, re, collections\nassert math.gcd(6, 4) == 2", LIMITS) == End(True, "")
 
 
+def test_whatever_this_process_leaves_to_others() -> None:
+    before = os.umask(0o077)
+    try:
+        assert run("import json", LIMITS).passed
+    finally:
+        os.umask(before)
+
+
 @pytest.mark.parametrize(
     ("program", "reason"),
     [

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -129,3 +131,10 @@ def test_what_cannot_be_combined(
 ) -> None:
     with pytest.raises(SettingError, match=said):
         targets.several(tasks, combine)
+
+
+def test_an_objective_says_of_what_kind_its_score_is() -> None:
+    share = replace(TWO["lm_eval"], kind="share", item="value")
+    objectives: Any = [SimpleNamespace(target=share), object(), SimpleNamespace(target="te")]
+    found = targets.known((TWO["mgsm"], replace(TWO["lm_eval"], least=0.5)), objectives)
+    assert found == (TWO["mgsm"], replace(share, least=0.5))
