@@ -11,7 +11,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks import make_demo, materialise, mergekit_parity, scoring, search_time
+from benchmarks import (
+    lm_eval_speed,
+    make_demo,
+    materialise,
+    mergekit_parity,
+    scoring,
+    search_time,
+)
 
 
 def _parity() -> list[str]:
@@ -28,6 +35,7 @@ SECTIONS = {
         "python -m benchmarks.mergekit_parity --mergekit-python PYTHON",
         _parity,
     ),
+    "Tasks of lm-evaluation-harness": ("python -m benchmarks.lm_eval_speed", lm_eval_speed.main),
     "A demo search": ("python -m benchmarks.search_time", search_time.main),
     "make demo on a clean clone": ("python -m benchmarks.make_demo", make_demo.main),
 }

@@ -15,21 +15,27 @@ MGSM: google-research/url-nlp, folder mgsm, or juletxara/mgsm on the hub. MGSM-R
 exemplars.py beside them. LCB: for-ai/language-confusion, test_sets/.
 
 Folders are read where they are. A data set of the hub is downloaded by the `datasets` library once
-and kept in its cache (HF_HOME); with HF_HUB_OFFLINE=1 it is read from there.
+and kept in its cache (HF_HOME); with HF_HUB_OFFLINE=1 it is read from there. That is done in a
+process apart, as a few packed bytes may stand for more than a disk or memory holds.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 import json
 import re
-from collections.abc import Iterable, Iterator
+import resource
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
+from objectives import apart
 from objectives.errors import DataError, DependencyError
 from objectives.languages import LANGUAGES, Language
 from objectives.letters import composed, whole
@@ -38,6 +44,8 @@ from objectives.rows import csv_rows, decode
 
 Setting = Literal["crosslingual", "monolingual"]
 
+_LARGEST, _MOST_ROWS = 2**26, 100_000  # bytes of a file; MGSM has 250 rows, some 100 kB
+_PATIENCE = 600.0  # seconds, a download among them
 _TSV = "Each line is a question, a tab and a number"
 _ROW = "Each row is a question and its number"
 _EXEMPLARS = (
@@ -247,25 +255,49 @@ def _hub_rows(
     """Return what to call a split of a data set in errors, and two columns of its rows."""
     name, _, revision = str(source.dataset).partition("@")
     where = f"{source.dataset} ({lang.code}, {split})"
-    try:
-        hub = importlib.import_module("datasets")
-    except ImportError as error:
+    if importlib.util.find_spec("datasets") is None:
         raise DependencyError(
             f"{where}: the package datasets is not installed: pip install datasets, or name a "
             f"folder of MGSM's files (published: {_PUBLISHED})"
-        ) from error
-    options = {}
-    if Path(name).is_dir():  # else datasets 5.2 returns what a folder of that name held before
-        options = {"download_mode": "force_redownload", "verification_mode": "no_checks"}
+        )
+    asked = (where, name, revision or None, lang.code, split, columns)
     try:
-        table = hub.load_dataset(name, lang.code, split=split, revision=revision or None, **options)
-    except (OSError, ValueError, RuntimeError, hub.exceptions.DatasetsError) as error:
+        rows = apart.call(load_rows, *asked, kinds=(DataError,), seconds=_PATIENCE)
+    except apart.ApartError as error:
         raise DataError.at(where, f"cannot be loaded ({error})", _BOTH_WAYS) from error
-    missing = [column for column in columns if column not in table.column_names]
-    if missing:
-        remedy = f"It has {', '.join(table.column_names)}; name another data set"
-        raise DataError.at(where, f"no column {', '.join(missing)}", remedy)
-    return where, list(zip(*(table[column] for column in columns), strict=True))
+    return where, [tuple(row) for row in rows]
+
+
+def load_rows(
+    where: str, name: str, revision: str | None, code: str, split: str, columns: Sequence[str]
+) -> list[list[Any]]:
+    """Return columns of a data set, from a process that may be ended.
+
+    Raises:
+        DataError: it cannot be loaded, or lacks a column.
+    """
+    hub = importlib.import_module("datasets")
+    extract = importlib.import_module("datasets.utils.extract")
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_LARGEST, most))
+    for archive in ("tar", "zip", "rar", "7z"):  # of any number of files
+        extract.Extractor.extractors.pop(archive, None)
+    # of a folder datasets 5.2 would return what one of that name held before
+    own = tempfile.TemporaryDirectory() if Path(name).is_dir() else nullcontext()
+    with own as cache:
+        try:
+            table = hub.load_dataset(name, code, split=split, revision=revision, cache_dir=cache)
+        except (OSError, ValueError, RuntimeError, hub.exceptions.DatasetsError) as error:
+            raise DataError.at(where, f"cannot be loaded ({error})", _BOTH_WAYS) from error
+        missing = [column for column in columns if column not in table.column_names]
+        if missing:
+            remedy = f"It has {', '.join(table.column_names)}; name another data set"
+            raise DataError.at(where, f"no column {', '.join(missing)}", remedy)
+        if len(table) > _MOST_ROWS:
+            raise DataError.at(where, f"{len(table)} rows", f"MGSM has 250; at most {_MOST_ROWS}")
+        rows = zip(*(table[column] for column in columns), strict=True)
+        plain = (str, int, float, type(None))
+        return [[v if isinstance(v, plain) else str(v) for v in row] for row in rows]
 
 
 def read_lcb(data_dir: Path, lang: Language, settings: tuple[Setting, ...]) -> list[LcbPrompt]:

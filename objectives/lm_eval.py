@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
 from objectives.errors import SettingError
 from objectives.lm_eval_tasks import Answer, Ask, Item, Tasks, Worth, load
-from objectives.paired import said
+from objectives.paired import tables
 from objectives.settings import Positive, Settings, Shared
 from objectives.splits import split_items
-from objectives.stats import RESAMPLES, proportion, ratios
+from objectives.stats import mean_score
 from objectives.target import Target
 from objectives.types import (
     Completion,
@@ -86,6 +87,8 @@ class LmEvalObjective:
 
     Attributes:
         name: "lm_eval".
+        target: the score, as what it is known to be by its tasks: a share of the items where there
+            is one task or group, each item of which is right or wrong.
         split_hash: 16 hex digits that name the items of both parts, for the records.
     """
 
@@ -100,6 +103,8 @@ class LmEvalObjective:
         """
         self.name = "lm_eval"
         self._tasks = tasks
+        plain = LmEvalSettings.target
+        self.target = replace(plain, kind="share", item="value") if tasks.yes_or_no else plain
         where = f"lm_eval {', '.join(tasks.parts)}"
         self._parts = split_items(tasks.items, search_items, held_out_items, seed, where)
         self.split_hash = hashlib.sha256(self._parts.hash.encode()).hexdigest()[:16]
@@ -167,61 +172,20 @@ class LmEvalObjective:
     def _scores(
         self, worths: Sequence[tuple[str, Mapping[str, Worth]]], results: Sequence[ItemResult]
     ) -> dict[str, Score]:
-        found: dict[str, Score] = {"lm_eval": _overall(results)}
+        found = {"lm_eval": mean_score([tables([results], self.name, "")])}
         of: dict[tuple[str, str], list[Worth]] = {}
         for task, worth in worths:
             for metric, each in worth.items():
                 of.setdefault((task, metric), []).append(each)
         for (task, metric), own in of.items():
-            mean = _mean(own)
-            ends = sorted(self._tasks.figure(task, metric, x) for x in (mean.low, mean.high))
-            value = self._tasks.figure(task, metric, mean.value)
-            n = len(own)
-            found[f"{task}/{metric}"] = Score(value, ends[0], ends[1], n, n)
+            mean = mean_score([[np.array([[each.value, each.weight] for each in own])]])
+            value, *ends = (
+                None if x is None else self._tasks.figure(task, metric, x)
+                for x in (mean.value, mean.low, mean.high)
+            )
+            low, high = sorted(end for end in ends if end is not None)
+            found[f"{task}/{metric}"] = replace(mean, value=value, low=low, high=high)
         return found
-
-
-class _Mean:
-    """A mean with the ends of its interval."""
-
-    def __init__(self, value: float, low: float, high: float) -> None:
-        self.value, self.low, self.high = value, low, high
-
-
-def _mean(worths: Sequence[Worth]) -> _Mean:
-    values = np.array([each.value for each in worths])
-    weights = np.array([each.weight for each in worths])
-    n = len(worths)
-    if set(weights) == {1.0} and set(values) <= {0.0, 1.0}:
-        share = proportion(int(values.sum()), n, n)
-        assert share.value is not None and share.low is not None and share.high is not None
-        return _Mean(share.value, share.low, share.high)
-    low, high = np.quantile(ratios(values, weights), [0.025, 0.975])
-    return _Mean(float(values.sum() / weights.sum()), float(low), float(high))
-
-
-def _overall(results: Sequence[ItemResult]) -> Score:
-    """The mean over tasks and groups; of one, its own interval, of several a bootstrap's."""
-    parts: dict[str, list[Worth]] = {}
-    for item in results:
-        worth = Worth(_number(item.verdict, "value"), _number(item.verdict, "weight"))
-        parts.setdefault(str(item.verdict["part"]), []).append(worth)
-    n = len(results)
-    if not parts:
-        return Score(None, None, None, 0, 0)
-    if len(parts) == 1:
-        (only,) = map(_mean, parts.values())
-        return Score(only.value, only.low, only.high, n, n)
-    value = float(np.mean([_mean(each).value for each in parts.values()]))
-    drawn = np.zeros(RESAMPLES)
-    for each in parts.values():
-        drawn += ratios(np.array([w.value for w in each]), np.array([w.weight for w in each]))
-    low, high = np.quantile(drawn / len(parts), [0.025, 0.975])
-    return Score(value, float(low), float(high), n, n)
-
-
-def _number(verdict: Mapping[str, Any], name: str) -> float:
-    return float(said(verdict, name) or 0.0)
 
 
 def _request(ask: Ask) -> Request:

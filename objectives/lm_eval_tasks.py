@@ -9,17 +9,20 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from objectives.errors import DataError, DependencyError, SettingError
+from objectives.lm_eval_trust import check_folder, without_code
 
 Answer = str | float | tuple[float, bool]
 """Text; of a rolling request its log-likelihood; of others that, and whether it is greedy."""
 MEANS = ("mean", "perplexity", "weighted_perplexity", "bits_per_byte")
 """Aggregations of the harness that are a mean over items, or a function of one."""
-
+YES_OR_NO = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match")
+"""Metrics of the harness that are 0 or 1 for an item."""
 
 FEWSHOT_SEED = 1234
 """The harness's own, by which it draws worked examples."""
@@ -80,7 +83,7 @@ def load(names: Sequence[str], include_path: Path | None, *, code: bool, fetch: 
             "'layer-swap-search[lm-eval]'"
         ) from error
     if include_path is not None:
-        _check_folder(include_path, code, fetch)
+        check_folder(include_path, code, fetch)
     if not code:  # templates of a YAML are programs as well: they see values and nothing beneath
         sandbox = importlib.import_module("jinja2.sandbox").ImmutableSandboxedEnvironment
         held = utils.env
@@ -103,12 +106,13 @@ def load(names: Sequence[str], include_path: Path | None, *, code: bool, fetch: 
                 f"lm_eval has no task {missing[0]!r} in its own list{where}: see "
                 "`lm_eval ls tasks`, or name the folder of its YAML with include_path"
             )
-        parts = {name: known.load([name])["tasks"] for name in names}
-        for tasks in parts.values():
-            for task in tasks.values():
-                task.set_fewshot_seed(FEWSHOT_SEED)
-                task.build_all_requests()
-    except DataError:
+        with nullcontext() if code else without_code():
+            parts = {name: known.load([name])["tasks"] for name in names}
+            for tasks in parts.values():
+                for task in tasks.values():
+                    task.set_fewshot_seed(FEWSHOT_SEED)
+                    task.build_all_requests()
+    except (DataError, SettingError):
         raise
     except Exception as error:  # whatever a YAML, its data or its templates raise
         hint = "" if fetch else "; data sets are not fetched unless objective.lm_eval.fetch is set"
@@ -178,6 +182,21 @@ class Tasks:
                 found[key] = Worth(*map(float, pair))
         return found
 
+    @property
+    def yes_or_no(self) -> bool:
+        """Whether the score is a share of the items, each of which is right or wrong."""
+        return len(self.parts) == 1 and all(map(self._yes_or_no, self._tasks))
+
+    def _yes_or_no(self, name: str) -> bool:
+        task, metric = self._tasks[name], self.main[name].partition(",")[0]
+        api: Any = importlib.import_module("lm_eval.api.task")
+        own = type(task).process_results is api.ConfigurableTask.process_results
+        if not own or callable(task.config.process_results) or metric not in YES_OR_NO:
+            return False  # a YAML's own code may say anything under these names
+        registry: Any = importlib.import_module("lm_eval.api.registry")
+        made = task.config.output_type == "generate_until"
+        return not made or task._metric_fn_list[metric] is registry.get_metric(metric)
+
     def figure(self, task: str, metric: str, mean: float) -> float:
         """A metric as the harness prints it, from the mean that it is made of."""
         how = self._aggregation(self._tasks[task], metric.partition(",")[0])
@@ -204,26 +223,3 @@ class Tasks:
     def _aggregation(task: Any, metric: str) -> str:
         how = task.aggregation().get(metric)
         return "mean" if how is None else str(getattr(how, "__name__", how))
-
-
-def _check_folder(folder: Path, code: bool, fetch: bool) -> None:
-    """Look through a folder of YAMLs before the harness runs what they hold.
-
-    Raises:
-        DataError: there is no such folder, or no YAML in it.
-        SettingError: one of them names code or a data set elsewhere, and may not.
-    """
-    files = sorted(file for end in ("yaml", "yml") for file in folder.rglob(f"*.{end}"))
-    if not files:
-        raise DataError(f"include_path {folder} has no task: put task YAMLs there")
-    for file in files:
-        text = file.read_text("utf-8")
-        if not code and "!function" in text:
-            raise SettingError(
-                f"{file} runs Python code (!function). Read it, then set "
-                "objective.lm_eval.allow_code=true"
-            )
-        if not fetch and "://" in text:
-            raise SettingError(
-                f"{file} names data at a URL; fetch it by hand, or set objective.lm_eval.fetch=true"
-            )

@@ -6,18 +6,15 @@ matched by their ids, in whatever order they come.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from objectives.errors import DataError
 from objectives.languages import LANGUAGES
 from objectives.rates import Outcome
-from objectives.stats import (
-    PairedDifference,
-    paired_accuracy,
-    paired_lcpr,
-    paired_means,
-    paired_parts,
-)
+from objectives.stats import PairedDifference, paired_accuracy, paired_lcpr, paired_means
 from objectives.types import ItemResult, Verdict
 
 _MEND = "its file of items/ is not as it was written"
@@ -58,7 +55,7 @@ def item_difference(
         item: the field of their verdicts that the score is made of.
         share: whether it says yes or no; else it is a number.
     """
-    both = _paired(a, b, objective)
+    both = _paired((a, b), objective)
     if not both:
         return None
     sides = [[said(verdict, item) for verdict in side] for side in zip(*both, strict=True)]
@@ -69,23 +66,24 @@ def item_difference(
     return paired_means(one, other)
 
 
-def parts_difference(
-    a: Iterable[ItemResult], b: Iterable[ItemResult], objective: str
-) -> PairedDifference | None:
-    """A score of a minus that of b on the items that both have; None where there are none.
+def tables(
+    sides: Sequence[Iterable[ItemResult]], objective: str, item: str
+) -> list[NDArray[np.float64]]:
+    """The parts of a score as `stats.mean_score` takes them, of the items that all sides have.
 
     Args:
-        a: per-item results of one model, of any objectives.
-        b: the same of the other.
-        objective: whose items; their verdicts have a `value`, a `weight` and the `part` of the
-            score that they belong to.
+        sides: per-item results of each model, of any objectives.
+        objective: whose items.
+        item: the field of their verdicts that the score is the mean of; empty where they have a
+            `value`, a `weight` and the `part` of the score that they belong to.
     """
-    parts: dict[str, list[tuple[float, float, float]]] = {}
-    for mine, other in _paired(a, b, objective):
-        weight = float(said(mine, "weight") or 0)
-        row = float(said(mine, "value") or 0), float(said(other, "value") or 0), weight
-        parts.setdefault(str(said(mine, "part")), []).append(row)
-    return paired_parts(parts.values()) if parts else None
+    parts: dict[str, list[list[float]]] = {}
+    for verdicts in _paired(sides, objective):
+        name = "" if item else str(said(verdicts[0], "part"))
+        row = [float(said(verdict, item or "value") or 0) for verdict in verdicts]
+        weight = 1.0 if item else float(said(verdicts[0], "weight") or 0)
+        parts.setdefault(name, []).append([*row, weight])
+    return [np.array(rows) for rows in parts.values()]
 
 
 def lcpr_difference(
@@ -98,17 +96,19 @@ def lcpr_difference(
         b: the same of the other.
         lang: language code; it decides whether word-level confusion is defined.
     """
-    both = _paired(a, b, "lcpr")
+    both = _paired((a, b), "lcpr")
     if not both:
         return None
     ended = [list(map(outcome_of, side)) for side in zip(*both, strict=True)]
-    sources = [str(said(verdict, "source")) for verdict, _ in both]
+    sources = [str(said(verdicts[0], "source")) for verdicts in both]
     return paired_lcpr(ended[0], ended[1], sources, LANGUAGES[lang].wpr_applies)
 
 
-def _paired(
-    a: Iterable[ItemResult], b: Iterable[ItemResult], objective: str
-) -> list[tuple[Verdict, Verdict]]:
-    """Both verdicts on each item of an objective that both have, in the order of a."""
-    one, other = ({i.id: i.verdict for i in side if i.objective == objective} for side in (a, b))
-    return [(verdict, other[name]) for name, verdict in one.items() if name in other]
+def _paired(sides: Sequence[Iterable[ItemResult]], objective: str) -> list[tuple[Verdict, ...]]:
+    """The verdicts on each item of an objective that all have, in the order of the first."""
+    first, *others = ({i.id: i.verdict for i in side if i.objective == objective} for side in sides)
+    return [
+        (verdict, *(other[name] for other in others))
+        for name, verdict in first.items()
+        if all(name in other for other in others)
+    ]

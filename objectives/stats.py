@@ -11,7 +11,7 @@ thousand resamples are one call and cost milliseconds.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -131,48 +131,82 @@ def paired_means(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Paire
     return PairedDifference(found, low, high, (1 + as_far) / (RESAMPLES + 1), n)
 
 
-def ratios(
-    values: NDArray[np.float64], weights: NDArray[np.float64], seed: int = 0
-) -> NDArray[np.float64]:
-    """Sum of values / sum of weights of resampled items, of shape (RESAMPLES,).
+Table = NDArray[np.float64]
+"""A part of a score: for each item its value with each model, then its weight; a row an item."""
+Combine = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""What tasks' means of shape (tasks, ...) come to, of shape (...)."""
+
+
+def average(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The plain mean over tasks."""
+    return np.asarray(means.mean(axis=0))
+
+
+def mean_score(
+    tasks: Sequence[Sequence[Table]], combine: Combine = average, seed: int = 0
+) -> Score:
+    """What weighted means over items come to, of parts of equal rank within each task.
 
     Args:
-        values: of each item.
-        weights: of each item.
-        seed: seed of the resampling.
-    """
-    rng = np.random.default_rng(seed)
-    n = len(values)
-    drawn = np.empty(RESAMPLES)
-    step = max(1, 2_000_000 // n)
-    for start in range(0, RESAMPLES, step):
-        picked = rng.integers(n, size=(min(step, RESAMPLES - start), n))
-        drawn[start : start + step] = values[picked].sum(axis=1) / weights[picked].sum(axis=1)
-    return drawn
-
-
-def paired_parts(
-    parts: Iterable[Sequence[tuple[float, float, float]]], seed: int = 0
-) -> PairedDifference:
-    """Compare the means over parts of a weighted mean within each.
-
-    Args:
-        parts: of each part its items: value with the first model, with the second, weight.
+        tasks: the parts of each, tables of one model.
+        combine: what the tasks' scores come to.
         seed: seed of the resampling.
 
     Returns:
-        The difference with a paired bootstrap's interval and p-value, within each part.
+        The score with a bootstrap's interval, resampled within each part, or with Wilson's where
+        there is one part that is a share; without a value where a part has no item.
     """
-    tables = [np.array(rows) for rows in parts]
-    drawn, difference = np.zeros(RESAMPLES), 0.0
-    for table in tables:
-        change = table[:, 0] - table[:, 1]
-        difference += float(change.sum() / table[:, 2].sum()) / len(tables)
-        drawn += ratios(change, table[:, 2], seed) / len(tables)
-    low, high = _ends(drawn)
-    tail = 1 + min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-    p_value = min(1.0, 2 * tail / (RESAMPLES + 1))
-    return PairedDifference(difference, low, high, p_value, sum(map(len, tables)))
+    tables = [table for parts in tasks for table in parts]
+    n = sum(map(len, tables))
+    if not all(tasks) or not all(map(len, tables)) or not tables:
+        return Score(None, None, None, 0, n)
+    if len(tables) == 1 and set(tables[0][:, 1]) == {1.0} and set(tables[0][:, 0]) <= {0.0, 1.0}:
+        return proportion(int(tables[0][:, 0].sum()), n, n)
+    value, drawn = _resampled(tasks, combine, seed)
+    return Score(float(value[0]), *_ends(drawn[:, 0]), n, n)
+
+
+def paired_parts(
+    tasks: Sequence[Sequence[Table]], combine: Combine = average, seed: int = 0
+) -> PairedDifference:
+    """Compare two models' scores as `mean_score` has them, on the same items.
+
+    Args:
+        tasks: the parts of each, tables of two models; each part has an item at least.
+        combine: what the tasks' scores come to.
+        seed: seed of the resampling.
+
+    Returns:
+        The difference of the first and the second with a paired bootstrap's interval and p-value.
+    """
+    value, drawn = _resampled(tasks, combine, seed)
+    n = sum(len(table) for parts in tasks for table in parts)
+    return _bootstrapped(float(value[0] - value[1]), drawn[:, 0] - drawn[:, 1], n)
+
+
+def _resampled(
+    tasks: Sequence[Sequence[Table]], combine: Combine, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The score of each model, and those of resampled items, of shape (RESAMPLES, models)."""
+    rng = np.random.default_rng(seed)
+    values, draws = [], []
+    for parts in tasks:
+        values.append(np.mean([_ratio(table.sum(axis=0)) for table in parts], axis=0))
+        draws.append(np.mean([_drawn_means(table, rng) for table in parts], axis=0))
+    return combine(np.stack(values)), combine(np.stack(draws))
+
+
+def _drawn_means(table: Table, rng: np.random.Generator) -> NDArray[np.float64]:
+    n = len(table)
+    step = max(1, 2_000_000 // n)  # items times resamples may not fit into memory
+    sizes = [min(step, RESAMPLES - start) for start in range(0, RESAMPLES, step)]
+    return np.concatenate(
+        [_ratio(table[rng.integers(n, size=(size, n))].sum(axis=1)) for size in sizes]
+    )
+
+
+def _ratio(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(sums[..., :-1] / sums[..., -1:])
 
 
 def lcpr_interval(
@@ -240,10 +274,14 @@ def paired_lcpr(
 
     resampled = _resample(joint.reshape(len(rows), k * k), seed)
     drawn = difference(resampled.reshape(-1, len(rows), k, k))
+    return _bootstrapped(float(difference(joint)), drawn, n)
+
+
+def _bootstrapped(found: float, drawn: NDArray[np.float64], n: int) -> PairedDifference:
+    """A difference with the interval and the p-value of its draws."""
     low, high = _ends(drawn)
     tail = 1 + min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-    p_value = min(1.0, 2 * tail / (RESAMPLES + 1))
-    return PairedDifference(float(difference(joint)), low, high, p_value, n)
+    return PairedDifference(found, low, high, min(1.0, 2 * tail / (RESAMPLES + 1)), n)
 
 
 def _resample(counts: NDArray[np.int64], seed: int) -> NDArray[np.int64]:

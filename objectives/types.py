@@ -185,6 +185,8 @@ class Objective(Protocol):
     The contract: everything that can be wrong with the data is raised when the objective is built.
     After that both methods are pure: same arguments, same values, no files written. `score` wants
     exactly one completion per request, in the order of `requests`, or per request of the first n.
+    One that knows only by its data of what kind its score is has a `target` as well, see
+    `objectives.targets.known`.
     """
 
     name: str

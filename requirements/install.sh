@@ -21,7 +21,7 @@ esac
 # uv does not read pip's own settings for folders of wheels.
 links=${UV_FIND_LINKS:-${PIP_FIND_LINKS:-$("$venv/bin/python" -m pip config get global.find-links 2>/dev/null || true)}}
 export UV_FIND_LINKS="$links"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$(cat "$here/uv.version")" 2>"$venv/uv.log" \
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --requirement "$here/uv.txt" 2>"$venv/uv.log" \
   || fail "uv cannot be installed from the package registry: see $venv/uv.log"
 
 # Compiled now: every engine is a process of its own, and would compile some 10,000 files again

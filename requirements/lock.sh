@@ -14,6 +14,8 @@ UV_FIND_LINKS= "$uv" pip compile "$here/cuda.in" --override "$here/override.txt"
 # the peers of the search's benchmark, with the versions of the product where they share a package
 "$uv" pip compile "$here/peers.in" --constraint "$here/cpu.lock" --override "$here/override.txt" \
   --override "$here/override-cpu.txt" "${common[@]}" -o "$here/peers.lock"
+# what installs them
+"$uv" pip compile "$here/uv.in" "${common[@]}" -o "$here/uv.txt"
 "$uv" pip compile "$here/audit.in" "${common[@]}" -o "$here/audit.lock"
 "$uv" pip compile "$here/cpu-0.24.0.in" --override "$here/override.txt" --override "$here/override-cpu.txt" \
   --override "$here/override-0.24.0.txt" "${common[@]}" -o "$here/cpu-0.24.0.lock"

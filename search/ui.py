@@ -29,8 +29,9 @@ from search.records.reader import RecordsReader
 from search.records.remote import working_copy
 from search.study.tracking.outbox import address
 from search.study.tracking.pages import TAG, pages
+from search.study.tracking.reading import find_study
 from search.study.tracking.runs import experiment_name, is_server
-from search.study.tracking.view import answers, find_study
+from search.study.tracking.store import answers
 
 PORT = 5000
 """Where a server of ours stands if it can, as MLflow's own does by default."""

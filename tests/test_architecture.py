@@ -45,7 +45,7 @@ FENCES = {
             *("importance", "notes"),
         )
     },
-    "mlflow": {"search/study/tracking/view.py"},
+    "mlflow": {"search/study/tracking/store.py"},
     "vllm": {"search/engine/live.py", "search/engine/layout.py"},
     "torch": {
         "search/checkpoints/checkpoint.py",
@@ -69,13 +69,13 @@ FENCES = {
     },
     "huggingface_hub": {"search/checkpoints/sources/hub.py", "search/export/push.py"},
     "datasets": {"objectives/datasets.py", "objectives/lm_eval_tasks.py"},
-    "lm_eval": {"objectives/lm_eval_tasks.py"},
+    "lm_eval": {"objectives/lm_eval_tasks.py", "objectives/lm_eval_trust.py"},
     "fasttext": {"objectives/langid.py"},
     "fsspec": {"search/checkpoints/sources/url.py", "search/records/bucket.py"},
     "filelock": {
         "search/checkpoints/cache.py",
         "search/checkpoints/sources/node_files.py",
-        "search/engine/pinned.py",
+        *(f"search/engine/{name}.py" for name in ("live", "pinned")),
         "search/export/writer.py",
         "search/records/lock.py",
     },
@@ -129,6 +129,7 @@ DOORS = (
 )
 
 UNTESTED = {
+    "objectives.sandbox_inside": "it ends its process: tests/objectives/test_sandbox.py runs it",
     "search.merging.methods.method": "types alone; every method's tests are theirs",
     "objectives.types": "types alone, and protocols, whose functions have no body",
 }

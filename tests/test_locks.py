@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,39 @@ def test_a_lock_has_hashes_and_no_addresses(lock: Path) -> None:
         assert re.match(r"[a-z0-9-]+(\[[a-z,]+\])?==\S+", entry), entry[:80]
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry[:80]
     assert not re.search(r"https?:|--find-links|--index-url|file:", text)
+
+
+def test_an_extra_index_serves_torch_alone(tmp_path: Path) -> None:
+    """By what pip and uv are asked: each by hash, but for the one wheel that is from there."""
+    here = tmp_path / "requirements"
+    shutil.copytree(REQUIREMENTS, here)
+    tools = tmp_path / "venv" / "bin"
+    tools.mkdir(parents=True)
+    for name in ("python", "uv"):
+        (tools / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {tmp_path}/asked\n')
+        (tools / name).chmod(0o755)
+    command = ["bash", str(here / "install.sh"), sys.executable, str(tmp_path / "venv"), "cpu"]
+    for index in ("", "http://127.0.0.1:9/"):
+        (tmp_path / "asked").unlink(missing_ok=True)
+        environment = {**os.environ, "EXTRA_INDEX": index}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        asked = (tmp_path / "asked").read_text().splitlines()
+        asked = [line for line in asked if " install " in line and "--editable" not in line]
+        from_there = [line for line in asked if "--default-index" in line]
+        assert all("--require-hashes" in line for line in asked if line not in from_there)
+        rest = (tmp_path / "venv" / "rest.lock").read_text()
+        whole = (REQUIREMENTS / "cpu.lock").read_text()
+        if index:
+            (line,) = from_there
+            assert "--no-deps" in line
+            assert line.endswith(f" --default-index {index} torch==2.13.0+cpu")
+            kept = re.split(r"\n(?=\S)", whole)
+            assert (
+                rest.rstrip() == "\n".join(e for e in kept if not e.startswith("torch==")).rstrip()
+            )
+        else:
+            assert from_there == [] and rest == whole
 
 
 @pytest.mark.parametrize(

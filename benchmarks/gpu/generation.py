@@ -17,8 +17,8 @@ from tests.engine_options import engine_options
 BARE = 0.95
 
 
-def build(given: Given, share: float) -> Any:
-    """An engine with a share of the GPU."""
+def build(given: Given, share: float, **more: Any) -> Any:
+    """An engine with a share of the GPU, and more options."""
     from search.engine.live import Engine
 
     options = engine_options(
@@ -28,6 +28,7 @@ def build(given: Given, share: float) -> Any:
         expert_gpu_gib=0,
         expert_pinned_gib=0,
         enforce_eager=given.rehearse,
+        **more,
     )
     return Engine(fit({"base": demo_sources()["base"]}, check_finite=False), options)
 
@@ -71,23 +72,31 @@ def run(given: Given) -> Iterator[Finding]:
     yield Finding("tokens a second, bare vLLM", f"{bare:,.0f}")
     passed = None if given.rehearse else share >= BARE
     yield Finding("ours, of bare vLLM's", f"{share:.0%}", f"{BARE:.0%}", passed)
-    pair = [_other(given, number) for number in range(2)]
-    rates = []
-    for process in pair:
-        out, _ = process.communicate(timeout=200)
-        rates.append(float(out.splitlines()[-1]))
-    yield Finding("two engines at once, of one", f"{sum(rates) / ours:.0%}")
+    pair = [_other(given, number, of=2, share=0.4) for number in range(2)]
+    yield Finding("two engines at once, of one", f"{sum(map(_rate, pair)) / ours:.0%}")
+    if given.rehearse:
+        yield Finding("batch-invariant, of the usual", "not run: it needs a GPU")
+        return
+    alone = _other(given, 2, of=3, share=0.85, batch_invariant=True)
+    yield Finding("batch-invariant, of the usual", f"{_rate(alone) / ours:.0%}")
 
 
-def _other(given: Given, number: int) -> subprocess.Popen[str]:
-    """An engine with less than half of the GPU, which begins when both are ready."""
+def _rate(process: subprocess.Popen[str]) -> float:
+    out, _ = process.communicate(timeout=200)
+    return float(out.splitlines()[-1])
+
+
+def _other(
+    given: Given, number: int, *, of: int, share: float, **more: Any
+) -> subprocess.Popen[str]:
+    """An engine in a process of its own, which begins when so many have been ready."""
     code = (
         "import sys, time; from pathlib import Path; from benchmarks.gpu.step import Given; "
         "from benchmarks.gpu.generation import *; "
         f"given = Given({given.rehearse}, Path({str(given.folder)!r})); "
-        "engine = build(given, 0.4); asked = requests(given); "
+        f"engine = build(given, {share}, **{more!r}); asked = requests(given); "
         "ready = given.folder / f'ready-{sys.argv[1]}'; ready.touch(); "
-        "exec('while len(list(given.folder.glob(\"ready-*\"))) < 2: time.sleep(0.05)'); "
+        f"exec('while len(list(given.folder.glob(\"ready-*\"))) < {of}: time.sleep(0.05)'); "
         "print(rate(engine, asked)); engine.close()"
     )
     command = [sys.executable, "-c", code, str(number)]

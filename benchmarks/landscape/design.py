@@ -6,16 +6,29 @@ and .9 for a third of the zones that have a transition layer, drawn by a seed fo
 
 A map is less: the checkpoints, and of every pair the even soup and the zones with few layers at
 each end, without transition layers and with one at both ends.
+
+The wider spaces are recorded around the swaps of one pair that are best there: zones of their own
+for attention and MLP, and a share of its own for each of the first three and last two layers.
 """
 
 from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Literal
 
 from search.config.schema import Config
-from search.merging.recipe import LayerSwap, Recipe, Single, clip, key, soup
+from search.merging.recipe import (
+    Components,
+    LayerSwap,
+    Layerwise,
+    Recipe,
+    Single,
+    clip,
+    key,
+    soup,
+)
 from search.merging.space.pairs import Pair, all_pairs
 from search.merging.space.rivals import RivalSpace
 from search.merging.space.swap import Space, make_space, uses_weights
@@ -33,6 +46,15 @@ RIVALS = {
 BOTTOM, TOP = range(3), range(5)
 """Bottom and top layers of the language expert in a map."""
 TRANSITIONS = range(2)
+
+WIDER_PAIR = (1, 1)
+"""Pair of the wider spaces: the best of Telugu's plain swaps, on search items."""
+ENDS = range(3)
+"""Bottom and top layers whose attention, and whose MLP, is the language expert's."""
+WIDER_T_B, WIDER_T_U = (1, 0), (1, 2)
+BLOCK_SHARES = (0.0, 0.5, 1.0)
+"""Shares of a block that has one of its own; the others are the task expert's."""
+BOTTOM_BLOCKS, TOP_BLOCKS = 3, 2
 
 
 def recipes(config: Config) -> list[Recipe]:
@@ -74,6 +96,41 @@ def map_recipes(config: Config) -> list[Recipe]:
     return list({key(recipe, N_LAYERS): recipe for recipe in found}.values())
 
 
+def wider_recipes(config: Config) -> list[Recipe]:
+    """What is recorded of the wider spaces, each model once.
+
+    All components with as many transition layers as the default recipe below, then all shares of
+    blocks, then the rest of the components; each part in a drawn order: what a recording that was
+    stopped early has of it is a fair sample.
+    """
+    first, rest = ([swap for swap in components() if swap.t_b == t_b] for t_b in WIDER_T_B)
+    parts: list[list[Recipe]] = [[*first], [*layerwise()], [*rest]]
+    rng = random.Random("wider spaces")
+    for part in parts:
+        rng.shuffle(part)
+    found = itertools.chain.from_iterable(parts)
+    return list({key(recipe, N_LAYERS): recipe for recipe in found}.values())
+
+
+def components() -> list[Components]:
+    """The recorded components at an even share, plain swaps among them."""
+    return [
+        Components(*WIDER_PAIR, b_attn, u_attn, b_mlp, u_mlp, t_b, t_u)
+        for b_attn, u_attn, b_mlp, u_mlp in itertools.product(ENDS, repeat=4)
+        for t_b, t_u in itertools.product(WIDER_T_B, WIDER_T_U)
+    ]
+
+
+def layerwise() -> list[Layerwise]:
+    """The recorded shares, a block for each layer, plain swaps among them."""
+    task = (0.0,) * (N_LAYERS - BOTTOM_BLOCKS - TOP_BLOCKS)
+    own = itertools.product(BLOCK_SHARES, repeat=BOTTOM_BLOCKS + TOP_BLOCKS)
+    return [
+        Layerwise(*WIDER_PAIR, (*shares[:BOTTOM_BLOCKS], *task, *shares[BOTTOM_BLOCKS:]))
+        for shares in own
+    ]
+
+
 def zone(task: int, lang: int, b: int, u: int, t: int) -> LayerSwap:
     """A recipe of a map: `t` transition layers at both ends, at an even share."""
     return clip(LayerSwap(task, lang, b, u, t, t, w_task=0.5, w_lang=0.5), N_LAYERS)
@@ -84,15 +141,19 @@ def even_space(
     n_task: int,
     n_lang: int,
     pairs: Sequence[Pair] | None = None,
+    shares: tuple[float, float, float] = (0.5, 0.5, 0.1),
     **ranges: tuple[int, int],
 ) -> Space:
-    """All zones at an even share, of these pairs or of all; within ranges of b, u, t_b, t_u."""
+    """All zones at an even share, of these pairs or of all; within ranges of b, u, t_b, t_u.
+
+    Other shares are for a space that is made from this one.
+    """
     return make_space(
         lang=lang,
         n_layers=N_LAYERS,
         n_task=n_task,
         n_lang=n_lang,
-        shares=(0.5, 0.5, 0.1),
+        shares=shares,
         pairs=pairs,
         **ranges,  # type: ignore[arg-type]
     )
@@ -124,3 +185,12 @@ def _drawn(space: RivalSpace, count: int) -> Iterator[Recipe]:
     rng = random.Random(f"{space.method} of {space.lang}")
     for pair, values in rng.sample(points, min(count, len(points))):
         yield space.recipe(pair, dict(zip(axes, values, strict=True)))
+
+
+Design = Literal["whole", "map", "wider"]
+DESIGNS: Mapping[Design, Callable[[Config], list[Recipe]]] = {
+    "whole": recipes,
+    "map": map_recipes,
+    "wider": wider_recipes,
+}
+"""What is recorded: the landscape of a language, a map of it, or the wider spaces of one pair."""

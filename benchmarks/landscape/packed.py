@@ -138,9 +138,9 @@ def lines(out: Path) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, durable.read_lines(file, mend=False))
 
 
-def pack(out: Path, lang: str) -> Path:
-    """Add a recording to what is shipped for its language; the file."""
-    file = FOLDER / f"{lang}.npz"
+def pack(out: Path, lang: str, design: str = "whole") -> Path:
+    """Add a recording to what is shipped of its design for its language; the file."""
+    file = _file(lang, design)
     found = from_lines(lang, lines(out))
     if file.exists():
         found = joined(read(file), found)
@@ -173,6 +173,10 @@ def _files() -> list[Path]:
     return sorted(FOLDER.glob("*.npz"))
 
 
-def shipped(lang: str) -> Landscape:
-    """The landscape that is shipped for a language."""
-    return read(FOLDER / f"{lang}.npz")
+def _file(lang: str, design: str) -> Path:
+    return FOLDER / (f"{lang}.npz" if design == "whole" else f"{lang}_{design}.npz")
+
+
+def shipped(lang: str, design: str = "whole") -> Landscape:
+    """The landscape that is shipped of a design for a language."""
+    return read(_file(lang, design))

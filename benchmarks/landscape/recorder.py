@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.landscape.design import N_LAYERS, map_recipes, recipes
+from benchmarks.landscape.design import DESIGNS, N_LAYERS, Design
 from benchmarks.landscape.packed import FOLDER, lines, read
 from objectives.types import Completion, Split
 from search.config.compose import load
@@ -42,7 +42,7 @@ class Recording:
         overrides: of the configuration, such as "family=demo_confused".
         objectives: names, with commas between.
         limit: only so many recipes.
-        map_only: the recipes of a map on search items, in place of the whole design on both splits.
+        design: which recipes; those of a map are asked search items alone.
     """
 
     out: Path
@@ -50,7 +50,7 @@ class Recording:
     overrides: tuple[str, ...]
     objectives: str
     limit: int
-    map_only: bool = False
+    design: Design = "whole"
 
     def configuration(self) -> Config:
         """The demo's, in the language, with the overrides."""
@@ -58,24 +58,24 @@ class Recording:
 
     def splits(self) -> tuple[Split, ...]:
         """Whose items are answered."""
-        return SPLITS[:1] if self.map_only else SPLITS
+        return SPLITS[:1] if self.design == "map" else SPLITS
 
     def recipes(self, config: Config) -> list[Recipe]:
         """What is to be recorded, in this order."""
-        return (map_recipes(config) if self.map_only else recipes(config))[: self.limit]
+        return DESIGNS[self.design](config)[: self.limit]
 
     def done(self, config: Config) -> set[str]:
         """Keys of what is in the folder, or shipped of the same family."""
         keys = {line["key"] for line in lines(self.out)}
-        shipped = FOLDER / f"{self.lang}.npz"
-        if config.family.name == SHIPPED_FAMILY and not self.map_only and shipped.exists():
-            keys |= set(read(shipped).keys)
+        if config.family.name == SHIPPED_FAMILY and self.design != "map":
+            for file in FOLDER.glob(f"{self.lang}*.npz"):
+                keys |= set(read(file).keys)
         return keys
 
     def arguments(self) -> list[str]:
         """The command line of one engine's part, without the engine."""
         named = [str(self.out), "--lang", self.lang, "--objectives", self.objectives]
-        named += ["--limit", str(self.limit), *(["--map"] if self.map_only else [])]
+        named += ["--limit", str(self.limit), "--design", self.design]
         return [*named, *self.overrides]
 
 
@@ -99,9 +99,9 @@ def record(asked: Recording, engines: int) -> int:
 def work(recording: Recording, engine: int, engines: int) -> None:
     """One engine's part: every so many-th recipe that the folder lacks."""
     from search.checkpoints.family import Family, fit
+    from search.config.scored import build_objectives
     from search.engine.contract import EngineOptions
     from search.engine.live import Engine
-    from search.run.prepare import build_objectives
 
     config, lang = recording.configuration(), recording.lang
     done = recording.done(config)

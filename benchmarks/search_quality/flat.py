@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from search.merging.space.contract import SearchSpace
 from search.merging.space.grid import Axis
-from search.merging.space.swap import Space
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Flat:
         space: what is searched.
     """
 
-    space: Space
+    space: SearchSpace
 
     @cached_property
     def varied(self) -> tuple[Axis, ...]:

@@ -26,8 +26,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.search_quality.flat import is_choice
 from objectives import targets
+from search.merging.space.contract import SearchSpace
 from search.merging.space.grid import Codes
-from search.merging.space.swap import Space
 from search.study.proposing.model import FlatSampler
 
 START = 10
@@ -45,7 +45,7 @@ class Hypervolume(FlatSampler):
     takes several times as long and proposes many recipes again.
     """
 
-    def __init__(self, seed: int, space: Space) -> None:
+    def __init__(self, seed: int, space: SearchSpace) -> None:
         """Know a space.
 
         Args:

@@ -15,8 +15,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.search_quality.flat import Flat, is_choice
 from objectives import targets
+from search.merging.space.contract import SearchSpace
 from search.merging.space.grid import Axis
-from search.merging.space.swap import Space
 from search.study.proposing.model import FlatSampler
 
 TRIES = 25
@@ -26,7 +26,7 @@ TRIES = 25
 class Other(FlatSampler):
     """Another sampler's proposals, made in a study of its own with the first target alone."""
 
-    def __init__(self, inner: optuna.samplers.BaseSampler, seed: int, space: Space) -> None:
+    def __init__(self, inner: optuna.samplers.BaseSampler, seed: int, space: SearchSpace) -> None:
         """Open the other study.
 
         Args:
@@ -85,13 +85,13 @@ def _by_place(axis: Axis) -> BaseDistribution:
     return IntDistribution(0, len(axis.values) - 1)
 
 
-def optunas_process(seed: int, space: Space) -> Other:
+def optunas_process(seed: int, space: SearchSpace) -> Other:
     """Optuna's Gaussian process on a space; needs torch."""
     inner = optuna.samplers.GPSampler(seed=seed, deterministic_objective=False)
     return Other(inner, seed, space)
 
 
-def evolution(seed: int, space: Space) -> Other:
+def evolution(seed: int, space: SearchSpace) -> Other:
     """CMA-ES on a space, as mergekit-evolve searches; needs cmaes.
 
     It moves the numbers; a pair of experts, which is no number, is drawn by chance each time.

@@ -23,6 +23,7 @@ from objectives import targets
 from objectives.stats import proportion
 from objectives.types import Score
 from search.merging.recipe import LayerSwap, Recipe, Ties, from_dict, key
+from search.merging.space.contract import MainSpace
 from search.merging.space.pairs import Pair, all_pairs
 from search.merging.space.swap import Space
 from search.records.record import Origin, Record
@@ -72,10 +73,12 @@ class Field:
     Attributes:
         recorded: the landscape.
         ranges: of b, u, t_b and t_u, both ends included; the whole model where none is named.
+        make: makes another space that is searched in place of the zones.
     """
 
     recorded: Landscape
     ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    make: Callable[[], MainSpace] | None = None
 
     @cached_property
     def row(self) -> dict[str, int]:
@@ -122,9 +125,9 @@ class Field:
             vars(found)[name] = getattr(self, name)
         return found
 
-    def space(self) -> Space:
-        """All zones of those pairs."""
-        return self._zones(self.pairs)
+    def space(self) -> MainSpace:
+        """All zones of those pairs, or the other space; nothing in it was proposed before."""
+        return self.make() if self.make else self._zones(self.pairs)
 
     def _zones(self, pairs: tuple[Pair, ...]) -> Space:
         n_task, n_lang = EXPERTS[self.recorded.lang]
@@ -133,7 +136,8 @@ class Field:
     @cached_property
     def in_space(self) -> NDArray[np.int64]:
         """Places of the recipes of the space."""
-        names = {key(recipe, N_LAYERS) for recipe in self.space().recipes()}
+        space = self.space()
+        names = {space.key_of(space.grid.point(code)) for code in space.grid.all()}
         return np.array(sorted(self.row[name] for name in names))
 
     @cached_property
@@ -209,7 +213,7 @@ class Field:
 
 
 MakeSampler = Callable[
-    [Schedule, optuna.Study, Space, Sequence[Record]], optuna.samplers.BaseSampler
+    [Schedule, optuna.Study, MainSpace, Sequence[Record]], optuna.samplers.BaseSampler
 ]
 
 

@@ -24,7 +24,7 @@ from benchmarks.landscape import packed
 from benchmarks.landscape.design import N_LAYERS
 from benchmarks.search_quality.replay import CLOCKS, Field, Run, replay
 from search.config.schema import SearchConfig
-from search.merging.space.swap import Space
+from search.merging.space.contract import SearchSpace
 from search.records.record import Record
 from search.results import choose
 from search.study.proposing.sampler import make_sampler
@@ -248,7 +248,7 @@ def sampler_of(sampler: str) -> Callable[..., optuna.samplers.BaseSampler]:
     return lambda schedule, study, space, trials: make(schedule.seed, space)
 
 
-def _peer(sampler: str) -> Callable[[int, Space], optuna.samplers.BaseSampler]:
+def _peer(sampler: str) -> Callable[[int, SearchSpace], optuna.samplers.BaseSampler]:
     if sampler == "qnehvi":
         from benchmarks.search_quality.hypervolume import Hypervolume
 

@@ -19,8 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from objectives import apart
 from search.checkpoints.files import POINTER, is_lfs_pointer, read_json
-from search.checkpoints.meaning import quiet_transformers
 from search.common.errors import CheckpointError
 from search.common.values import short, some
 
@@ -395,16 +395,20 @@ def _ends_of(processor: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 def _plain(name: str, part: Any) -> Any:
     """A normalizer or pre-tokenizer with its defaults filled in, as the tokenizers library does."""
+    try:
+        return _unwrapped(apart.call(filled_in, name, part))
+    except apart.ApartError:
+        return _unwrapped(part)
+
+
+def filled_in(name: str, part: Any) -> Any:
+    """What the tokenizers library makes of a part, whose expressions it compiles."""
     import tokenizers
 
     whole = dict.fromkeys(("truncation", "padding", *_PARTS, "post_processor", "decoder"))
     model = {"type": "BPE", "vocab": {}, "merges": []}
     whole |= {"version": "1.0", "added_tokens": [], "model": model, name: part}
-    try:
-        made = json.loads(tokenizers.Tokenizer.from_str(json.dumps(whole)).to_str())[name]
-    except Exception:  # the library raises nothing else
-        made = part
-    return _unwrapped(made)
+    return json.loads(tokenizers.Tokenizer.from_str(json.dumps(whole)).to_str())[name]
 
 
 def _unwrapped(part: Any) -> Any:
@@ -445,14 +449,18 @@ def _as_loaded(base: Path, expert: Path, found: Difference, ends: tuple[Any, Any
 
 
 def _load(folder: Path) -> Tokenizer | None:
+    try:
+        return parse("tokenizer.json", apart.call(loaded, str(folder)).encode())
+    except ValueError:  # whatever a file of another shape leads to: it is compared as written
+        return None
+
+
+def loaded(folder: str) -> str:
+    """The tokenizer that transformers makes of a folder's files, as JSON."""
     from transformers import AutoTokenizer
 
     load = partial(AutoTokenizer.from_pretrained, local_files_only=True, trust_remote_code=False)
-    try:
-        with quiet_transformers():
-            return parse("tokenizer.json", load(folder).backend_tokenizer.to_str().encode())
-    except Exception:  # whatever a file of another shape leads to: it is compared as written
-        return None
+    return str(load(folder).backend_tokenizer.to_str())
 
 
 def _object(file: Path) -> dict[str, Any]:

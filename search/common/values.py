@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-import yaml
-
 from objectives.letters import visible
 from search.common.masking import masked
 
@@ -23,9 +21,6 @@ if TYPE_CHECKING:
 
 ABSENT = "nothing"
 """How a value that one of two mappings lacks is shown."""
-
-LARGEST_YAML = 2**20
-"""Bytes of a file, and values in it, that a configuration or a study's head may have."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -66,30 +61,6 @@ def escaped_json(value: Any) -> str:
     """JSON in one line, whose texts are `escaped` when they are read again."""
     text = json.dumps(value, ensure_ascii=False)
     return _SURROGATE.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text)
-
-
-def check_yaml(text: str | bytes) -> None:
-    """Refuse YAML that would become more than its file: anchors in anchors, or a file too large.
-
-    Raises:
-        ValueError: saying so.
-        yaml.YAMLError, RecursionError: it is not YAML, or nested too deep.
-    """
-    if len(text) > LARGEST_YAML:
-        raise ValueError(f"it is larger than {LARGEST_YAML} bytes")
-    sizes: dict[int, int] = {}
-
-    def size(node: yaml.Node | None) -> int:
-        if id(node) not in sizes:
-            sizes[id(node)] = LARGEST_YAML  # of a node within itself
-            below = node.value if isinstance(node, yaml.CollectionNode) else ()
-            pairs = isinstance(node, yaml.MappingNode)
-            inner = (part for pair in below for part in pair) if pairs else below
-            sizes[id(node)] = 1 + sum(map(size, inner))
-        return sizes[id(node)]
-
-    if size(yaml.compose(text, Loader=yaml.SafeLoader)) > LARGEST_YAML:
-        raise ValueError("its anchors (&) and aliases (*) make too much of it: write it out")
 
 
 def some(words: Sequence[str]) -> str:

@@ -18,8 +18,9 @@ from pydantic import ValidationError
 from yaml import YAMLError, safe_load
 
 import search
+from objectives.yaml_bounds import check_yaml
 from search.common.errors import ConfigError
-from search.common.values import check_yaml, short
+from search.common.values import short
 from search.config.schema import Config
 
 CONF = Path(search.__file__).resolve().parents[1] / "conf"

@@ -69,10 +69,17 @@ class ObjectiveShared(Strict):
         mgsm: Any
         lcpr: Any
         lm_eval: Any
+        code: Any
 
-    task: Task = "mgsm"
-    """What is maximised: `mgsm`, `lm_eval`, or `package.module:Class`, a class of one's own (see
-    docs/objectives.md), whose settings are `own`."""
+    task: Task | Annotated[tuple[Task, ...], Field(min_length=1)] = "mgsm"
+    """What is maximised: `mgsm`, `lm_eval`, `code`, or `package.module:Class`, a class of one's own
+    (see docs/objectives.md), whose settings are `own`; or several of them."""
+
+    combine: Literal["mean", "worst"] | dict[str, Annotated[float, Field(gt=0, lt=math.inf)]] = (
+        "mean"
+    )
+    """What several tasks come to: their mean, the worst of them, or task -> its weight in the
+    mean."""
 
     language: Literal["lcpr", "none"] = "lcpr"
     """What says whether a merge answers in the language: `lcpr`, or `none` for tasks without
@@ -129,8 +136,17 @@ class ObjectiveShared(Strict):
 
     @model_validator(mode="after")
     def _constraints(self) -> ObjectiveShared:
-        if self.own and not is_own(self.task):
-            raise ValueError(f"own has settings, but task is {self.task}: its key is {self.task}")
+        own = sum(map(is_own, self.tasks))
+        if self.own and not own:
+            first = self.tasks[0]
+            raise ValueError(f"own has settings, but task is {first}: its key is {first}")
+        if own > 1:
+            raise ValueError("task names two classes of one's own, and own has settings of one")
+        twice = [name for name in self.tasks if self.tasks.count(name) > 1]
+        if twice:
+            raise ValueError(f"task names {twice[0]} twice")
+        if len(self.tasks) == 1 and self.combine != "mean":
+            raise ValueError("combine is set, but there is one task: name several, as a list")
         unknown = [name for name in self.also if name not in targets.OBJECTIVES]
         if unknown:
             raise ValueError(f"also: {unknown[0]} is none of {', '.join(targets.OBJECTIVES)}")
@@ -139,19 +155,35 @@ class ObjectiveShared(Strict):
             raise ValueError(f"constraints.{bad[0]} is not a finite number")
         return self
 
-    def settings(self) -> dict[str, Settings]:
-        """Name -> settings of each objective: the task first, then the language's.
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What is maximised, one or several."""
+        return (self.task,) if isinstance(self.task, str) else self.task
+
+    def settings(self, *, shipped: bool = False) -> dict[str, Settings]:
+        """Name -> settings of each objective: the tasks first, then the language's.
+
+        Args:
+            shipped: leave out a class of one's own, whose module would be run here.
 
         Raises:
-            ObjectiveError: the task is a class of one's own that cannot be used.
+            ObjectiveError: a task is a class of one's own that cannot be used.
         """
-        if is_own(self.task):
-            own = own_settings(self.task, self.own)
-            found = {own.target.objective: own}
-        else:
-            found = {self.task: self._section(self.task)}
         named = [self.language] if self.language != "none" else []
+        found = {own.target.objective: own for own in self._tasks(shipped=shipped).values()}
         return found | {name: self._section(name) for name in (*named, *self.also)}
+
+    def _tasks(self, *, shipped: bool = False) -> dict[str, Settings]:
+        """Name of each task -> its settings."""
+        found = {
+            name: own_settings(name, self.own) if is_own(name) else self._section(name)
+            for name in self.tasks
+            if not (shipped and is_own(name))
+        }
+        objectives = [own.target.objective for own in found.values()]
+        if len(set(objectives)) < len(objectives):
+            raise ConfigError(f"objective.task: two of {', '.join(found)} are one objective")
+        return found
 
     def _section(self, name: str) -> Settings:
         section: Settings | None = getattr(self, name)
@@ -166,11 +198,12 @@ class ObjectiveShared(Strict):
             ConfigError: a constraint is of the score that is maximised.
             ObjectiveError: as `settings`.
         """
-        main, *others = (own.target for own in self.settings().values())
+        tasks = {name: own.target for name, own in self._tasks().items()}
+        main = targets.several(tasks, self.combine) if len(tasks) > 1 else [*tasks.values()][0]
         if main.score in self.constraints:
             raise ConfigError(f"objective.constraints.{main.score}: that is what is optimised")
-        given = {target.score: target for target in others}
-        known = {t.score: t for t in others if t.objective == self.language}
+        given = {own.target.score: own.target for own in self.settings().values()}
+        known = {name: t for name, t in given.items() if t.objective == self.language}
         for score, least in self.constraints.items():
             plain = Target(score, "", score.replace("_", " "))
             known[score] = replace(given.get(score, plain), least=least)
@@ -217,13 +250,19 @@ class EngineConfig(Strict):
     """GPUs (on a CPU: sockets) that share one engine."""
 
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.9
-    """Share of the GPU's memory for weights and key-value cache; unused on a CPU."""
+    """Share of the GPU's memory, or of the engine's part of it where `search.gpus_per_engine` is
+    under 1, for weights and key-value cache; unused on a CPU."""
 
     cpu_kv_cache_gib: Positive = 1
     """GiB of key-value cache on a CPU; unused on a GPU."""
 
     enforce_eager: bool = False
     """No graph capture or compilation: starts faster, generates slower on a GPU."""
+
+    batch_invariant: bool = False
+    """An answer does not depend on what runs beside it (vLLM's batch-invariant mode): it needs a
+    GPU of compute capability 8.0 or more, generates slower, and does not hold for mixtures of
+    experts (vllm#57016)."""
 
     trace_top: Positive = 100
     """Tokens whose log-probabilities a traced request gets at each step
@@ -349,6 +388,8 @@ class SearchConfig(Strict):
                 f"gpus_per_engine {gpus:g} is less than engine.tensor_parallel_size {wanted}: an "
                 f"engine needs all its GPUs, set search.gpus_per_engine={wanted}"
             )
+        if self.engine.batch_invariant and not gpus:
+            raise ValueError("engine.batch_invariant needs a GPU, and gpus_per_engine is 0")
         return self
 
     @model_validator(mode="after")

@@ -1,28 +1,36 @@
 """The search space that a configuration means for a model of so many layers.
 
-Pure: the same for the driver, which has opened the models, and for who reads a study's records.
+Pure for who reads a study's records, which may be a stranger's: no module that they name is run.
 """
 
 from __future__ import annotations
 
 from objectives.types import Decoding
+from search.common.errors import ConfigError
 from search.config.schema import Config
-from search.merging.space.swap import Space, make_space
+from search.merging.space.components import ComponentsForm
+from search.merging.space.contract import MainSpace
+from search.merging.space.layerwise import LayerwiseForm, blocks_of
+from search.merging.space.swap import make_space
+from search.merging.space.wider import WiderSpace
 
 
-def space_of(config: Config, n_layers: int) -> Space:
+def space_of(config: Config, n_layers: int, *, run: bool = False) -> MainSpace:
     """What a study searches.
 
     Args:
         config: the study's.
         n_layers: the model's number of layers L.
+        run: it is to be run: an objective of one's own says how it decodes, which only matters
+            where a search varies that.
 
     Raises:
-        ConfigError: bounds exceed L, or a pair names an expert twice or one that the family lacks.
+        ConfigError: bounds or blocks exceed L, `start` has not a share for each block, or a pair
+            names an expert twice or one that the family lacks.
     """
     wanted, shares = config.space, config.space.w_lang
-    own = [settings.decoding() for settings in config.objective.settings().values()]
-    return make_space(
+    own = [each.decoding() for each in config.objective.settings(shipped=not run).values()]
+    swaps = make_space(
         lang=config.lang,
         n_layers=n_layers,
         n_task=len(config.family.task),
@@ -39,3 +47,13 @@ def space_of(config: Config, n_layers: int) -> Space:
         decoding={name: values for name, values in wanted.decoding if values},
         own_decoding=next((one for one in own if one is not None), Decoding()),
     )
+    if wanted.form == "components":
+        return WiderSpace(ComponentsForm(swaps))
+    if wanted.form == "layerwise":
+        blocks = wanted.blocks or blocks_of(n_layers)
+        if blocks > n_layers:
+            raise ConfigError(f"space.blocks = {blocks}, but the model has {n_layers} layers")
+        if len(wanted.start) not in (0, blocks):
+            raise ConfigError(f"space.start has {len(wanted.start)} shares for {blocks} blocks")
+        return WiderSpace(LayerwiseForm(swaps, blocks, wanted.start))
+    return swaps

@@ -1,15 +1,24 @@
 """The `space` group of a configuration: what the search varies, and within which bounds.
 
-What the bounds mean for a model of so many layers is `search.merging.space.swap`'s.
+What the bounds mean for a model of so many layers is `search.config.searched`'s.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from objectives.settings import Beams, Count, FewShots, Nucleus, Share, Strict, Temperature
+from objectives.settings import (
+    Beams,
+    Count,
+    FewShots,
+    Nucleus,
+    Positive,
+    Share,
+    Strict,
+    Temperature,
+)
 from search.config.fields import OneOrMore, Range, Some
 from search.merging.recipe import NonLayer, Ramp
 from search.merging.space.pairs import Sides
@@ -53,8 +62,13 @@ class DecodingConfig(Strict):
 class SpaceConfig(Strict):
     """What the search varies; L is the model's number of layers."""
 
+    form: Literal["swap", "components", "layerwise"] = "swap"
+    """What a recipe varies: the zones of a layer swap; zones of their own for attention and MLP
+    (components); the language expert's share in each block of layers (layerwise)."""
+
     b: Range | None = None
-    """Lowest and highest number of bottom layers of the language expert. None: 0 to L // 2."""
+    """Lowest and highest number of bottom layers of the language expert, with `components` of each
+    half. None: 0 to L // 2."""
 
     u: Range | None = None
     """Lowest and highest number of upper layers of the language expert. None: 0 to L - L // 2."""
@@ -67,7 +81,15 @@ class SpaceConfig(Strict):
     """Lowest and highest number of transition layers below the upper ones. None: as for `t_b`."""
 
     w_lang: ShareRange = ShareRange(low=0.1, high=0.9)
-    """The language expert's share in the average of a transition layer."""
+    """The language expert's share in the average of a transition layer, with `layerwise` of a
+    block."""
+
+    blocks: Positive | None = None
+    """With `layerwise`: blocks of layers, as even as they can be. None: 8 to 12, at most L."""
+
+    start: tuple[Share, ...] = ()
+    """With `layerwise`: shares of the blocks, bottom first, that are proposed after the default
+    recipe; `python -m search.inspect` writes some."""
 
     pairs: Some[tuple[tuple[OneOrMore[Count], OneOrMore[Count]], ...]] | None = None
     """Pairs of a task and a language expert, each side an index or several that are averaged first:
@@ -94,6 +116,16 @@ class SpaceConfig(Strict):
             value = getattr(self, name)
             if value is not None and value[0] > value[1]:
                 raise ValueError(f"{name}: lowest {value[0]} is above highest {value[1]}")
+        if self.form != "swap" and set(self.ramp) != {"constant"}:
+            raise ValueError(f"ramp={list(self.ramp)}: form={self.form} has none but constant")
+        if self.form != "layerwise" and (self.blocks or self.start):
+            raise ValueError(f"blocks and start are for form=layerwise, not form={self.form}")
+        if self.form == "layerwise":
+            zones = [name for name in ("b", "u", "t_b", "t_u") if getattr(self, name) is not None]
+            if zones:
+                raise ValueError(f"{', '.join(zones)}: form=layerwise has no zones, leave them out")
+            if "weighted" in self.non_layer:
+                raise ValueError("non_layer=weighted: form=layerwise has no weights but blocks'")
         if self.pairs is not None and self.experts != "each":
             raise ValueError(
                 f"experts={self.experts} makes the pairs itself: leave pairs out, or set "

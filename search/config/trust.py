@@ -30,17 +30,7 @@ def refuse_foreign(config: Config, where: str, named: Collection[str] = ()) -> N
     Raises:
         ConfigError: there are some, shown without passwords, with what to do.
     """
-    if is_own(config.objective.task):
-        raise ConfigError(
-            f"{where} is scored by {config.objective.task}, code that would run here. If you know "
-            f"it, write {FLAG}"
-        )
-    harness = config.objective.lm_eval
-    if harness is not None and harness.allow_code:
-        raise ConfigError(
-            f"{where} has objective.lm_eval.allow_code: code of {harness.include_path} would run "
-            f"here. If you know it, write {FLAG}"
-        )
+    refuse_code(config, where)
     if config.search.storage and "search.storage" not in named:
         shown = without_password(config.search.storage)
         raise ConfigError(
@@ -51,6 +41,32 @@ def refuse_foreign(config: Config, where: str, named: Collection[str] = ()) -> N
     family = config.family
     experts = (location for group in family.language.values() for location in group)
     refuse_foreign_models((family.base, *family.task, *experts, *family.references.values()), where)
+
+
+def refuse_code(config: Config, where: str) -> None:
+    """Refuse code that nobody but a study has named.
+
+    Raises:
+        ConfigError: its objectives would run some.
+    """
+    own = [task for task in config.objective.tasks if is_own(task)]
+    if own:
+        raise ConfigError(
+            f"{where} is scored by {own[0]}, code that would run here. If you know it, write {FLAG}"
+        )
+    harness = config.objective.lm_eval
+    if harness is not None and (harness.allow_code or (harness.fetch and harness.include_path)):
+        raise ConfigError(
+            f"{where} has objective.lm_eval.allow_code or .fetch: the tasks in "
+            f"{harness.include_path} would run code here, or fetch what they name. If you know "
+            f"them, write {FLAG}"
+        )
+    code = config.objective.code
+    if code is not None and code.allow_code:
+        raise ConfigError(
+            f"{where} has objective.code.allow_code: programs that its models write would run "
+            f"here. If you know it, write {FLAG}"
+        )
 
 
 def refuse_foreign_models(locations: Iterable[object], where: str) -> None:

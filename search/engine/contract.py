@@ -35,6 +35,7 @@ class EngineOptions:
     cpu_kv_cache_gib: int
     seed: int
     enforce_eager: bool
+    batch_invariant: bool
     trace_top: int
     direct_writes: bool
     expert_gpu_gib: Budget
@@ -50,6 +51,8 @@ class EngineOptions:
             "VLLM_NO_USAGE_STATS": "1",
             "TOKENIZERS_PARALLELISM": "false",
         }
+        if self.batch_invariant:
+            variables["VLLM_BATCH_INVARIANT"] = "1"
         if self.tensor_parallel_size == 1:  # the engine lives in the actor's own process
             variables["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         return variables

@@ -11,12 +11,14 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 
 from objectives.types import Completion, Prompt, Request
 from search.checkpoints.architectures import is_recurrent
@@ -116,6 +118,25 @@ def expert_budgets(family: FittedFamily, options: EngineOptions, total: int) -> 
     return gpu, pinned
 
 
+@contextmanager
+def in_turn(utilization: float, folder: Path = FOLDER) -> Iterator[None]:
+    """Engines that leave room for another on their GPU start one after another on a node.
+
+    vLLM measures what the GPU has free while it starts, and takes what a neighbour takes meanwhile
+    for its own.
+
+    Args:
+        utilization: share of the GPU's memory that the engine may take.
+        folder: of the node's lock.
+    """
+    if utilization > 0.5:
+        yield
+        return
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with FileLock(folder / "start.lock"):
+        yield
+
+
 class Engine:
     """One engine and what it holds. Not thread-safe; build it in the process that uses it.
 
@@ -146,25 +167,26 @@ class Engine:
                 total: int = current_platform.get_device_total_memory()
                 self._budgets = expert_budgets(family, options, total)
                 share = (self._budgets[0] + Sizes().on_device) / total
-            self.llm: Any = LLM(
-                model=family.paths["base"],
-                dtype=options.dtype,
-                max_model_len=options.max_model_len,
-                max_num_seqs=options.max_num_seqs,
-                tensor_parallel_size=options.tensor_parallel_size,
-                distributed_executor_backend="mp" if options.tensor_parallel_size > 1 else None,
-                gpu_memory_utilization=options.gpu_memory_utilization - share,
-                enforce_eager=options.enforce_eager,
-                # A state is cached where a chunk of a prompt ends; without chunks, nowhere.
-                enable_prefix_caching=chunks or not is_recurrent(family.base.config),
-                enable_chunked_prefill=chunks,
-                seed=options.seed,
-                max_logprobs=max(WHOLE_VOCABULARY, options.trace_top),
-                trust_remote_code=False,
-                language_model_only=is_multimodal(family.base.config),
-                disable_log_stats=True,
-                worker_extension_cls="search.engine.worker.MaterialiseExtension",
-            )
+            with in_turn(options.gpu_memory_utilization):
+                self.llm: Any = LLM(
+                    model=family.paths["base"],
+                    dtype=options.dtype,
+                    max_model_len=options.max_model_len,
+                    max_num_seqs=options.max_num_seqs,
+                    tensor_parallel_size=options.tensor_parallel_size,
+                    distributed_executor_backend="mp" if options.tensor_parallel_size > 1 else None,
+                    gpu_memory_utilization=options.gpu_memory_utilization - share,
+                    enforce_eager=options.enforce_eager,
+                    # A state is cached where a chunk of a prompt ends; without chunks, nowhere.
+                    enable_prefix_caching=chunks or not is_recurrent(family.base.config),
+                    enable_chunked_prefill=chunks,
+                    seed=options.seed,
+                    max_logprobs=max(WHOLE_VOCABULARY, options.trace_top),
+                    trust_remote_code=False,
+                    language_model_only=is_multimodal(family.base.config),
+                    disable_log_stats=True,
+                    worker_extension_cls="search.engine.worker.MaterialiseExtension",
+                )
             self._open = options.direct_writes, *self._budgets, threads
             self._open_experts(family)
         except Exception as error:

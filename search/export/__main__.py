@@ -164,7 +164,7 @@ def _check_where_to(arguments: argparse.Namespace) -> None:
         if not arguments.dry_run:
             check_login()
     if arguments.register:
-        from search.study.tracking.view import check_store
+        from search.study.tracking.store import check_store
 
         check_store(_tracking_uri(arguments))
 
@@ -195,7 +195,7 @@ def _hand_on(arguments: argparse.Namespace, console: Console) -> None:
         _say(console, f"uploaded: {url} ({'private' if pushed.private else 'public'})")
     if arguments.register:
         from search.common.masking import masked
-        from search.study.tracking.view import register
+        from search.study.tracking.registry import register
 
         uri, name = _tracking_uri(arguments), arguments.register
         version = register(uri, push.version_of(out, name, url))
@@ -215,7 +215,7 @@ def _tracking_uri(arguments: argparse.Namespace) -> str:
 
 def _export(arguments: argparse.Namespace, console: Console) -> int:
     from search.checkpoints.family import examine
-    from search.config.trust import refuse_foreign_models
+    from search.config.trust import refuse_code, refuse_foreign_models
     from search.export.notes import bytes_to_hash, notes, parts_of, used
     from search.export.writer import check_target, write_export
     from search.merging.plan import plan
@@ -224,6 +224,8 @@ def _export(arguments: argparse.Namespace, console: Console) -> int:
     if wanted.study and not arguments.trust_addresses:
         places = wanted.family.all_sources().values()
         refuse_foreign_models(places, f"study {wanted.study.name}")
+        if arguments.verify and wanted.study.config is not None:
+            refuse_code(wanted.study.config, f"study {wanted.study.name}")
     asked = _questions(wanted, arguments.verify) if arguments.verify else []
     locations, allow_bin = wanted.family.sources(wanted.lang), wanted.family.allow_bin
     base = examine({"base": locations["base"]}, allow_bin=allow_bin)
@@ -397,32 +399,37 @@ def _merge(
 
 
 def _questions(wanted: _Wanted, count: int) -> list[Question]:
+    from objectives.errors import ObjectiveError
     from search.export import selection
-    from search.export.verify import questions
+    from search.export.verify import greedy, questions
 
     study, trial = wanted.study, wanted.trial
     assert study is not None and trial is not None
-    if study.records is None:
+    if study.records is None or study.config is None:
         raise StudyError(
             f"--verify needs the answers in the folder of study {study.name}, which is not where "
             "its runs say: name it with --study"
         )
     for record in (trial, selection.held_out(study, trial.key)):
-        if record and (asked := questions(study.records.items(record), count)):
+        try:
+            known = greedy(study.config, record) if record else {}
+        except ObjectiveError as error:
+            raise StudyError(f"--verify asks what the study asked: {error}") from None
+        if record and (asked := questions(study.records.items(record), known, count)):
             return asked
     raise StudyError(
-        f"--verify: trial {trial.key} ({trial.state}) has no answers "
-        "of MGSM on record, which are what is asked again"
+        f"--verify: trial {trial.key} ({trial.state}) has no answer on record that was made "
+        f"greedily to a prompt of {', '.join(known)}; such are what is asked again"
     )
 
 
 def _verify(wanted: _Wanted, asked: Sequence[Question], out: Path, console: Console) -> int:
-    from search.export.verify import answer_differences, engine_options, mgsm_sampling
+    from search.export.verify import answer_differences, engine_options
 
     assert wanted.study is not None and wanted.study.config is not None
     settings = wanted.study.config
     _say(console, f"verifying: a fresh engine answers {len(asked)} items of {wanted.key}")
-    found = answer_differences(out, asked, engine_options(settings), mgsm_sampling(settings))
+    found = answer_differences(out, asked, engine_options(settings))
     for line in found:
         _say(console, line)
     _say(console, f"verified: {len(asked) - len(found)} of {len(asked)} answers equal the trial's")

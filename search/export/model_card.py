@@ -233,7 +233,8 @@ def _scores(merge: Merge) -> str:
     known = {split: record for split, record in trials.items() if record and record.scores}
     if not known:
         return "None is on record."
-    shown = {target.score: _named(target) for target in targets.TARGETS} | _BESIDES
+    optimised = [one for target in targets.TARGETS for one in (target, *target.of)]
+    shown = {target.score: _named(target) for target in optimised} | _BESIDES
     rows = [
         [words, *(_score(record.scores.get(name)) for record in known.values())]
         for name, words in shown.items()
@@ -258,8 +259,8 @@ def _scores(merge: Merge) -> str:
 
 def _named(target: Target) -> str:
     """Such as `MGSM accuracy`; an objective's own score needs no other name."""
-    alike = target.people.lower() == target.objective.lower()
-    return target.people if alike else f"{target.objective.upper()} {target.people}"
+    named = target.objective.lower() in target.people.lower()
+    return target.people if named else f"{target.objective.upper()} {target.people}"
 
 
 def _score(score: Score | None) -> str:

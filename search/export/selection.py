@@ -25,7 +25,7 @@ from search.records.record import Record
 from search.results.choose import Choice, recommend
 from search.results.doubt import settle
 from search.results.summary import NONE
-from search.study.tracking.view import SentRun, read_study
+from search.study.tracking.reading import SentRun, read_study
 
 
 @dataclass(frozen=True)

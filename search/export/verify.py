@@ -1,8 +1,8 @@
 """Does an exported checkpoint answer as its trial did? A fresh vLLM engine on it is asked again.
 
-Owns the comparison of greedy answers: a trial's MGSM items, whose prompts and answers are on
-record. The engine lives in a process of its own (`python -m search.export.verify`, job as JSON on
-standard input), because vLLM keeps state for a whole process.
+Owns the comparison of greedy answers, of any objective: those items of a trial whose prompts the
+objective asks and has answered greedily. The engine lives in a process of its own (`python -m
+search.export.verify`, job as JSON on standard input), because vLLM keeps state for a whole process.
 
 Greedy decoding takes the likeliest token. How sums of products are rounded depends on which
 requests run together, on GPUs above all: where two tokens are nearly as likely, an answer may
@@ -17,24 +17,29 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from objectives.languages import language
-from objectives.mgsm import greedy_sampling
 from objectives.types import ItemResult, Message, Prompt, Request, Sampling
 from search.common.errors import EngineError
 from search.config.schema import Config
+from search.config.scored import build_objectives
 from search.engine.contract import EngineOptions, NonFinite
+from search.records.record import Record
+
+Greedy = Mapping[str, Mapping[Prompt, Sampling]]
+"""Objective -> prompt -> how it is answered."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """A recorded answer: which item, its prompt, and what the trial's engine wrote."""
+    """A recorded answer: which item, its prompt, what the trial's engine wrote, and how."""
 
     id: str
     prompt: Prompt
     answer: str
+    sampling: Sampling
 
 
 def engine_options(config: Config) -> EngineOptions:
@@ -46,21 +51,43 @@ def engine_options(config: Config) -> EngineOptions:
     )
 
 
-def mgsm_sampling(config: Config) -> Sampling:
-    """How a study's MGSM items were decoded."""
-    mgsm, thinking = config.objective.mgsm, config.objective.thinking_tokens
-    lang = language(config.lang)
-    return greedy_sampling(lang, mgsm.max_tokens, mgsm.stop, mgsm.template, thinking)
+def greedy(config: Config, record: Record) -> Greedy:
+    """What a study's objectives ask of a trial and have answered greedily.
+
+    Raises:
+        ObjectiveError: their data is not where the study found it.
+    """
+    objectives = build_objectives(config.objective, config.lang)
+    return {
+        name: {
+            request.prompt: request.sampling
+            for request in objective.requests(record.split, record.recipe.decoding)
+            if request.continuation is None and request.sampling.temperature == 0
+        }
+        for name, objective in objectives.items()
+    }
 
 
-def questions(items: Sequence[ItemResult], count: int) -> list[Question]:
-    """The first greedy answers among a trial's items (`RecordsReader.items`)."""
-    greedy = [item for item in items if item.objective == "mgsm"]
-    return [Question(item.id, item.prompt, item.completion) for item in greedy[:count]]
+def questions(items: Sequence[ItemResult], known: Greedy, count: int) -> list[Question]:
+    """The first greedy answers among a trial's items, of each objective in turn.
+
+    Args:
+        items: from `RecordsReader.items`.
+        known: from `greedy`.
+        count: how many, at most.
+    """
+    of: dict[str, list[Question]] = {}
+    for item in items:
+        sampling = known.get(item.objective, {}).get(item.prompt)
+        if sampling is not None:
+            question = Question(item.id, item.prompt, item.completion, sampling)
+            of.setdefault(item.objective, []).append(question)
+    turns = zip_longest(*of.values())
+    return [question for turn in turns for question in turn if question is not None][:count]
 
 
 def answer_differences(
-    folder: Path, asked: Sequence[Question], options: EngineOptions, sampling: Sampling
+    folder: Path, asked: Sequence[Question], options: EngineOptions
 ) -> list[str]:
     """What a fresh engine answers otherwise than recorded: one line for each such item.
 
@@ -68,7 +95,6 @@ def answer_differences(
         folder: the exported checkpoint.
         asked: what to ask.
         options: of the trial's engine.
-        sampling: of the trial's MGSM requests.
 
     Raises:
         EngineError: the engine did not start or died.
@@ -76,8 +102,8 @@ def answer_differences(
     job = {
         "folder": str(folder),
         "options": asdict(options),
-        "sampling": asdict(sampling),
         "prompts": [_plain(question.prompt) for question in asked],
+        "samplings": [asdict(question.sampling) for question in asked],
     }
     found = _run(job)
     return [
@@ -116,14 +142,14 @@ def _answer(job: Mapping[str, Any]) -> list[str]:
     from search.checkpoints.family import fit
     from search.engine.live import Engine
 
-    sampling = {**job["sampling"], "stop": tuple(job["sampling"]["stop"])}
+    samplings = [Sampling(**{**one, "stop": tuple(one["stop"])}) for one in job["samplings"]]
     family = fit({"base": Path(job["folder"])}, check_finite=False)
     engine = Engine(family, EngineOptions(**job["options"]))
     prompts: list[Prompt] = [
         prompt if isinstance(prompt, str) else tuple(Message(**message) for message in prompt)
         for prompt in job["prompts"]
     ]
-    answers = engine.generate([Request(prompt, Sampling(**sampling)) for prompt in prompts])
+    answers = engine.generate(list(map(Request, prompts, samplings)))
     engine.close()
     if isinstance(answers, NonFinite):
         raise EngineError(answers.reason)

@@ -82,7 +82,7 @@ def _main(arguments: argparse.Namespace) -> None:
     from search.config import compose
     from search.inspect import heat_map
     from search.inspect.expert_vectors import write_csv
-    from search.inspect.suggest import space_yaml, suggest
+    from search.inspect.suggest import layerwise_yaml, space_yaml, suggest
     from search.records.durable import write_whole
 
     chosen = compose.load(arguments.overrides, {"lang": arguments.lang}).family
@@ -112,8 +112,10 @@ def _main(arguments: argparse.Namespace) -> None:
             out / "expert_vectors.png",
         ),
         *write_csv(vectors, out),
+        out / "layerwise.yaml",
         out / "space.yaml",
     ]
+    write_whole(files[-2], layerwise_yaml(suggestion, title).encode())
     write_whole(files[-1], space_yaml(suggestion, title).encode())
     console.print(heat_map.matrix_table(vectors))
     console.print(heat_map.layer_table(vectors, suggestion))

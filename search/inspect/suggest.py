@@ -21,6 +21,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from statistics import fmean
+
+from search.merging.space.layerwise import blocks_of, layers_of_blocks
 
 LOSS = 0.1
 """Share of what the best swap keeps that may be lost within the ranges, before they are widened."""
@@ -39,6 +42,7 @@ class Suggestion:
     Attributes:
         b, u, t_b, t_u: lowest and highest count.
         lead: for each layer, the language experts' part of their change less the task experts'.
+        shares: for each layer, the language experts' part of both; empty where a part is unknown.
         why: one sentence for the reader.
     """
 
@@ -47,6 +51,7 @@ class Suggestion:
     t_b: LayerRange | None
     t_u: LayerRange | None
     lead: tuple[float, ...]
+    shares: tuple[float, ...]
     why: str
 
 
@@ -58,12 +63,14 @@ def suggest(lang: Sequence[Sequence[float]], task: Sequence[Sequence[float]]) ->
         task: the same for each task expert.
     """
     n_layers = len(lang[0])
-    parts = [_mean_parts(experts) for experts in (lang, task)]
-    if None in parts:
-        kind = "language" if parts[0] is None else "task"
+    ours, theirs = (_mean_parts(experts) for experts in (lang, task))
+    if ours is None or theirs is None:
+        kind = "language" if ours is None else "task"
         why = f"no column of the {kind} experts passes the threshold: search the whole model"
-        return Suggestion(None, None, None, None, (0.0,) * n_layers, why)
-    lead = tuple(of - other for of, other in zip(*parts, strict=True))
+        return Suggestion(None, None, None, None, (0.0,) * n_layers, (), why)
+    both = list(zip(ours, theirs, strict=True))
+    lead = tuple(of - other for of, other in both)
+    shares = tuple(of / (of + other) if of + other else 0.5 for of, other in both)
     sums = [0.0, *accumulate(lead)]
     kept, b, end = max(
         ((sums[b] - sums[end], b, end) for end in range(n_layers + 1) for b in range(end)),
@@ -74,7 +81,7 @@ def suggest(lang: Sequence[Sequence[float]], task: Sequence[Sequence[float]]) ->
             f"the best swap keeps {kept:.0%} of what the experts changed, less than {LEAST:.0%}: "
             "they changed the same layers; search the whole model"
         )
-        return Suggestion(None, None, None, None, lead, why)
+        return Suggestion(None, None, None, None, lead, shares, why)
     u, centre = n_layers - end, (b + end) // 2
     bottom = _ranges(lead, b, centre, end, LOSS * kept)
     top = _ranges(lead[::-1], u, n_layers - centre, n_layers - b, LOSS * kept)
@@ -82,7 +89,7 @@ def suggest(lang: Sequence[Sequence[float]], task: Sequence[Sequence[float]]) ->
         f"b={b} u={u} keeps most of what the experts changed, {kept:.0%}; the ranges hold what "
         f"loses at most {LOSS:.0%} of that, and one layer more both ways"
     )
-    return Suggestion(bottom[0], top[0], bottom[1], top[1], lead, why)
+    return Suggestion(bottom[0], top[0], bottom[1], top[1], lead, shares, why)
 
 
 def _mean_parts(experts: Sequence[Sequence[float]]) -> list[float] | None:
@@ -131,4 +138,21 @@ def space_yaml(suggestion: Suggestion, title: str) -> str:
     for name in ("b", "u", "t_b", "t_u"):
         found: LayerRange | None = getattr(suggestion, name)
         lines.append(f"{name}: {'null' if found is None else list(found)}")
+    return "\n".join(lines) + "\n"
+
+
+def layerwise_yaml(suggestion: Suggestion, title: str) -> str:
+    """Where a search of shares by blocks may begin, as a file that `search.run space=` takes."""
+    n_layers = len(suggestion.lead)
+    blocks = layers_of_blocks(blocks_of(n_layers), n_layers)
+    shares = suggestion.shares
+    start = [round(fmean(shares[i] for i in own), 2) for own in blocks] if shares else []
+    lines = [
+        f"# Shares of blocks for {title}: start is read off its expert vectors by",
+        "# python -m search.inspect: the language experts' part of what both kinds changed there.",
+        "form: layerwise",
+        "w_lang: {low: 0.0, high: 1.0, step: 0.25}",
+        f"blocks: {len(blocks)}",
+        f"start: {start}",
+    ]
     return "\n".join(lines) + "\n"

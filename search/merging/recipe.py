@@ -19,13 +19,14 @@ from search.merging.canonical import canonical, validate
 from search.merging.methods.common import Experts, members
 from search.merging.methods.components import Components
 from search.merging.methods.dare_linear import DareLinear
+from search.merging.methods.layered import Layered, NonLayer
 from search.merging.methods.layerwise import Layerwise
 from search.merging.methods.method import Recipe
 from search.merging.methods.registry import METHODS, kind_of, method_of
 from search.merging.methods.single import Single
 from search.merging.methods.slerp import Slerp
 from search.merging.methods.soup import Soup, soup
-from search.merging.methods.swap import LayerSwap, NonLayer, Ramp, clip
+from search.merging.methods.swap import LayerSwap, Ramp, clip
 from search.merging.methods.task_arithmetic import TaskArithmetic
 from search.merging.methods.ties import Ties
 
@@ -34,6 +35,7 @@ __all__ = [
     "DareLinear",
     "Experts",
     "LayerSwap",
+    "Layered",
     "Layerwise",
     "NonLayer",
     "Ramp",

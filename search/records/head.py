@@ -16,8 +16,9 @@ from pydantic import TypeAdapter
 
 from objectives import targets
 from objectives.target import Target
+from objectives.yaml_bounds import check_yaml
 from search.common.errors import StudyError
-from search.common.values import check_yaml, differences, flatten
+from search.common.values import differences, flatten
 
 Value = TypeVar("Value")
 
@@ -83,7 +84,7 @@ class StudyHead:
             StudyError: that is no target.
         """
         try:
-            return tuple(Target(**one) for one in self.targets) or targets.DEFAULT
+            return tuple(map(Target.from_dict, self.targets)) or targets.DEFAULT
         except TypeError as error:
             raise StudyError(f"study {self.name}: its targets cannot be read: {error}") from None
 

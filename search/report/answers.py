@@ -143,7 +143,8 @@ def _fact(item: ItemResult, name: str) -> str:
 def _answer(item: ItemResult, lang: str, *, right: bool) -> Answer:
     read, label = _fact(item, "extracted"), _fact(item, "label")
     outcome = _fact(item, "outcome")
-    facts = [f"number read: {read}" if read else "no number read"]
+    facts = [f"number read: {read}" if read else ""]
+    facts += ["no number read"] if not read and "extracted" in item.verdict else []
     facts += [f"identified as {label}" if label else ""]
     facts += [_SAID.get(outcome, outcome.lower())]
     facts += ["cut off"] if item.finish_reason == "length" else []

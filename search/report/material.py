@@ -10,7 +10,7 @@ from objectives import targets
 from objectives.target import Target
 from objectives.types import Score
 from search.common.values import percent
-from search.merging.recipe import LayerSwap, key
+from search.merging.recipe import Layered, key
 from search.records.head import StudyHead
 from search.records.reader import RecordsReader
 from search.records.record import Record
@@ -83,7 +83,6 @@ class Material:
             for r in self.search
             if r.state == "scored"
             and is_swap(r.recipe, self.n_layers)
-            and isinstance(r.recipe, LayerSwap)
             and r.value(self.targets[0].score) is not None
         ]
 
@@ -93,7 +92,7 @@ class Material:
         chosen = "" if self.best.no_recommendation else self.best.key
         default = key(self.final.default, self.n_layers)
         found = {r.key: kind_of(r, chosen, default, self.n_layers) for r in self.search}
-        others = {r.key for r in self.search if not isinstance(r.recipe, LayerSwap)}
+        others = {r.key for r in self.search if not isinstance(r.recipe, Layered)}
         return {k: RIVAL if kind == "swap" and k in others else kind for k, kind in found.items()}
 
     def roles(self, record: Record) -> str:

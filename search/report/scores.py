@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from search.merging.recipe import LayerSwap
+from objectives.target import Target
+from search.merging.recipe import Layered
 from search.records.record import Record
 from search.report.material import RIVAL, Material, shown
 from search.report.plot import (
@@ -162,14 +164,17 @@ def _floors(study: Material) -> tuple[list[dict[str, Any]], list[dict[str, Any]]
 
 
 def coordinates(study: Material) -> Plot | None:
-    """Parallel coordinates of all layer swaps; None where there are not two."""
-    if len(study.swaps) < 2:
+    """Parallel coordinates of the swaps of the form that most have; None if there are not two."""
+    forms = Counter(type(r.recipe) for r in study.swaps)
+    form = max(forms, key=forms.__getitem__, default=None)
+    swaps = [r for r in study.swaps if type(r.recipe) is form]
+    if len(swaps) < 2:
         return None
     main = study.targets[0]
-    colours = [points(r.value(main.score)) for r in study.swaps]
+    colours = [points(r.value(main.score)) for r in swaps]
     trace = {
         "type": "parcoords",
-        "dimensions": list(_dimensions(study)),
+        "dimensions": list(_dimensions(swaps, study.targets)),
         "line": {
             "color": colours,
             "colorscale": LINES,
@@ -187,8 +192,8 @@ def coordinates(study: Material) -> Plot | None:
     return Plot("coordinates", "Recipes in parallel coordinates", about, [trace], layout)
 
 
-def _dimensions(study: Material) -> Iterator[dict[str, Any]]:
-    recipes = [r.recipe for r in study.swaps if isinstance(r.recipe, LayerSwap)]
+def _dimensions(swaps: Sequence[Record], of: Sequence[Target]) -> Iterator[dict[str, Any]]:
+    recipes = [r.recipe for r in swaps if isinstance(r.recipe, Layered)]
     pairs = sorted({recipe.pair for recipe in recipes})
     yield {
         "label": "pair",
@@ -196,12 +201,12 @@ def _dimensions(study: Material) -> Iterator[dict[str, Any]]:
         "tickvals": list(range(len(pairs))),
         "ticktext": pairs,
     }
-    for name in ("b", "u", "t_b", "t_u"):
-        values = [getattr(recipe, name) for recipe in recipes]
+    for name in recipes[0].numbers():
+        values = [round(recipe.numbers()[name], 3) for recipe in recipes]
         few = sorted(set(values))
-        ticks = {"tickvals": few} if len(few) <= 12 else {}
+        counts = all(isinstance(value, int) for value in values)
+        ticks = {"tickvals": few} if counts and len(few) <= 12 else {}
         yield {"label": name, "values": values, **ticks}
-    yield {"label": "share", "values": [round(recipe.share, 3) for recipe in recipes]}
-    for target in reversed(study.targets):
-        values = [points(r.value(target.score)) for r in study.swaps]
-        yield {"label": text(f"{target.people} %"), "values": values}
+    for target in reversed(of):
+        shares = [points(r.value(target.score)) for r in swaps]
+        yield {"label": text(f"{target.people} %"), "values": shares}

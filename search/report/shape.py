@@ -10,7 +10,7 @@ from typing import Any
 
 from search.merging.layers import in_words, layers_of
 from search.merging.mix import Mix
-from search.merging.recipe import LayerSwap
+from search.merging.recipe import Layered
 from search.report.material import Material
 from search.report.plot import SCALE, Plot, axis, lines, points, text
 
@@ -23,31 +23,38 @@ def landscape(study: Material) -> Plot | None:
     """The best swap for each (b, u), of the pair and transitions that the reader chooses."""
     main = study.targets[0]
     rows = [
-        [r.recipe.b, r.recipe.u, r.recipe.t_b, r.recipe.t_u, text(r.recipe.pair),
+        [*r.recipe.whole(study.n_layers), *_transitions(r.recipe), text(r.recipe.pair),
          points(r.value(main.score)), text(r.label)]
         for r in study.swaps
-        if isinstance(r.recipe, LayerSwap)
+        if isinstance(r.recipe, Layered)
     ]  # fmt: skip
     if not rows:
         return None
     best = study.final.choice.record.recipe if study.final.choice else None
+    frame = list(best.whole(study.n_layers)) if isinstance(best, Layered) else None
     layout = {
         "xaxis": axis("b: bottom layers from the language expert", dtick=1, constrain="domain"),
         "yaxis": axis("u: upper layers from the language expert", dtick=1),
     }
     about = (
         f"The best {main.people} on search items for each number of bottom and upper layers. "
-        f"{'The frame is the best recipe. ' if isinstance(best, LayerSwap) else ''}"
+        f"{'The frame is the best recipe. ' if frame else ''}"
         "Choose a pair and transitions to see these alone; an empty cell was not tried."
     )
     extra = {
         "rows": rows,
         "more": main.direction == "maximize",
-        "best": [best.b, best.u] if isinstance(best, LayerSwap) else None,
+        "best": frame,
         "people": text(main.people),
         "scale": SCALE,
     }
     return Plot("landscape", "Landscape over b and u", about, [], layout, 480, points=extra)
+
+
+def _transitions(recipe: Layered) -> tuple[float, float]:
+    """Transition layers at both ends; none of a form that has no zones."""
+    numbers = recipe.numbers()
+    return numbers.get("t_b", 0), numbers.get("t_u", 0)
 
 
 def owners(study: Material) -> Plot | None:

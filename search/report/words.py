@@ -28,16 +28,6 @@ def searched(study: Material) -> list[str]:
     known = LANGUAGES.get(config.lang)
     name = f"{known.name} ({config.lang})" if known else config.lang
     experts = len(config.family.task), len(config.family.language[config.lang])
-    bounds = ", ".join(
-        f"{zone} {low} to {high}"
-        for zone, (low, high) in (
-            ("b", space.b),
-            ("u", space.u),
-            ("t_b", space.t_b),
-            ("t_u", space.t_u),
-        )
-    )
-    low, high, step = space.shares
     main, *others = study.targets
     guards = "".join(f", and {t.people} no lower than its language expert's" for t in others)
     states: Counter[str] = Counter(r.state for r in study.search)
@@ -50,9 +40,8 @@ def searched(study: Material) -> list[str]:
     done = sum(r.origin == "search" for r in study.search)
     return [
         f"Family {config.family.name}, {name}: {experts[0]} task and {experts[1]} language experts "
-        f"of {study.n_layers} layers, {len(space.pairs)} pairs. Searched were {bounds}, and the "
-        f"language expert's share in transition layers from {low:g} to {high:g} in steps of "
-        f"{step:g}, by the sampler {config.search.sampler}, for the best {main.people}{guards}.",
+        f"of {study.n_layers} layers, {len(space.pairs)} pairs. Searched were {space.bounds()}, "
+        f"by the sampler {config.search.sampler}, for the best {main.people}{guards}.",
         f"{states['scored']} recipes were scored on {items} search items{besides}; {done} of "
         f"{budget} proposals of the search have ended. The study {_state(study)}{when}.",
     ]
@@ -75,7 +64,8 @@ def final_table(study: Material) -> Mapping[str, Sequence[Any]]:
     """Heads and rows of the final table; a row is its role, label, cells and whether it is best."""
     lang = study.report.lang
     main, *_ = study.targets
-    others = {name: words.format(lang=lang) for name, words in targets.SHOWN.items()}
+    scores = (name for line in study.report.lines for name in line.record.scores)
+    others = {name: words.format(lang=lang) for name, words in targets.shown(scores).items()}
     heads = [*(f"{target.people} %" for target in study.targets)]
     heads += [f"{words} %" for words in others.values()]
     heads += [f"{main.people} vs best {rival}" for rival in RIVALS]

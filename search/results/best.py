@@ -36,7 +36,7 @@ class Versus:
         difference: of the first target, as a share; None where the best recipe is that very one.
         low: lower end of the 95% interval.
         high: its upper end.
-        p: McNemar's.
+        p: of the first target's test (`objectives.target.Target.test`).
     """
 
     what: str

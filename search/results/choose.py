@@ -14,7 +14,16 @@ from objectives import targets
 from objectives.target import Target
 from search.common.values import percent
 from search.merging.methods.registry import rivals
-from search.merging.recipe import LayerSwap, Recipe, Single, Soup, canonical, key, soup
+from search.merging.recipe import (
+    Layered,
+    LayerSwap,
+    Recipe,
+    Single,
+    Soup,
+    canonical,
+    key,
+    soup,
+)
 from search.merging.source import Source
 from search.records.record import Record
 from search.study.floors import Floor, gain
@@ -73,7 +82,7 @@ def is_soup(recipe: Recipe, n_layers: int) -> bool:
 
 def is_swap(recipe: Recipe, n_layers: int) -> bool:
     """Whether layers of one expert stand beside layers of another."""
-    return isinstance(recipe, LayerSwap) and not is_soup(recipe, n_layers)
+    return isinstance(recipe, Layered) and not is_soup(recipe, n_layers)
 
 
 def pareto(records: Iterable[Record]) -> list[Record]:
@@ -158,7 +167,7 @@ def best_rivals(records: Iterable[Record]) -> list[FinalRow]:
     return rows
 
 
-def control(recipe: LayerSwap) -> LayerSwap:
+def control(recipe: Layered) -> LayerSwap:
     """The same pair with b = u = t_b = t_u = 0: only what has no layer number is averaged."""
     return LayerSwap(recipe.task, recipe.lang, 0, 0, 0, 0, non_layer=recipe.non_layer)
 
@@ -186,7 +195,7 @@ def final_rows(
     """
     trials = list(records)
     chosen = choice.record.recipe if choice else None
-    pair = chosen if isinstance(chosen, LayerSwap) else default
+    pair = chosen if isinstance(chosen, Layered) else default
     found = best_soup(trials, n_layers)
     rows: list[FinalRow] = [FinalRow((choice.role,), choice.record.recipe)] if choice else []
     rows += [
@@ -229,7 +238,7 @@ def _guards_first(record: Record) -> tuple[float, ...]:
 
 def _rule(floor: Floor, record: Record) -> str:
     """A floor in words, with its numbers for the pair of a trial."""
-    assert isinstance(record.recipe, LayerSwap)
+    assert isinstance(record.recipe, Layered)
     target = floor.target
     more = target.direction == "maximize"
     bound = _percent(target.gain(floor.least(record.recipe.lang_source)))
@@ -245,10 +254,10 @@ def _superlative(target: Target) -> str:
     return "Highest" if target.direction == "maximize" else "Lowest"
 
 
-def _size(record: Record, n_layers: int) -> tuple[int, int, str]:
+def _size(record: Record, n_layers: int) -> tuple[float, float, str]:
     form = canonical(record.recipe, n_layers)
-    assert isinstance(form, LayerSwap)
-    return form.b + form.u, form.t_b + form.t_u, record.key
+    assert isinstance(form, Layered)
+    return *form.size(n_layers), record.key
 
 
 def _shown(record: Record, target: Target) -> str:

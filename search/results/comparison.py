@@ -19,7 +19,7 @@ from objectives.target import Target
 from objectives.types import ItemResult, Score, Split
 from search.common.errors import StudyError
 from search.common.values import percent
-from search.merging.recipe import LayerSwap, Single, key
+from search.merging.recipe import Layered, Single, key
 from search.merging.source import Source
 from search.records.reader import RecordsReader
 from search.records.record import Record
@@ -278,7 +278,7 @@ def _selection_notes(found: Chosen | None, choice: Choice | None) -> list[str]:
 def _guard_notes(lines: Sequence[ReportLine], items: Mapping[str, Items], lang: str) -> list[str]:
     """What the recommended recipe lost, in the targets after the first, against its own expert."""
     best = _chosen(lines)
-    if best is None or not isinstance(best.record.recipe, LayerSwap):
+    if best is None or not isinstance(best.record.recipe, Layered):
         return []
     source = best.record.recipe.lang_source
     expert = next((x.record for x in lines if x.record.recipe == Single(source)), None)
@@ -294,7 +294,7 @@ def _guard_note(target: Target, paired: PairedDifference, called: str) -> str:
     return (
         f"{target.people} of the {called} against its language expert: "
         f"{signed(paired.difference)} points ({signed(paired.low)} to {signed(paired.high)}, "
-        f"{p_value(paired)}, paired bootstrap)."
+        f"{p_value(paired)} by {target.test})."
     )
 
 
@@ -310,7 +310,8 @@ def _coverage_note(lines: Sequence[ReportLine]) -> list[str]:
 
 def _language_note(lang: str) -> list[str]:
     known = LANGUAGES.get(lang)
-    if known is None or known.wpr_applies:
+    judged = any(target.kind == "lcpr" for target in targets.TARGETS)
+    if known is None or known.wpr_applies or not judged:
         return []
     return [
         f"{known.name} is written in Latin script, where word-level confusion is not defined: "
@@ -355,9 +356,19 @@ def _comparison_note(lines: Sequence[ReportLine]) -> list[str]:
         return []
     return [
         f"Best expert on these items: {experts[0].label}. Differences are paired, in points of "
-        f"{targets.TARGETS[0].people}. Intervals are 95% (Wilson; bootstrap for LCPR and "
-        "differences), p is McNemar's exact one, not corrected for the number of rows."
+        f"{targets.TARGETS[0].people}. {_statistics()}"
     ]
+
+
+def _statistics() -> str:
+    """What intervals and p-values are."""
+    wilson = "Wilson; " if any(t.interval == "Wilson" for t in targets.TARGETS) else ""
+    drawn = [target.people for target in targets.TARGETS if target.interval == "bootstrap"]
+    named = f"{', '.join(drawn)} and differences" if drawn else "differences"
+    return (
+        f"Intervals are 95% ({wilson}bootstrap for {named}), p is by {targets.TARGETS[0].test}, "
+        "not corrected for the number of rows."
+    )
 
 
 def _missing(

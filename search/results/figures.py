@@ -16,7 +16,7 @@ from numpy import linspace
 
 from objectives import targets
 from objectives.letters import visible
-from search.merging.recipe import LayerSwap, Recipe, Single, canonical, key
+from search.merging.recipe import Layered, LayerSwap, Recipe, Single, canonical, key
 from search.merging.source import Source
 from search.records.durable import write_whole
 from search.records.record import Record
@@ -198,11 +198,12 @@ def _place_labels(
 
 
 def _cell(recipe: Recipe, n_layers: int) -> tuple[int, int] | None:
-    """(b, u); None for whole language experts, soups and all that is not a swap."""
+    """Whole bottom and upper layers; None for language experts, averages, all that is no swap."""
     form = canonical(recipe, n_layers)
-    if not isinstance(form, LayerSwap) or n_layers in (form.b, form.t_b):
+    if not isinstance(form, Layered):
         return None
-    return form.b, form.u
+    cell, (_, averaged) = form.whole(n_layers), form.size(n_layers)
+    return None if n_layers in (cell[0], averaged) else cell
 
 
 def _best_of_cells(trials: Sequence[Record], n_layers: int) -> dict[tuple[int, int], float]:

@@ -15,7 +15,7 @@ from search.config import compose
 from search.config.schema import Config
 from search.config.searched import space_of
 from search.merging.recipe import LayerSwap, key
-from search.merging.space.swap import Space
+from search.merging.space.contract import MainSpace
 from search.records.reader import RecordsReader
 from search.results import comparison
 from search.results.choose import Choice, FinalRow, final_rows, gains
@@ -65,7 +65,7 @@ class Final:
         return comparison.build(records, self.rows, self.choice, n_layers=self.n_layers, **names)
 
 
-def best_default(space: Space, records: RecordsReader) -> LayerSwap:
+def best_default(space: MainSpace, records: RecordsReader) -> LayerSwap:
     """The paper's default recipe of the tried pair that it suits best on the search items."""
     ended = records.ended("search")
 

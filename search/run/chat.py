@@ -1,7 +1,8 @@
 """Does the model's chat template write the prompts? Asked before an engine starts.
 
 Owns the answer and its words; how a conversation becomes text is `search.engine.decode`'s. Opens
-the base model's tokenizer as vLLM does, without code of its repository.
+the base model's tokenizer as vLLM does, without code of its repository. A template is a program: it
+runs in a process apart, with limits of time and memory.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from objectives.types import Message
+from objectives import apart
+from objectives.types import Message, Prompt
 from search.checkpoints.files import read_by_others
-from search.common.errors import ConfigError
+from search.common.errors import CheckpointError, ConfigError
 from search.engine.decode import chat_text
 
 
@@ -40,6 +42,45 @@ def check_chat(
             a turn out.
         CheckpointError: the tokenizer cannot be opened.
     """
+    turns = as_json(conversations)
+    try:
+        found: list[str] = apart.call(
+            _check,
+            turns,
+            str(folder),
+            settings,
+            thinking_tokens,
+            kinds=(ConfigError, CheckpointError),
+        )
+    except apart.ApartError as error:
+        raise ConfigError(
+            f"objective.chat: tokenizer and chat template in {folder} cannot be used: {error}"
+        ) from None
+    return found
+
+
+def as_json(conversations: Iterable[Prompt]) -> list[Any]:
+    """Prompts as they go to another process: a text, or role and content of each turn."""
+    return [
+        each if isinstance(each, str) else [[turn.role, turn.content] for turn in each]
+        for each in conversations
+    ]
+
+
+def from_json(prompts: Iterable[Any]) -> list[Prompt]:
+    """The inverse of `as_json`."""
+    return [
+        each if isinstance(each, str) else tuple(Message(*turn) for turn in each)
+        for each in prompts
+    ]
+
+
+def _check(
+    prompts: list[Any], place: str, settings: Mapping[str, Any], thinking_tokens: int
+) -> list[str]:
+    """What `check_chat` returns and raises, there."""
+    folder = Path(place)
+    conversations = [each for each in from_json(prompts) if not isinstance(each, str)]
     tokenizer = open_tokenizer(folder)
     if not tokenizer.chat_template:
         raise ConfigError(

@@ -119,7 +119,7 @@ def _work(foreseen: Foreseen, checked: Checked) -> Workload:
 def _first(config: Config, checked: Checked) -> list[Recipe]:
     """What is scored before the search."""
     n_lang = len(config.family.language[config.lang])
-    return baselines(checked.space, len(config.family.task), n_lang, config.search.soups)
+    return baselines(checked.space.swaps, len(config.family.task), n_lang, config.search.soups)
 
 
 def _recipes(

@@ -12,7 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 from search.common.errors import StudyError
-from search.merging.recipe import LayerSwap, clip, key, label, to_dict
+from search.merging.recipe import Layered, LayerSwap, Recipe, clip, key, label, to_dict
+from search.merging.space.contract import MainSpace
+from search.merging.space.pairs import Pair
 from search.merging.space.swap import Space
 from search.records.place import Place
 from search.records.reader import RecordsReader
@@ -22,7 +24,7 @@ from search.results import choose
 COUNT = 5
 
 
-def best(source: Place, space: Space) -> dict[str, Any]:
+def best(source: Place, space: MainSpace) -> dict[str, Any]:
     """The best recipes of a study, fitted to a space; a search may be running on the study.
 
     Returns:
@@ -38,7 +40,6 @@ def best(source: Place, space: Space) -> dict[str, Any]:
     recipes: dict[str, dict[str, Any]] = {}
     left_out = []
     for record in ranked(records.trials, head.layers, head.value("search.tolerance", float)):
-        assert isinstance(record.recipe, LayerSwap)
         fitted = fitted_to(record.recipe, head.layers, space)
         if fitted is None:
             left_out.append(record.label)
@@ -64,15 +65,29 @@ def best(source: Place, space: Space) -> dict[str, Any]:
     }
 
 
-def fitted_to(recipe: LayerSwap, n_layers: int, space: Space) -> LayerSwap | None:
+def fitted_to(recipe: Recipe, n_layers: int, space: MainSpace) -> Recipe | None:
     """A recipe as the space would propose it; None if it does not lie in the space.
 
     Args:
         recipe: of a model with `n_layers` layers.
-        n_layers: number of layers there; another than the space's scales all counts, and none that
-            was above 0 vanishes.
+        n_layers: number of layers there; another than the space's scales all counts of a layer
+            swap, and none that was above 0 vanishes; of a wider form none lies in the space.
         space: where it is to be proposed.
     """
+    if isinstance(recipe, LayerSwap):
+        recipe = _moved(recipe, n_layers, space.swaps)
+    elif isinstance(recipe, Layered) and n_layers == space.n_layers:
+        task, lang = _pair(recipe, space)
+        recipe = replace(recipe, task=task, lang=lang)
+    else:
+        return None
+    for candidate in (recipe, replace(recipe, decoding=None)):
+        if space.point(candidate) is not None:
+            return candidate
+    return None
+
+
+def _moved(recipe: LayerSwap, n_layers: int, space: Space) -> LayerSwap:
     ratio = space.n_layers / n_layers
 
     def scaled(count: int) -> int:
@@ -80,13 +95,9 @@ def fitted_to(recipe: LayerSwap, n_layers: int, space: Space) -> LayerSwap | Non
 
     low, high, step = space.shares
     share = low + step * round((min(max(recipe.share, low), high) - low) / step)
-    pair = (recipe.task, recipe.lang)
-    if pair not in space.pairs:
-        alike = [other for other in space.pairs if other[0] == recipe.task]
-        pair = (alike or space.pairs)[0]
     b = scaled(recipe.b)
     moved = LayerSwap(
-        *pair,
+        *_pair(recipe, space),
         b=b,
         u=min(scaled(recipe.u), space.n_layers - b),
         t_b=scaled(recipe.t_b),
@@ -97,11 +108,14 @@ def fitted_to(recipe: LayerSwap, n_layers: int, space: Space) -> LayerSwap | Non
         decoding=recipe.decoding,
         ramp=recipe.ramp if recipe.ramp in space.ramp else space.ramp[0],
     )
-    moved = clip(moved, space.n_layers)
-    for candidate in (moved, replace(moved, decoding=None)):
-        if space.point(candidate) is not None:
-            return candidate
-    return None
+    return clip(moved, space.n_layers)
+
+
+def _pair(recipe: Layered, space: MainSpace) -> Pair:
+    """The pair of a recipe, or one that is searched in its place."""
+    pair = recipe.task, recipe.lang
+    alike = [other for other in space.pairs if other[0] == recipe.task]
+    return pair if pair in space.pairs else (alike or space.pairs)[0]
 
 
 def ranked(trials: Sequence[Record], n_layers: int, tolerance: float) -> Iterator[Record]:

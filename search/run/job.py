@@ -64,12 +64,18 @@ def engines_for(studies: Sequence[Prepared]) -> Engines:
 
 
 def _job(prepared: Prepared, max_model_len: int | None) -> Job:
-    config = prepared.config
+    config, engine = prepared.config, prepared.config.search.engine
+    # an engine of a part of a GPU has its share of that part
+    part = min(config.search.gpus_per_engine or 1.0, 1.0)
+    named = {
+        **engine.model_dump(),
+        "max_model_len": max_model_len,
+        "gpu_memory_utilization": engine.gpu_memory_utilization * part,
+    }
     return Job(
         prepared.family.locations,
         EngineOptions(
-            **config.search.engine.model_dump(exclude={"max_model_len"}),
-            max_model_len=max_model_len,
+            **named,
             seed=config.search.seed,
             chat_template_kwargs=config.objective.chat_template_kwargs,
         ),
@@ -101,7 +107,7 @@ def run(prepared: Prepared, console: Console, engines: Engines, verbose: bool = 
     console.print(tiers, soft_wrap=True, highlight=False, markup=False)
     outbox = _start_outbox(prepared, console)
     first = baselines(
-        prepared.space,
+        prepared.space.swaps,
         n_task=len(config.family.task),
         n_lang=len(config.family.language[config.lang]),
         soups=config.search.soups,

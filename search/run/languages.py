@@ -23,8 +23,8 @@ from search.results.comparison import Report
 from search.results.final import Final
 from search.run import job
 from search.run.prepare import Prepared
+from search.study.tracking.gathering import gather
 from search.study.tracking.runs import experiment_name
-from search.study.tracking.view import gather
 from search.study.tuning.engines import Engines
 
 STATES = {"recommended": 0, "undecided": 3, "fault": 1, "stopped": 130}

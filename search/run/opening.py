@@ -158,8 +158,9 @@ def settle(opened: Opened, prepared: Prepared) -> Prepared:
         if head.versions.get(name, version) != version
     ]
     if opened.source is not None:
+        known = targets.TARGETS
         head = replace(head, imported=imports.best(opened.source, prepared.space))
-        targets.use(opened.config.objective.targets())
+        targets.use(known)
     layers = prepared.family.n_layers
     optimised = [asdict(target) for target in targets.TARGETS]
     head = replace(head, layers=layers, family=found.family, data=found.data, targets=optimised)

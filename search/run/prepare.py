@@ -10,18 +10,16 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from objectives import targets
-from objectives.langid import LanguageIdentifier
-from objectives.settings import Shared
-from objectives.types import Completion, Decoding, Message, Objective
+from objectives.types import Completion, Decoding, ItemResult, Message, Objective
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Examined, Family, FittedFamily, examine
 from search.common.errors import ConfigError
-from search.config.schema import Config, ObjectiveConfig
+from search.config.schema import Config
+from search.config.scored import build_objectives, files
 from search.config.searched import space_of
-from search.merging.space.swap import Space
+from search.merging.space.contract import MainSpace
 from search.records.writer import RecordsWriter
 from search.run.chat import check_chat
 from search.run.fingerprint import Fingerprints, take
@@ -47,7 +45,7 @@ class Prepared:
     uri: str
     family: FittedFamily
     objectives: Mapping[str, Objective]
-    space: Space
+    space: MainSpace
     max_model_len: int | None
     warnings: Sequence[str]
     fingerprints: Fingerprints
@@ -62,7 +60,7 @@ class Checked:
 
     family: Examined
     objectives: Mapping[str, Objective]
-    space: Space
+    space: MainSpace
     max_model_len: int | None
     warnings: Sequence[str]
 
@@ -80,8 +78,8 @@ def prepare(config: Config, name: str, records: RecordsWriter, uri: str) -> Prep
     objectives = checked.objectives
     cluster = config.search.address or os.environ.get("RAY_ADDRESS")
     fitted = checked.family.fit(check_finite=config.search.check_finite, fetch=not cluster)
-    files = {**_files(config.objective), "lid": config.objective.lid}
-    prints = take(fitted, list(objectives.values()), files)
+    judged_by = {**files(config.objective), "lid": config.objective.lid}
+    prints = take(fitted, list(objectives.values()), judged_by)
     return Prepared(
         config,
         name,
@@ -108,22 +106,22 @@ def check(config: Config) -> Checked:
     family = Family(**config.family.model_dump())
     sources = family.sources(config.lang)
     objectives = build_objectives(config.objective, config.lang)
-    targets.use(config.objective.targets())
+    targets.use(targets.known(config.objective.targets(), objectives.values()))
     _check_targets(objectives)
     examined = examine(sources, allow_bin=family.allow_bin)
     examined.raise_faults()
     base = examined.opened["base"]
-    warnings: list[str] = []
+    warnings = _not_raced(config)
     if config.objective.chat:
         turns, kwargs = _conversations(config, objectives), config.objective.chat_template_kwargs
         warnings += check_chat(turns, base.path, kwargs, config.objective.thinking_tokens)
-    space = space_of(config, base.n_layers)
+    space = space_of(config, base.n_layers, run=True)
     parts = config.objective.settings().items()
     varied = [name for name, settings in parts if settings.decoding() is not None]
     # a value that cannot be used is found now, not in a trial
     choices = [
         replace(Decoding(), **{name: value})
-        for name, values in space.decoding.items()
+        for name, values in space.swaps.decoding.items()
         for value in values
     ]
     requests = asked(objectives, dict.fromkeys(varied, choices))
@@ -136,6 +134,17 @@ def check(config: Config) -> Checked:
     return Checked(examined, objectives, space, lengths.max_model_len, warnings)
 
 
+def _not_raced(config: Config) -> list[str]:
+    """That no trial can be stopped early, where that is asked for."""
+    main = targets.TARGETS[0]
+    if config.search.race is None or main.won is not None:
+        return []
+    return [
+        f"no trial is stopped early (search.race): {main.people} is no share of items that are "
+        "each right or wrong"
+    ]
+
+
 def _check_targets(objectives: Mapping[str, Objective]) -> None:
     """Each target is a score that an objective gives.
 
@@ -143,12 +152,16 @@ def _check_targets(objectives: Mapping[str, Objective]) -> None:
         ConfigError: one is none.
     """
     given: dict[str, list[str]] = {}
+    items: list[ItemResult] = []
     for name, objective in objectives.items():
         requests = objective.requests("search")
         asked = [r.continuation is not None for r in requests]
         said = [Completion("", 0, "stop", (), *((-1.0, False) if one else ())) for one in asked]
-        given[name] = list(objective.score("search", said).scores)
-    known = {score for scores in given.values() for score in scores}
+        found = objective.score("search", said)
+        given[name], items = list(found.scores), [*items, *found.items]
+    known = {score for scores in given.values() for score in scores} | targets.combined(
+        items
+    ).keys()
     unknown = [target.score for target in targets.TARGETS if target.score not in known]
     if unknown:
         shown = "; ".join(f"{name}: {', '.join(scores)}" for name, scores in given.items())
@@ -185,32 +198,6 @@ def _check_heads(base: Checkpoint, tensor_parallel_size: int) -> None:
             f"search.engine.tensor_parallel_size {tensor_parallel_size} does not divide the "
             f"{heads} attention heads of {base.path}: choose one of {fitting}"
         )
-
-
-def build_objectives(config: ObjectiveConfig, lang: str) -> dict[str, Objective]:
-    """Name -> objective for one language, in the order of `objectives.targets.OBJECTIVES`.
-
-    Raises:
-        ObjectiveError: data files are missing, malformed or too short, or the language is unknown.
-    """
-    lid = LanguageIdentifier(config.lid)
-    lid.check()
-    shared = Shared(
-        lang,
-        config.seed,
-        lid,
-        _files(config).get("words"),
-        config.coverage_floor,
-        config.chat,
-        config.confusion_points,
-        config.thinking_tokens,
-    )
-    return {name: settings.build(shared) for name, settings in config.settings().items()}
-
-
-def _files(config: ObjectiveConfig) -> dict[str, Path | None]:
-    found = [settings.files() for settings in config.settings().values()]
-    return {name: file for files in found for name, file in files.items()}
 
 
 def versions() -> dict[str, str]:

@@ -1,29 +1,32 @@
 """How long are the prompts, and does the model's context hold them? Asked before an engine starts.
 
-Owns the answer and its words; that a prompt is cut is `search.engine.live`'s doing.
+Owns the answer and its words; that a prompt is cut is `search.engine.live`'s doing. A tokenizer's
+expressions and a chat template may take for ever: they run in a process apart.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
-
+from objectives import apart
 from objectives.types import Decoding, Objective, Prompt, Request, Split
 from search.checkpoints.files import read_by_others
-from search.common.errors import ConfigError
+from search.common.errors import CheckpointError, ConfigError
 from search.engine.budgets import context_length
 from search.engine.decode import chat_text
-from search.run.chat import open_tokenizer
+from search.run.chat import as_json, from_json, open_tokenizer
 
 SPLITS: tuple[Split, ...] = ("search", "held_out")
 SPARE = 8
 """Tokens that vLLM's tokenizer may put before a prompt and the file alone does not say."""
 STEP = 128
 """The context that an engine is given is a multiple of so many tokens."""
+LETTERS_A_SECOND = 100_000
+"""Fewer than any tokenizer reads on a busy core."""
 _BY_LENGTH = ("dynamic", "longrope", "su")
 
 Count = Callable[[Sequence[Prompt]], list[int]]
@@ -68,27 +71,49 @@ def asked(
 def counter(folder: Path, settings: Mapping[str, Any] | None) -> Count | None:
     """Counts prompts with the base model's tokenizer; None where it has no tokenizer.json.
 
+    The count raises CheckpointError where the tokenizer cannot be used.
+
     Args:
         folder: of the base model.
         settings: values for its chat template; None where no prompt is a conversation.
-
-    Raises:
-        CheckpointError: the tokenizer cannot be read.
     """
     file = folder / "tokenizer.json"
     if not file.is_file():
         return None
-    with read_by_others(str(file)):
-        tokenizer = Tokenizer.from_file(str(file))
-    template = None if settings is None else open_tokenizer(folder)
+
+    def count(prompts: Sequence[Prompt]) -> list[int]:
+        letters = sum(len(str(prompt)) for prompt in prompts)
+        limit = apart.SECONDS + letters / LETTERS_A_SECOND
+        asked = (str(file), file.stat().st_mtime_ns, as_json(prompts), settings)
+        try:
+            found: list[int] = apart.call(_lengths, *asked, kinds=(CheckpointError,), seconds=limit)
+        except apart.ApartError as error:
+            raise CheckpointError(f"{file} cannot be used: on the prompts {error}") from None
+        return found
+
+    return count
+
+
+def _lengths(
+    file: str, changed: int, prompts: list[Any], settings: Mapping[str, Any] | None
+) -> list[int]:
+    """Tokens of each prompt, counted there."""
+    tokenizer = _opened(file, changed)
+    template = None if settings is None else open_tokenizer(Path(file).parent)
 
     def text(prompt: Prompt) -> str:
         return prompt if isinstance(prompt, str) else chat_text(prompt, template, settings or {})
 
-    def count(prompts: Sequence[Prompt]) -> list[int]:
-        return [len(found.ids) for found in tokenizer.encode_batch(list(map(text, prompts)))]
+    texts = list(map(text, from_json(prompts)))
+    return [len(found.ids) for found in tokenizer.encode_batch(texts)]
 
-    return count
+
+@functools.lru_cache(1)
+def _opened(file: str, changed: int) -> Any:
+    from tokenizers import Tokenizer
+
+    with read_by_others(file):
+        return Tokenizer.from_file(file)
 
 
 def check_context(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from objectives import targets
 from objectives.types import ItemResult
-from search.merging.recipe import LayerSwap, Recipe
+from search.merging.recipe import Layered, Recipe
 from search.records.record import Origin, Record
 from search.study.floors import Floor, gain
 from search.study.race import Bar, Rules
@@ -79,10 +79,10 @@ class Bars:
 
 def _least(floors: Iterable[Floor], recipe: Recipe) -> dict[str, float]:
     """Score name -> the gain that a recipe must reach in it."""
-    if not isinstance(recipe, LayerSwap):
+    if not isinstance(recipe, Layered):
         return {}
     return {floor.target.score: floor.least(recipe.lang_source) for floor in floors}
 
 
 def _keeps(floor: Floor, record: Record) -> bool:
-    return isinstance(record.recipe, LayerSwap) and floor.reached(record)
+    return isinstance(record.recipe, Layered) and floor.reached(record)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from objectives import targets
 from objectives.target import Target
-from search.merging.recipe import LayerSwap, Single
+from search.merging.recipe import Layered, Single
 from search.merging.source import Source
 from search.records.record import Record
 
@@ -73,6 +73,6 @@ class Floor:
         """Whether a swap's score will do; any will where no expert has one."""
         if not self.known:
             return True
-        assert isinstance(record.recipe, LayerSwap)
+        assert isinstance(record.recipe, Layered)
         # differences of shares are sums of binary fractions: 0.98 - 0.02 must not fail for 1e-17
         return gain(record, self.target) >= self.least(record.recipe.lang_source) - 1e-9

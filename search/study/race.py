@@ -99,7 +99,7 @@ def judge(bar: Bar, own: Sequence[bool], kept: Sequence[float] = ()) -> Stopped 
     """
     likely = chance(own, bar.answers)
     least = min([likely, *kept])
-    if least >= bar.rules.alpha:
+    if least >= bar.rules.alpha or not own:  # an item may be several requests
         return None
     told = estimate(own, bar.answers)
     by = bar.incumbent if likely == least else ""

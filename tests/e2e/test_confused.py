@@ -16,7 +16,7 @@ from search.checkpoints.family import fit
 from search.config import compose
 from search.engine.live import Engine
 from search.merging.recipe import from_dict
-from search.run.prepare import build_objectives
+from search.config.scored import build_objectives
 from tests.engine_options import engine_options
 
 settings, recipes = json.loads(SETTINGS), json.loads(RECIPES)

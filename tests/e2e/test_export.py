@@ -11,9 +11,9 @@ import pytest
 from tests.e2e.commands import ROOT, environment
 
 STUDY = """
-import csv, sys
+import sys
 from pathlib import Path
-from objectives.types import ItemResult, Request, Score
+from objectives.types import ItemResult, Score
 from search.config import compose
 from search.engine.live import Engine
 from search.checkpoints.family import Family, fit
@@ -22,14 +22,12 @@ from search.records.items import pack_items
 from search.records.record import Record
 from search.records.head import StudyHead
 from search.records.writer import RecordsWriter
-from search.export.verify import engine_options, mgsm_sampling
+from search.export.verify import engine_options
+from search.config.scored import build_objectives
 
 chosen = compose.load(sys.argv[2:], {"lang": "te"})
-mgsm = chosen.objective.mgsm
-with open(mgsm.data_dir / "mgsm_te.tsv", encoding="utf-8") as file:
-    rows = list(csv.reader(file, delimiter="\\t", quoting=csv.QUOTE_NONE))[:40]
-prompts = [mgsm.template.format(question=question) for question, _ in rows]
-requests = [Request(prompt, mgsm_sampling(chosen)) for prompt in prompts]
+mgsm = build_objectives(chosen.objective, "te")["mgsm"]
+requests = mgsm.requests("search")[:40]
 family = fit(Family(**chosen.family.model_dump()).sources("te"))
 engine = Engine(family, engine_options(chosen))
 records = RecordsWriter.create(Path(sys.argv[1]), StudyHead("s", chosen.model_dump(mode="json")))

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
+import os
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from objectives import apart
+from objectives.datasets import MgsmSource, read_mgsm
+from objectives.errors import DataError
+from objectives.languages import language
 from tests.hostile.limits import limited
 from tests.search.records.samples import ITEM
 
@@ -53,3 +66,75 @@ def test_cards_that_double_with_every_line(tmp_path: Path) -> None:
     run = limited("-c", CARD, *(str(tmp_path / name) for name in heads))
     assert run.returncode == 0, run.stderr[-2000:]
     assert max(map(int, run.stdout.split())) <= 300 and len(run.stdout.split()) == len(heads)
+
+
+ROW = json.dumps({"question": "q" * 2**20, "answer_number": 1}).encode() + b"\n"
+LINES = 100
+
+
+def _packed(opened: Callable[..., Any]) -> Callable[[Path], str]:
+    def make(folder: Path) -> str:
+        with opened(folder / "test.jsonl.x", "wb") as file:
+            for _ in range(LINES):
+                file.write(ROW)
+        return "test.jsonl.x"
+
+    return make
+
+
+def _zip(folder: Path) -> str:
+    with zipfile.ZipFile(folder / "test.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        for number in range(LINES):
+            file.writestr(f"{number}.jsonl", ROW)
+    return "test.zip"
+
+
+def _tar(folder: Path) -> str:
+    with tarfile.open(folder / "test.jsonl.tgz", "w:gz") as file:
+        (folder.parent / "row").write_bytes(ROW)
+        for number in range(LINES):
+            file.add(folder.parent / "row", f"{number}.jsonl")
+    return "test.jsonl.tgz"
+
+
+def _parquet(folder: Path) -> str:
+    import pyarrow
+    from pyarrow import parquet
+
+    values = pyarrow.array([0] * 2_000_000, pyarrow.int32())
+    texts = pyarrow.array(["q" * 2**16])
+    column = pyarrow.DictionaryArray.from_arrays(values, texts)
+    table = pyarrow.table({"question": column, "answer_number": values})
+    parquet.write_table(table, folder / "test.parquet")
+    return "test.parquet"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Of the library that reads data sets, in the process apart."""
+    pytest.importorskip("datasets")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("home")))
+        apart.stop()
+        yield Path(os.environ["HF_HOME"])
+    apart.stop()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [_packed(gzip.open), _packed(bz2.open), _packed(lzma.open), _zip, _tar, _parquet],
+    ids=["gzip", "bzip2", "xz", "zip", "tar", "parquet"],
+)
+def test_data_sets_that_unpack_to_much_more(
+    make: Callable[[Path], str], tmp_path: Path, home: Path
+) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    file = make(folder)
+    assert (folder / file).stat().st_size < 2**20
+    files = json.dumps([{"split": "test", "path": file}])
+    card = f"---\nconfigs:\n- config_name: te\n  data_files: {files}\n---\n"
+    (folder / "README.md").write_text(card)
+    with pytest.raises(DataError, match=r"\(te, test\): cannot be loaded"):
+        read_mgsm(MgsmSource(dataset=str(folder)), language("te"))
+    assert sum(file.stat().st_size for file in home.rglob("*") if file.is_file()) < 2**20

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from objectives.types import Score
+from search.config import compose
+from search.records.head import StudyHead
+from search.records.writer import RecordsWriter
 from tests.hostile.limits import limited
+from tests.search.records.samples import record
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
@@ -96,3 +101,26 @@ def test_hostile_heads(folder: Path) -> None:
     run = limited("-c", code, *(str(folder / f"{name}.yaml") for name in FILES))
     assert run.returncode == 0, run.stderr[-2000:]
     assert len(run.stdout.splitlines()) == len(FILES)
+
+
+def test_no_module_of_a_strangers_study_is_run_to_read_it(tmp_path: Path) -> None:
+    """A folder that somebody may well stand in while they look at what is there."""
+    (tmp_path / "evil_objective.py").write_text("open('ran', 'w').close()")
+    objective = {"task": "evil_objective:Thing", "own": {"a": 1}}
+    config = compose.load([], {"lang": "te"}).model_dump(mode="json")
+    config["objective"] |= objective
+    records = RecordsWriter.create(tmp_path / "s", StudyHead("s", config, layers=8))
+    score = Score(0.5, 0.4, 0.6, 60, 60)
+    records.append(record("a", scores={"accuracy": score, "lcpr": score}))
+    records.close()
+    code = (
+        "from pathlib import Path\n"
+        "from search import best, studies\n"
+        "from search.records.reader import RecordsReader\n"
+        "from search.results.final import Final\n"
+        "print(studies.main(['.']), best.main(['s']), best.main(['s', '--json']))\n"
+        "print(Final.of(RecordsReader.read(Path('s'))).rows)\n"
+    )
+    run = limited("-c", code, cwd=tmp_path)
+    assert run.returncode == 0 and "FinalRow" in run.stdout, run.stderr[-2000:]
+    assert not (tmp_path / "ran").exists()

@@ -22,7 +22,7 @@ from search.records.head import StudyHead
 from search.records.place import Url
 from search.study.tracking.outbox import remember
 from search.study.tracking.runs import params
-from search.study.tracking.view import StudyView, cause_of
+from search.study.tracking.store import Store, cause_of
 from search.study.tuning import tune
 from search.study.tuning.judging import scorer_failed
 from search.study.tuning.trainable import Job
@@ -85,12 +85,12 @@ def error(text: str, folder: Path) -> str:
 def mlflow(text: str, folder: Path) -> str:
     """Params, tags, a cause, and the address that is kept beside the study."""
     sent: list[Any] = []
-    view = object.__new__(StudyView)
-    view._client = SimpleNamespace(log_batch=lambda *given: sent.append(given))
-    view._entities = SimpleNamespace(
+    store = object.__new__(Store)
+    store.client = SimpleNamespace(log_batch=lambda *given: sent.append(given))
+    store._entities = SimpleNamespace(
         Metric=lambda *given: given, Param=lambda *given: given, RunTag=lambda *given: given
     )
-    view._write("run", params=params({"family": {"base": text}}), tags={"reason": text})
+    store.write("run", params=params({"family": {"base": text}}), tags={"reason": text})
     remember(folder, text)
     kept = (folder / "mlflow.json").read_text()
     return "\n".join([str(sent), cause_of(RuntimeError(text), text), kept])

@@ -5,12 +5,14 @@ import importlib.util
 import json
 import pickle
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 
+from objectives import apart
 from objectives.datasets import Exemplar, MgsmSource, read_exemplars, read_mgsm
 from objectives.errors import DataError, DependencyError, LanguageError
 from objectives.languages import MGSM_CODES, language
@@ -191,13 +193,20 @@ def test_a_language_that_mgsm_lacks(shots: int) -> None:
         read_exemplars(OURS, language("ko"), shots)
 
 
+@pytest.fixture(scope="module")
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Of the process apart, which the library is used in."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("HF_DATASETS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        apart.stop()
+        yield
+    apart.stop()
+
+
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def hub(tmp_path: Path, _cache: None) -> Path:
     """A data set repository in a folder, as the hub has them: JSON lines and a card."""
-    datasets = pytest.importorskip("datasets")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     folder = tmp_path / "repository"
     folder.mkdir()
     files = [{"split": split, "path": f"{split}.jsonl"} for split in ("train", "test")]

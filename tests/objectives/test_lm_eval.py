@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from objectives import targets
 from objectives.lm_eval import LmEvalObjective, LmEvalSettings
 from objectives.lm_eval_tasks import Tasks, load
 from objectives.types import Completion, Request, Split
@@ -142,3 +144,39 @@ def test_two_models_are_compared_on_the_same_items(tasks: Tasks) -> None:
     same = LmEvalSettings.target.compare(one.items, one.items, "te")
     assert same is not None and same.difference == 0 and same.p_value == 1
     assert LmEvalSettings.target.compare(one.items, [], "te") is None
+
+
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (("sums",), "share"),
+        (("pick_norm",), "share"),
+        (("pair",), "share"),  # a group's score is that of all its items
+        (("sums", "pick"), "parts"),
+        (("cloze",), "parts"),
+        (("prose",), "parts"),
+    ],
+)
+def test_a_share_of_items_is_known_as_one(folder: Path, names: tuple[str, ...], kind: str) -> None:
+    tasks = load(names, folder, code=False, fetch=False)
+    objective = LmEvalObjective(tasks, 8, 4, seed=0)
+    (target, lcpr) = targets.known((LmEvalSettings.target, targets.DEFAULT[1]), [objective])
+    assert (target.kind, lcpr) == (kind, targets.DEFAULT[1])
+    if kind == "share":
+        found = evaluate(objective, "m")
+        share = sum(target.marks(found.items).values()) / 8
+        assert found.scores["lm_eval"].value == share
+
+
+def test_what_a_yamls_own_code_says_may_be_any_number(folder: Path, tmp_path: Path) -> None:
+    task = json.loads((folder / "sums.yaml").read_text("utf-8")) | {"task": "half"}
+    (tmp_path / "code.py").write_text("def half(doc, results):\n    return {'exact_match': 0.5}\n")
+    text = json.dumps(task)[:-1] + ', "process_results": !function code.half}'
+    (tmp_path / "half.yaml").write_text(text, "utf-8")
+    tasks = load(["half"], tmp_path, code=True, fetch=False)
+    assert (
+        not tasks.yes_or_no
+        and not targets.known([LmEvalSettings.target], [LmEvalObjective(tasks, 8, 4, seed=0)])[
+            0
+        ].won
+    )

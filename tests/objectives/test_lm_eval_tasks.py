@@ -28,7 +28,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"repeats": 3}, SettingError, "asks 3 times"),
         ({"dataset_path": "nobody/nothing"}, DataError, "are not fetched unless"),
         ({"doc_to_text": "{{ ''.__class__.__mro__ }}"}, DataError, "could not build bad"),
-        ({"doc_to_text": "!function utils.run"}, SettingError, "runs Python code"),
         ({"description": "s3://x"}, SettingError, "at a URL"),
     ],
 )

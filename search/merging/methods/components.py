@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from objectives.types import Decoding
 from search.merging.methods import swap
 from search.merging.methods.common import SHARE_DIGITS, Experts, pair_sources, short
+from search.merging.methods.layered import Layered, NonLayer
 from search.merging.methods.method import Method, Recipe
-from search.merging.methods.swap import LayerSwap, NonLayer
+from search.merging.methods.swap import LayerSwap
 from search.merging.mix import Mix
 
 
 @dataclass(frozen=True)
-class Components:
+class Components(Layered):
     """A layer swap with zones of its own for the attention and for the MLP of the layers.
 
     A norm in front of the attention goes with it; all else of a layer goes with the MLP.
@@ -55,6 +56,20 @@ class Components:
     def mlp(self) -> LayerSwap:
         """The swap that all else is part of."""
         return self._half(self.b_mlp, self.u_mlp)
+
+    def whole(self, n_layers: int) -> tuple[int, int]:
+        """Bottom and upper layers of which both halves are the language expert's."""
+        return min(self.b_attn, self.b_mlp), min(self.u_attn, self.u_mlp)
+
+    def size(self, n_layers: int) -> tuple[float, float]:
+        """Layers of the zones, in the mean of both halves, and transition layers."""
+        zones = self.b_attn + self.u_attn + self.b_mlp + self.u_mlp
+        return zones / 2, self.t_b + self.t_u
+
+    def numbers(self) -> dict[str, float]:
+        """Layers of each zone, and the share of the transitions."""
+        names = ("b_attn", "u_attn", "b_mlp", "u_mlp", "t_b", "t_u")
+        return {**{name: getattr(self, name) for name in names}, "share": self.mlp.share}
 
     def _half(self, b: int, u: int) -> LayerSwap:
         weights = self.w_task, self.w_lang

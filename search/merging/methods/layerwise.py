@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from objectives.types import Decoding
 from search.merging.methods import swap
 from search.merging.methods.common import Experts, pair_sources, rounded, short
+from search.merging.methods.layered import Layered, NonLayer
 from search.merging.methods.method import Method, Recipe
-from search.merging.methods.swap import LayerSwap, NonLayer
+from search.merging.methods.swap import LayerSwap
 from search.merging.mix import Mix
 
 
 @dataclass(frozen=True)
-class Layerwise:
+class Layerwise(Layered):
     """The average of a pair of experts with a share of its own for each block of layers.
 
     Attributes:
@@ -38,6 +39,21 @@ class Layerwise:
         """The share of every layer, rounded."""
         blocks = len(self.shares)
         return tuple(rounded(self.shares[i * blocks // n_layers]) for i in range(n_layers))
+
+    def whole(self, n_layers: int) -> tuple[int, int]:
+        """Bottom and upper layers whose share is 1."""
+        shares = self.layers(n_layers)
+        b = _run(shares, 1.0)
+        return b, _run(shares[::-1], 1.0) if b < n_layers else 0
+
+    def size(self, n_layers: int) -> tuple[float, float]:
+        """Layers whose share is 1, and those whose share is below it and above 0."""
+        shares = self.layers(n_layers)
+        return shares.count(1.0), sum(0 < share < 1 for share in shares)
+
+    def numbers(self) -> dict[str, float]:
+        """The share of each block, the bottom one first."""
+        return {f"block_{i}": share for i, share in enumerate(self.shares)}
 
     def swap(self, b: int, u: int, t_b: int, t_u: int, share: float = 0.5) -> LayerSwap:
         """The layer swap of the same pair with these zones."""
@@ -68,8 +84,7 @@ def _canonical(recipe: Layerwise, n_layers: int) -> Recipe:
 def _swaps(recipe: Layerwise, shares: tuple[float, ...]) -> list[LayerSwap]:
     """The swaps that may have the shares of all layers: with a constant ramp, then linear ones."""
     length = len(shares)
-    b = _run(shares, 1.0)
-    u = _run(shares[::-1], 1.0) if b < length else 0
+    b, u = recipe.whole(length)
     inner = shares[b : length - u]
     if not inner:
         return [recipe.swap(length, 0, 0, 0)]

@@ -10,10 +10,10 @@ from objectives.types import Decoding
 from search.merging.blocks import ChunkMerge, Tensor, weighted_sum
 from search.merging.methods.common import SHARE_DIGITS, members, rounded, short
 from search.merging.methods.faults import count_faults
+from search.merging.methods.layered import NonLayer
 from search.merging.methods.layerwise import Layerwise
 from search.merging.methods.linear import terms_in_words
 from search.merging.methods.method import Arithmetic, Mergekit, Method, Recipe, Rival
-from search.merging.methods.swap import NonLayer
 from search.merging.mix import Mix, Term, linear
 
 DOT_THRESHOLD = 0.9995

@@ -20,12 +20,9 @@ from search.merging.methods.common import (
     short,
 )
 from search.merging.methods.faults import count_faults, weight_faults
+from search.merging.methods.layered import Layered, NonLayer
 from search.merging.methods.method import Method, Recipe
 from search.merging.mix import Mix, linear
-
-NonLayer = Literal["average", "task", "lang", "weighted", "base"]
-"""Where tensors without a layer number come from: the plain average of the two experts (the paper's
-choice), one of them, their average with the recipe's weights (a soup), or the base model."""
 
 Ramp = Literal["constant", "linear"]
 """Language share of the transition layers: the recipe's weights in all (the paper's choice); or
@@ -33,7 +30,7 @@ Ramp = Literal["constant", "linear"]
 
 
 @dataclass(frozen=True)
-class LayerSwap:
+class LayerSwap(Layered):
     """A layer swap of one pair of experts, or of two groups of experts averaged first.
 
     Attributes:
@@ -67,26 +64,18 @@ class LayerSwap:
         """Share of the language expert that the weights stand for, in [0, 1]."""
         return round(self.w_lang / (self.w_task + self.w_lang), SHARE_DIGITS)
 
-    @property
-    def task_sources(self) -> tuple[str, ...]:
-        """Names of the task experts among the family's sources."""
-        return tuple(f"task/{i}" for i in members(self.task))
+    def whole(self, n_layers: int) -> tuple[int, int]:
+        """Bottom and upper layers."""
+        return self.b, self.u
 
-    @property
-    def lang_sources(self) -> tuple[str, ...]:
-        """Names of the language experts among the family's sources."""
-        return tuple(f"lang/{i}" for i in members(self.lang))
+    def size(self, n_layers: int) -> tuple[float, float]:
+        """Layers of the zones, and transition layers."""
+        return self.b + self.u, self.t_b + self.t_u
 
-    @property
-    def lang_source(self) -> str:
-        """Name of the language expert; of several such as `lang/0+1`, which is no source."""
-        return "lang/" + "+".join(map(str, members(self.lang)))
-
-    @property
-    def pair(self) -> str:
-        """The experts as people write them: `m0-l1`, or `m0+1-l2` where several are averaged."""
-        task, lang = ("+".join(map(str, members(side))) for side in (self.task, self.lang))
-        return f"m{task}-l{lang}"
+    def numbers(self) -> dict[str, float]:
+        """Layers of each zone, and the share of the transitions."""
+        zones = {"b": self.b, "u": self.u, "t_b": self.t_b, "t_u": self.t_u}
+        return {**zones, "share": self.share}
 
 
 def clip(recipe: LayerSwap, n_layers: int) -> LayerSwap:

@@ -92,7 +92,7 @@ def _merge(mix: Mix, name: str, surveyed: Sequence[Tensor]) -> ChunkMerge:
     import torch
 
     weights = [term.coefficient for term in mix.terms]
-    ones = [1.0] * len(weights)
+    ones, one = [1.0] * len(weights), torch.tensor(1.0)
     trim = _Trim(*_thresholds(surveyed, mix.density)) if surveyed else None
 
     def step(parts: list[Tensor], start: int) -> Tensor:
@@ -101,7 +101,7 @@ def _merge(mix: Mix, name: str, surveyed: Sequence[Tensor]) -> ChunkMerge:
             trim(trimmed, start)
         weighted = [delta.mul_(weight) for delta, weight in zip(trimmed, weights, strict=True)]
         elected = weighted_sum(weighted, ones)
-        sign = torch.copysign(torch.ones_like(elected), elected)
+        sign = torch.copysign(one, elected)
         agreeing = [delta.mul_(sign).clamp_(min=0) for delta in weighted]
         weight = weighted_sum([delta.sign() for delta in agreeing], weights)
         mean = weighted_sum(agreeing, ones).div_(weight.clamp_(min=min(weights))).mul_(sign)
@@ -121,19 +121,18 @@ def _surveys(mix: Mix) -> Sequence[Callable[[Sequence[Tensor]], Survey]]:
 
 
 def _upper_halves(parts: list[Tensor]) -> Tensor:
-    return _histograms([_bits(delta) >> 16 for delta in deltas(parts)])
+    return _histograms([_bits(delta).bitwise_right_shift_(16) for delta in deltas(parts)])
 
 
 def _lower_halves(uppers: Tensor, parts: list[Tensor]) -> Tensor:
     """Of the magnitudes whose upper half is the one at the threshold."""
     found = []
     for delta, upper in zip(deltas(parts), uppers, strict=True):
-        bits = _bits(delta)
-        at = bits >> 16 == upper
-        if is_here(bits):
-            found.append(bits[at] & HALF)
+        lower = _bits(delta).bitwise_xor_(upper.int() << 16)  # small where the upper halves agree
+        if is_here(lower):
+            found.append(lower[lower <= HALF])
         else:  # how many there are is not waited for
-            found.append((bits & HALF).masked_fill_(at.logical_not_(), -1))
+            found.append(lower.masked_fill_(lower > HALF, -1))
     return _histograms(found)
 
 
@@ -222,11 +221,11 @@ class _Trim:
             room = self._room
             self._room = (room - found).clamp_(min=0)
         for i, (delta, same) in enumerate(zip(task_vectors, equal, strict=True)):
-            keep = sizes[i] > self._thresholds[i]
+            keep = sizes[i].gt_(self._thresholds[i])  # 1 or 0
             if same is not None:
                 if not here or found[i] > room[i]:
                     same &= same.cumsum(0, dtype=torch.int32) <= room[i]
-                keep |= same
+                keep.add_(same)
             delta.mul_(keep)
 
 

@@ -6,7 +6,9 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -104,10 +106,18 @@ class Grid:
         lengths = [len(axis.values) for axis in self.axes]
         return self.once(np.indices(lengths).reshape(len(lengths), -1).T.astype(np.int64))
 
+    def each(self) -> Iterator[NDArray[np.int64]]:
+        """Every recipe of a space of any size, in the order of the axes; one may be repeated."""
+        every = itertools.product(*(range(len(axis.values)) for axis in self.axes))
+        while part := list(itertools.islice(every, 1000)):
+            yield from self.once(np.array(part, dtype=np.int64))
+
     def once(self, codes: Codes) -> Codes:
         """Each recipe of some codes once, in the order of the axes."""
         found = self.settle(codes)
         lengths = [len(axis.values) for axis in self.axes]
+        if math.prod(lengths) > np.iinfo(np.int64).max:
+            return np.unique(found, axis=0)
         _, first = np.unique(np.ravel_multi_index(tuple(found.T), lengths), return_index=True)
         return found[first]
 

@@ -1,16 +1,19 @@
 """What a search space sees of Optuna, and what it hands on: one proposed recipe.
 
-Owns how a proposal goes on record. Which there are is `search.merging.space.swap`'s and
-`search.merging.space.rivals`'.
+Owns how a proposal goes on record, and that a trial may ask for a fixed recipe outside of the
+space. Which recipes there are is said by each space.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from typing import Any, Protocol
 
-from search.merging.recipe import Recipe, key, label, to_dict
+from search.merging.recipe import Recipe, from_dict, key, label, to_dict
+
+BASELINE = "baseline"
+"""User attribute of an Optuna trial that asks for a fixed recipe (JSON) outside of the space."""
 
 
 class Trial(Protocol):
@@ -32,18 +35,27 @@ class Trial(Protocol):
 
 
 def propose(
-    trial: Trial, recipe: Recipe, lang: str, n_layers: int, seen: Set[str], origin: str
+    trial: Trial,
+    suggested: Callable[[], Recipe],
+    lang: str,
+    n_layers: int,
+    seen: Set[str],
+    origin: str,
 ) -> dict[str, Any]:
     """A suggested recipe as plain data; its key and its name go on record with the trial.
 
     Args:
-        trial: who suggested it.
-        recipe: what is to be scored.
+        trial: who suggests it.
+        suggested: makes it, unless the trial asks for a fixed one.
         lang: language code, for the name.
         n_layers: number of layers L of the model.
         seen: keys already proposed.
         origin: as in `search.records.record.Record`.
     """
+    if BASELINE in trial.user_attrs:
+        recipe, origin = from_dict(json.loads(trial.user_attrs[BASELINE])), "baseline"
+    else:
+        recipe = suggested()
     name = key(recipe, n_layers)
     trial.set_user_attr("key", name)
     trial.set_user_attr("label", label(recipe, lang, n_layers))

@@ -12,7 +12,7 @@ import itertools
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,7 @@ class RivalSpace:
         """Suggest one recipe; its key and its name go on record with the trial."""
         pair = trial.suggest_categorical("pair", [pair_name(pair) for pair in self.pairs])
         numbers = {n: trial.suggest_categorical(n, v) for n, v in self.axes.items()}
-        recipe = self.recipe(pair, numbers)
+        recipe = partial(self.recipe, pair, numbers)
         return propose(trial, recipe, self.lang, self.n_layers, self.seen, self.method)
 
     def recipe(self, pair: str, numbers: Mapping[str, float]) -> Recipe:

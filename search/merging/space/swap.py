@@ -9,11 +9,10 @@ object with `suggest_*`.
 from __future__ import annotations
 
 import itertools
-import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -23,13 +22,13 @@ from objectives.types import Decoding
 from search.common.errors import ConfigError
 from search.merging.recipe import (
     Experts,
+    Layered,
     LayerSwap,
     NonLayer,
     Ramp,
     Recipe,
     Single,
     clip,
-    from_dict,
     key,
     soup,
 )
@@ -37,9 +36,6 @@ from search.merging.space.grid import Axis, Codes, Grid, Kind
 from search.merging.space.pairs import Pair, Sides, all_pairs, pair_faults, pair_name, pair_of, tidy
 from search.merging.space.proposal import Trial, propose
 from search.merging.space.spellings import ROUNDING, ZONES, spellings
-
-BASELINE = "baseline"
-"""User attribute of an Optuna trial that asks for a fixed recipe (JSON) outside of the space."""
 
 PAPER_LAYERS = 32
 PAPER_DEFAULT = {"b": 4, "u": 1, "t_b": 1, "t_u": 1}
@@ -80,19 +76,27 @@ class Space:
 
     def __call__(self, trial: Trial) -> dict[str, Any]:
         """Suggest one recipe; its key and its name go on record with the trial."""
-        baseline = BASELINE in trial.user_attrs
-        recipe: Recipe
-        if baseline:
-            recipe = from_dict(json.loads(trial.user_attrs[BASELINE]))
-        else:
-            recipe = self._suggest(trial)
-        origin = "baseline" if baseline else "search"
-        return propose(trial, recipe, self.lang, self.n_layers, self.seen, origin)
+        suggested = partial(self._suggest, trial)
+        return propose(trial, suggested, self.lang, self.n_layers, self.seen, "search")
+
+    @property
+    def swaps(self) -> Space:
+        """Itself: the layer swaps of a study that searches these alone."""
+        return self
+
+    def bounds(self) -> str:
+        """The ranges of all zones and of the share, in words."""
+        zones = (f"{name} {low} to {high}" for name, (low, high) in self.zones.items())
+        low, high, step = self.shares
+        return (
+            f"{', '.join(zones)}, and the language expert's share in transition layers from "
+            f"{low:g} to {high:g} in steps of {step:g}"
+        )
 
     def _suggest(self, trial: Trial) -> LayerSwap:
         values = {"pair": trial.suggest_categorical("pair", [pair_name(p) for p in self.pairs])}
-        values |= {name: trial.suggest_int(name, *self._bounds[name]) for name in ZONES}
-        for name, choices in self._choices().items():
+        values |= {name: trial.suggest_int(name, *self.zones[name]) for name in ZONES}
+        for name, choices in self.choices().items():
             values[name] = trial.suggest_categorical(name, choices)
         recipe = self._recipe(values)
         if self._varies_ramp(recipe):
@@ -132,12 +136,12 @@ class Space:
             for name, value in PAPER_DEFAULT.items()
         }
         inside = {
-            name: min(max(value, self._bounds[name][0]), self._bounds[name][1])
+            name: min(max(value, self.zones[name][0]), self.zones[name][1])
             for name, value in scaled.items()
         }
         low, high, step = self.shares
         share = low + step * round((min(max(0.5, low), high) - low) / step)
-        first = {name: choices[0] for name, choices in self._choices().items()}
+        first = {name: choices[0] for name, choices in self.choices().items()}
         rest = {"w_lang": share, **first, "ramp": self.ramp[0]}
         return {"pair": pair_name(pair), **inside, **rest}
 
@@ -148,7 +152,7 @@ class Space:
             RecipeError: the recipe is not valid for L.
         """
         wanted = key(recipe, self.n_layers)
-        for swap in spellings(recipe, self.n_layers, self._bounds):
+        for swap in spellings(recipe, self.n_layers, self.zones):
             for values in self._values(swap):
                 if key(self._recipe(values), self.n_layers) == wanted:
                     return values
@@ -161,7 +165,7 @@ class Space:
         time in the number of keys seen, not in the size of the space: it ends at the first unseen.
         """
         rng = random.Random(seed)
-        axes = self._axes()
+        axes = self.axes()
         drawn = ({n: rng.choice(values) for n, values in axes.items()} for _ in range(1000))
         for point in itertools.chain(drawn, self._points()):
             if key(self._recipe(point), self.n_layers) not in self.seen:
@@ -184,7 +188,7 @@ class Space:
                 len(values) // 2 if name == "w_lang" else 0,
                 kinds.get(name, "choice"),
             )
-            for name, values in self._axes().items()
+            for name, values in self.axes().items()
         )
         return Grid(axes, self._settled, self._features)
 
@@ -195,8 +199,8 @@ class Space:
         L, so that distances mean the same whatever the number of layers is.
         """
         values = {axis.name: codes[:, i] for i, axis in enumerate(self.grid.axes)}
-        b, u, t_b, t_u = (values[n][:, None] + self._bounds[n][0] for n in ZONES)
-        share = np.array(self._axes()["w_lang"])[values["w_lang"]][:, None]
+        b, u, t_b, t_u = (values[n][:, None] + self.zones[n][0] for n in ZONES)
+        share = np.array(self.axes()["w_lang"])[values["w_lang"]][:, None]
         ramp = np.array(self.ramp)[values["ramp"] if "ramp" in values else 0]
         constant = np.broadcast_to(ramp == "constant", len(codes))[:, None]
         layer = np.arange(self.n_layers)[None, :]
@@ -213,7 +217,7 @@ class Space:
         """As `search.merging.space.grid.Grid.settle`: what does not matter is unset."""
         axes = self.grid.axes
         place = {axis.name: i for i, axis in enumerate(axes)}
-        counts = {n: codes[:, place[n]] + self._bounds[n][0] for n in ZONES}
+        counts = {n: codes[:, place[n]] + self.zones[n][0] for n in ZONES}
         room = self.n_layers - counts["b"] - counts["u"]
         fits = (room >= 0) & (counts["t_b"] + counts["t_u"] <= room)
         found = codes[fits].copy()
@@ -238,7 +242,7 @@ class Space:
 
     def _points(self) -> Iterator[dict[str, Any]]:
         """The parameters of every recipe, without transition layers that would be clipped."""
-        axes, bounds = self._axes(), self._bounds
+        axes, bounds = self.axes(), self.zones
         zones, shares = [axes.pop(name) for name in ZONES], axes.pop("w_lang")
         axes.pop("ramp", None)
         for counts in itertools.product(*zones):
@@ -252,7 +256,7 @@ class Space:
 
     def _values(self, swap: LayerSwap) -> Iterator[dict[str, Any]]:
         """Parameters that may mean a swap; also with other experts, since one may be unused."""
-        own, axes, choices = (swap.task, swap.lang), self._axes(), self._choices()
+        own, axes, choices = (swap.task, swap.lang), self.axes(), self.choices()
         values = {name: getattr(swap, name) for name in ZONES}
         values |= {name: getattr(swap.decoding, name, None) for name in self.decoding}
         values |= {"non_layer": swap.non_layer} if "non_layer" in choices else {}
@@ -278,23 +282,24 @@ class Space:
                 yield known
 
     @property
-    def _bounds(self) -> dict[str, tuple[int, int]]:
+    def zones(self) -> dict[str, tuple[int, int]]:
+        """Lowest and highest count of each zone."""
         return {name: getattr(self, name) for name in ZONES}
 
-    def _choices(self) -> dict[str, tuple[Any, ...]]:
+    def choices(self) -> dict[str, tuple[Any, ...]]:
         """What every proposal chooses beside pair and zones."""
         varied = {"non_layer": self.non_layer} if len(self.non_layer) > 1 else {}
         return {**self.decoding, **varied}
 
-    def _axes(self) -> dict[str, Sequence[Any]]:
+    def axes(self) -> dict[str, Sequence[Any]]:
         """Every value of every parameter."""
         low, high, step = self.shares
         shares = [low + step * i for i in range(int((high - low) / step + 1e-9) + 1)]
         return {
             "pair": [pair_name(pair) for pair in self.pairs],
-            **{name: range(low, high + 1) for name, (low, high) in self._bounds.items()},
+            **{name: range(low, high + 1) for name, (low, high) in self.zones.items()},
             "w_lang": shares,
-            **self._choices(),
+            **self.choices(),
             **({"ramp": self.ramp} if len(self.ramp) > 1 else {}),
         }
 
@@ -302,22 +307,25 @@ class Space:
         """Whether a ramp would differ from a constant: the even step of one layer does not."""
         return len(self.ramp) > 1 and max(recipe.t_b, recipe.t_u) > 1
 
+    def shared(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Fields that layer swaps and their wider forms have in common."""
+        task, lang = pair_of(values["pair"])
+        decoding = {n: values[n] for n in self.decoding if values.get(n) is not None}
+        return {
+            "task": task,
+            "lang": lang,
+            "non_layer": values.get("non_layer", self.non_layer[0]),
+            "decoding": Decoding(**decoding) if decoding else None,
+        }
+
     def _recipe(self, values: Mapping[str, Any]) -> LayerSwap:
         """The recipe of some parameters; those that are not given are the first there are."""
-        task, lang = pair_of(values["pair"])
         share = values.get("w_lang", 0.5)
-        decoding = {n: values[n] for n in self.decoding if values.get(n) is not None}
         recipe = LayerSwap(
-            task,
-            lang,
-            values["b"],
-            values["u"],
-            values["t_b"],
-            values["t_u"],
+            **self.shared(values),
+            **{name: values[name] for name in ZONES},
             w_task=1 - share,
             w_lang=share,
-            non_layer=values.get("non_layer", self.non_layer[0]),
-            decoding=Decoding(**decoding) if decoding else None,
             ramp=self.ramp[0],
         )
         recipe = clip(recipe, self.n_layers)
@@ -326,12 +334,14 @@ class Space:
         return recipe
 
 
-def uses_weights(recipe: LayerSwap) -> bool:
-    """Whether the weights change the model.
+def uses_weights(recipe: Layered) -> bool:
+    """Whether the weights change the model; a form without any is not changed.
 
     Layers follow them in transitions without a ramp, tensors without a layer number if told to.
     """
-    constant = recipe.t_b + recipe.t_u > 0 and recipe.ramp == "constant"
+    numbers = recipe.numbers()
+    averaged = numbers.get("t_b", 0) + numbers.get("t_u", 0) > 0
+    constant = averaged and getattr(recipe, "ramp", "constant") == "constant"
     return constant or recipe.non_layer == "weighted"
 
 

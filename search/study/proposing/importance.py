@@ -20,7 +20,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
 from objectives.target import Target
-from search.merging.recipe import LayerSwap, members
+from search.merging.recipe import Layered, LayerSwap, members
 from search.merging.space.swap import uses_weights
 from search.records.record import Record
 
@@ -63,15 +63,18 @@ def importance(swaps: Sequence[Record], target: Target) -> dict[str, float]:
 
 
 def _values(recipe: object) -> Values:
-    if not isinstance(recipe, LayerSwap):
+    if not isinstance(recipe, Layered):
         return {}
     sides = {"task expert": recipe.task, "language expert": recipe.lang}
     found: dict[str, int | float | str] = {
         name: "+".join(map(str, members(side))) for name, side in sides.items()
     }
-    found |= {name: getattr(recipe, name) for name in ("b", "u", "t_b", "t_u")}
-    found |= {"non_layer": recipe.non_layer, "ramp": recipe.ramp}
-    return found | ({"share": recipe.share} if uses_weights(recipe) else {})
+    found |= {**recipe.numbers(), "non_layer": recipe.non_layer}
+    if isinstance(recipe, LayerSwap):
+        found["ramp"] = recipe.ramp
+    if not uses_weights(recipe):
+        found.pop("share", None)
+    return found
 
 
 def _distribution(values: set[int | float | str]) -> BaseDistribution:

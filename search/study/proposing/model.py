@@ -11,8 +11,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Protocol
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import optuna
@@ -24,10 +24,12 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 from scipy.special import ndtr
+from threadpoolctl import ThreadpoolController
 
 from objectives import targets
 from objectives.target import Target
 from search.merging.recipe import LayerSwap
+from search.merging.space.contract import SearchSpace
 from search.merging.space.grid import Axis, Codes, Grid
 from search.merging.space.pairs import pair_of
 from search.records.record import Record
@@ -70,17 +72,14 @@ GainOf = Callable[[Recipes, "Recipes | None", Floats, Floats], Floats]
 """Recipes, those under way, mean and deviation of the first target -> what each is worth."""
 
 
-class FlatSpace(Protocol):
-    """What is searched, with its flat form."""
+@cache
+def _libraries() -> ThreadpoolController:
+    """The loaded libraries of linear algebra.
 
-    seen: set[str]
-
-    @property
-    def grid(self) -> Grid:
-        """Its flat form."""
-
-    def key_of(self, point: Mapping[str, Any]) -> str:
-        """Key of the recipe that parameters mean."""
+    They get one thread: matrices are small here, and beside busy engines two threads wait for each
+    other ten times as long as they work.
+    """
+    return ThreadpoolController()
 
 
 @dataclass(frozen=True)
@@ -151,7 +150,7 @@ class ModelSampler(FlatSampler):
 
     def __init__(
         self,
-        space: FlatSpace,
+        space: SearchSpace,
         trials: Sequence[Record],
         schedule: Schedule,
         guards: Sequence[Target] | None = None,
@@ -179,6 +178,10 @@ class ModelSampler(FlatSampler):
 
     def proposed(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
         """The recipe from which most is expected."""
+        with _libraries().limit(limits=1, user_api="blas"):
+            return self._proposed(study, trial)
+
+    def _proposed(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
         rng = np.random.default_rng([self._seed, self.place])
         told, pending = self._known(study, trial.number)
         for code in self._best_first(told, pending, rng):

@@ -17,8 +17,8 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from objectives import targets
 from search.merging.recipe import Recipe, from_dict, to_dict
-from search.merging.space.rivals import RivalSpace
-from search.merging.space.swap import BASELINE, Space
+from search.merging.space.contract import SearchSpace
+from search.merging.space.proposal import BASELINE
 from search.records.reader import RecordsReader
 from search.records.record import Record
 from search.records.writer import RecordsWriter
@@ -37,7 +37,7 @@ def phase(
     schedule: Schedule,
     origin: str,
     trials: int,
-    space: Space | RivalSpace,
+    space: SearchSpace,
     records: RecordsWriter,
     baselines: Sequence[Recipe],
 ) -> Phase:
@@ -81,7 +81,7 @@ def phase(
 def align(
     study: optuna.Study,
     origin: str,
-    space: Space | RivalSpace,
+    space: SearchSpace,
     records: RecordsReader,
     first: Iterable[Point],
 ) -> None:
@@ -135,7 +135,7 @@ def _settle(study: optuna.Study, trial: FrozenTrial, record: Record | None) -> T
     return TrialState.FAIL
 
 
-def _add(study: optuna.Study, space: Space | RivalSpace, record: Record) -> None:
+def _add(study: optuna.Study, space: SearchSpace, record: Record) -> None:
     """A trial that Optuna does not know; one that no parameters stand for is of no use to it."""
     if record.origin == "baseline":
         point: Point | None = {BASELINE: json.dumps(to_dict(record.recipe))}
@@ -156,7 +156,7 @@ def _add(study: optuna.Study, space: Space | RivalSpace, record: Record) -> None
     )
 
 
-def _named(space: Space | RivalSpace, point: Point) -> FixedTrial:
+def _named(space: SearchSpace, point: Point) -> FixedTrial:
     """A point as a trial: its parameters with their distributions, its key and its name.
 
     The key is missing where a driver died before it had drawn all parameters.

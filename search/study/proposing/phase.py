@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -18,7 +18,8 @@ from optuna.trial import TrialState
 from objectives import targets
 from search.common.ending import ENDING
 from search.common.errors import StudyError
-from search.merging.space.swap import BASELINE
+from search.merging.space.contract import SearchSpace
+from search.merging.space.proposal import BASELINE
 from search.records.record import Origin, Record
 from search.study.floors import believed
 from search.study.proposing.model import ModelSampler
@@ -28,18 +29,6 @@ AWAY_SECONDS = 60.0
 PAUSE_SECONDS = 2.0
 
 T = TypeVar("T")
-
-
-class SearchSpace(Protocol):
-    """What is searched: `swap.Space` or `rivals.RivalSpace` of `search.merging.space`."""
-
-    seen: set[str]
-
-    def __call__(self, trial: Any) -> dict[str, Any]:
-        """Suggest one recipe: its JSON (`recipe`), `key` and `origin`."""
-
-    def unseen(self, seed: int) -> dict[str, Any] | None:
-        """Parameters of a recipe that was never proposed; None when there are none."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,8 +21,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from objectives import targets
 from objectives.target import Target
+from search.merging.space.contract import SearchSpace
 from search.records.record import Record
-from search.study.proposing.model import FlatSpace, ModelSampler
+from search.study.proposing.model import ModelSampler
 from search.study.schedule import Schedule
 
 BEST, LATEST = 100, 200
@@ -34,7 +35,7 @@ LIMIT = 500
 def make_sampler(
     schedule: Schedule,
     study: optuna.Study,
-    space: FlatSpace,
+    space: SearchSpace,
     trials: Sequence[Record],
     guards: Sequence[Target],
 ) -> optuna.samplers.BaseSampler:

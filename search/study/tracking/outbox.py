@@ -27,16 +27,8 @@ from search.records.head import StudyHead
 from search.records.record import Record
 from search.results.comparison import Report
 from search.study.tracking.runs import default_uri
-from search.study.tracking.view import (
-    ANSWER_SECONDS,
-    ENVIRONMENT,
-    End,
-    ParentRun,
-    RunStatus,
-    StudyView,
-    answers,
-    cause_of,
-)
+from search.study.tracking.store import ANSWER_SECONDS, ENVIRONMENT, answers, cause_of
+from search.study.tracking.view import End, ParentRun, RunStatus, StudyView
 
 QUIET_SECONDS = 60.0
 """How long `finish` waits without any news: a first sqlite store takes 8 s on two idle cores."""

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from urllib.parse import urlencode
 
 from objectives import targets
+from search.merging.space.layerwise import BLOCKS
 
 TAG = "mlflow.sharedViewState."
 """Begins the name of an experiment's tag that holds a view; the view's key ends it."""
@@ -27,8 +28,12 @@ OURS = "layer-swap-"
 RUNS_IN_CHARTS = 500
 WIDE, NARROW = 340, 110
 """Pixels of a column: of recipes' names, of numbers."""
-PARAMS = ("b", "u", "t_b", "t_u", "w_lang", "task", "lang")
-"""What a layer swap is, in the order of the columns."""
+NUMBERS = {
+    "swap": ("b", "u", "t_b", "t_u", "w_lang"),
+    "components": ("b_attn", "u_attn", "b_mlp", "u_mlp", "t_b", "t_u", "w_lang"),
+    "layerwise": tuple(f"block_{i}" for i in range(max(BLOCKS))),
+}
+"""Form of a space -> the numbers of its recipes, in the order of the columns."""
 
 Mode = Literal["TABLE", "CHART"]
 
@@ -73,16 +78,18 @@ class Page:
         return f"{server.rstrip('/')}/#/experiments/{experiment}/runs?{urlencode(asked)}"
 
 
-def pages(study_id: str) -> tuple[Page, ...]:
+def pages(study_id: str, form: str = "swap") -> tuple[Page, ...]:
     """The views of a study; the first is the one to open.
 
     Args:
         study_id: of `study.yaml`.
+        form: what it searches, `space.form`; keys and addresses are the same for all.
     """
+    numbers = NUMBERS[form]
     mine = f"tags.study_id = '{study_id}'"
-    table = _state(f"{mine} AND tags.split = 'search'")
-    final = _state(f"{mine} AND tags.split = 'held_out'")
-    charts = {**table, **_charts(study_id)}
+    table = _state(f"{mine} AND tags.split = 'search'", numbers)
+    final = _state(f"{mine} AND tags.split = 'held_out'", numbers)
+    charts = {**table, **_charts(study_id, numbers)}
     made: tuple[tuple[str, str, Mode, Mapping[str, Any]], ...] = (
         ("table", "all recipes, best first", "TABLE", table),
         ("final", "held-out items", "TABLE", final),
@@ -103,18 +110,19 @@ def _key(study_id: str, name: str) -> str:
     return f"{OURS}{study_id}-{name}"
 
 
-def _columns() -> list[str]:
+def _columns(numbers: Sequence[str]) -> list[str]:
     first = targets.TARGETS[0].score
     scores = [first, f"{first}_low", f"{first}_high"]
     scores += [target.score for target in targets.TARGETS[1:]]
     metrics = [f"metrics.`{name}`" for name in scores]
-    return [*metrics, *(f"params.`{name}`" for name in PARAMS), "tags.`state`", "tags.`split`"]
+    params = [f"params.`{name}`" for name in (*numbers, "task", "lang")]
+    return [*metrics, *params, "tags.`state`", "tags.`split`"]
 
 
-def _state(search: str) -> dict[str, Any]:
+def _state(search: str, numbers: Sequence[str]) -> dict[str, Any]:
     """A flat table: runs below a parent are listed by themselves where there is a filter."""
     first = targets.TARGETS[0]
-    columns = _columns()
+    columns = _columns(numbers)
     return {
         "searchFilter": search,
         "orderByKey": f"metrics.`{first.score}`",
@@ -147,14 +155,13 @@ def _state(search: str) -> dict[str, Any]:
     }
 
 
-def _charts(study_id: str) -> dict[str, Any]:
+def _charts(study_id: str, numbers: Sequence[str]) -> dict[str, Any]:
     scores = [target.score for target in targets.TARGETS]
     section = _uuid(study_id, "section")
 
     def axis(name: str, kind: Literal["METRIC", "PARAM"]) -> dict[str, str]:
         return {"key": name, "type": kind}
 
-    numbers = [name for name in PARAMS if name not in ("task", "lang")]
     first = scores[0]
     charts: Sequence[dict[str, Any]] = [
         {
@@ -166,15 +173,15 @@ def _charts(study_id: str) -> dict[str, Any]:
         {
             "type": "PARALLEL",
             "displayName": "the recipes",
-            "selectedParams": numbers,
+            "selectedParams": list(numbers),
             "selectedMetrics": [first],
             "showAllRuns": False,
         },
         {
             "type": "CONTOUR",
-            "displayName": f"{targets.TARGETS[0].people} over b and u",
-            "xaxis": axis("b", "PARAM"),
-            "yaxis": axis("u", "PARAM"),
+            "displayName": f"{targets.TARGETS[0].people} over {numbers[0]} and {numbers[1]}",
+            "xaxis": axis(numbers[0], "PARAM"),
+            "yaxis": axis(numbers[1], "PARAM"),
             "zaxis": axis(first, "METRIC"),
         },
         {

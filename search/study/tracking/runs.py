@@ -14,7 +14,7 @@ from typing import Any
 from objectives import targets
 from objectives.types import ItemResult
 from search.common.values import flatten, short
-from search.merging.recipe import LayerSwap, to_dict
+from search.merging.recipe import Layered, to_dict
 from search.records.record import Record
 
 VALUE_LENGTH = 5000
@@ -40,8 +40,8 @@ PARTIAL = "first_items_"
 """Stands before a stopped trial's scores: they are not to be sorted among those of all items."""
 
 
-COMPARED = ("lpr", "wpr", *targets.SHOWN)
-"""Scores that people compare besides the targets."""
+COMPARED = ("lpr", "wpr")
+"""Scores that people compare besides the targets and what the final table shows."""
 
 
 def few_metrics_of(record: Record) -> dict[str, float]:
@@ -51,7 +51,8 @@ def few_metrics_of(record: Record) -> dict[str, float]:
     """
     optimised = [target.score for target in targets.TARGETS]
     names = {name + end for name in optimised for end in ("", "_low", "_high", "_n")}
-    names |= {name + end for name in COMPARED for end in ("", "_n")}
+    beside = (*COMPARED, *targets.shown(record.scores))
+    names |= {name + end for name in beside for end in ("", "_n")}
     names |= {f"{PARTIAL}{name}" for name in names} | {"estimate", "chance"}
     names |= {"tokens", "tokens_per_s", "total_s"}
     return {name: value for name, value in metrics_of(record).items() if name in names}
@@ -134,10 +135,12 @@ def answers_of(items: Sequence[ItemResult]) -> dict[str, list[Any]]:
 
 def params_of(record: Record) -> dict[str, str]:
     """The fields of the recipe."""
-    pair = {}
-    if isinstance(record.recipe, LayerSwap):
-        pair = {"pair": record.recipe.pair}
-    return params(to_dict(record.recipe) | pair)
+    own: dict[str, Any] = to_dict(record.recipe)
+    if isinstance(record.recipe, Layered):
+        numbers = {**record.recipe.numbers()}
+        numbers.pop("share", None)  # the weights say it
+        own = numbers | own | {"pair": record.recipe.pair}
+    return params(own)
 
 
 def params(data: Mapping[str, Any]) -> dict[str, str]:

@@ -88,7 +88,9 @@ class Judging:
 
     def _outcome(self, found: Sequence[Evaluation], stopped: Stopped | None) -> TrialOutcome:
         scores = {name: score for evaluation in found for name, score in evaluation.scores.items()}
-        items, note = _bounded([item for evaluation in found for item in evaluation.items])
+        answered = [item for evaluation in found for item in evaluation.items]
+        scores |= targets.combined(answered)
+        items, note = _bounded(answered)
         outcome = TrialOutcome(
             "scored",
             scores=scores,

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 
 from search.common.ending import ENDING
 from search.merging.recipe import Recipe
+from search.merging.space.contract import MainSpace
 from search.merging.space.rivals import RivalSpace
-from search.merging.space.swap import Space
 from search.records.writer import RecordsWriter
 from search.study.bars import Bars
 from search.study.course import Course, Listener
@@ -34,7 +34,7 @@ def run_study(
     schedule: Schedule,
     *,
     engines: Engines,
-    space: Space,
+    space: MainSpace,
     records: RecordsWriter,
     baselines: Sequence[Recipe],
     final: Callable[[], Iterable[Recipe]],

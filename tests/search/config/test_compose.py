@@ -12,6 +12,7 @@ from search.config.compose import CONF, GROUPS, load, parse
 
 LANG = {"lang": "te"}
 DATA = {"objective.mgsm.data_dir": "m", "objective.lcpr.data_dir": "l"}
+NEEDS = {"code": {"objective.code.data_dir": "c"}}
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -19,7 +20,8 @@ def test_every_shipped_file_loads(group: str) -> None:
     files = sorted((CONF / group).glob("*.yaml"))
     assert files
     for file in files:
-        assert load([f"{group}={file.stem}"], LANG | DATA).lang == "te"
+        needs = LANG | DATA | NEEDS.get(file.stem, {})
+        assert load([f"{group}={file.stem}"], needs).lang == "te"
 
 
 def test_overrides_and_flags() -> None:

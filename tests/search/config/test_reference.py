@@ -25,7 +25,7 @@ def test_every_key_of_a_configuration_has_a_row() -> None:
             found |= {k for name, v in value.items() for k in keys(f"{prefix}{name}.", v)}
         return found
 
-    given = load(["objective.lm_eval.tasks=[own]"], {"lang": "te"})
+    given = load(["objective.lm_eval.tasks=[own]", "objective.code.data_dir=x"], {"lang": "te"})
     assert keys("", given.model_dump()) == set(ROWS)
 
 

@@ -36,6 +36,10 @@ def test_what_is_taken(given: dict[str, Any], found: dict[str, Any]) -> None:
         ({"pairs": [[0, []]]}, "is empty: give one at least"),
         ({"pairs": [[0, 0]], "experts": "both"}, "experts=both makes the pairs itself"),
         ({"ramp": "steep"}, "'constant' or 'linear'"),
+        ({"form": "components", "ramp": "linear"}, "form=components has none but constant"),
+        ({"blocks": 8}, "blocks and start are for form=layerwise, not form=swap"),
+        ({"form": "layerwise", "b": [0, 1]}, "b: form=layerwise has no zones, leave them out"),
+        ({"form": "layerwise", "non_layer": "weighted"}, "form=layerwise has no weights"),
         ({"decoding": {"shots": [6]}}, "less than or equal to 5"),
     ],
 )

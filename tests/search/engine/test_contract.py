@@ -16,7 +16,7 @@ def test_the_configuration_has_every_option_and_the_only_defaults() -> None:
     assert names == set(EngineConfig.model_fields) | {"seed", "chat_template_kwargs"}
     more = {"seed": 3, "chat_template_kwargs": {"think": False}}
     assert asdict(engine_options(**more)) == EngineConfig().model_dump() | more
-    with pytest.raises(TypeError, match="missing 13 required"):
+    with pytest.raises(TypeError, match="missing 14 required"):
         EngineOptions()  # type: ignore[call-arg]
 
 
@@ -28,3 +28,8 @@ def test_one_engine_lives_in_the_actors_process(size: int, expected: bool) -> No
 
 def test_the_key_value_cache_on_a_cpu_is_as_large_as_asked() -> None:
     assert engine_options(cpu_kv_cache_gib=3).environment()["VLLM_CPU_KVCACHE_SPACE"] == "3"
+
+
+def test_a_batch_invariant_engine_is_vllms_own() -> None:
+    assert engine_options(batch_invariant=True).environment()["VLLM_BATCH_INVARIANT"] == "1"
+    assert "VLLM_BATCH_INVARIANT" not in engine_options().environment()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from filelock import FileLock, Timeout
 
 from objectives.types import Request, Sampling
 from search.checkpoints.family import Family, fit
 from search.common.errors import MaterialiseError
 from search.engine.contract import Materialised, NonFinite
-from search.engine.live import HELD_LOGPROBS, Engine, batches, copy_threads
+from search.engine.live import HELD_LOGPROBS, Engine, batches, copy_threads, in_turn
 from search.engine.versions import CHANGING, WeightVersion, label
 from search.merging.plan import plan
 from search.merging.recipe import Single
@@ -24,6 +26,17 @@ def request(width: int = 1, tokens: int = 100, trace: bool = False) -> Request:
 
 def test_plain_requests_run_at_once() -> None:
     assert batches([request(tokens=n) for n in (5, 100, 7)], 100) == [[0, 1, 2]]
+
+
+def test_engines_that_share_a_gpu_start_one_after_another(tmp_path: Path) -> None:
+    with in_turn(0.45, tmp_path):
+        lock = FileLock(tmp_path / "start.lock")
+        with pytest.raises(Timeout):
+            lock.acquire(timeout=0)
+        with in_turn(0.9, tmp_path):
+            pass  # alone on its GPU: it waits for nobody
+    with lock.acquire(timeout=0):
+        pass
 
 
 def test_kinds_run_apart_and_all_are_there() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from objectives.types import ItemResult, Score
 from search.config import compose
+from search.config.scored import build_objectives
 from search.merging.recipe import LayerSwap, Recipe, Single, key, label
 from search.records.head import StudyHead
 from search.records.items import pack_items
@@ -33,13 +34,14 @@ def trial(recipe: Recipe, accuracy: float, split: Any = "search", **changes: Any
 
 
 def answers(recipe: Recipe, accuracy: float) -> bytes:
+    """To the first search items of the demo, and of LCPR to nothing that it asks."""
     right = round(N * accuracy)
+    asked = compose.load([], {"lang": "te"}).objective
+    prompts = [r.prompt for r in build_objectives(asked, "te")["mgsm"].requests("search")]
     return pack_items(
-        ItemResult(
-            objective, f"q{i}", f"ఎన్ని {i}?", f"{i} {recipe}", 3, "stop", {"correct": i < right}
-        )
-        for objective in ("mgsm", "lcpr")
-        for i in range(N)
+        ItemResult(objective, f"q{i}", text, f"{i} {recipe}", 3, "stop", {"correct": i < right})
+        for objective, texts in (("mgsm", prompts[:N]), ("lcpr", ["?"] * N))
+        for i, text in enumerate(texts)
     )
 
 

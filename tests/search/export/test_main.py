@@ -16,6 +16,7 @@ import yaml
 from huggingface_hub import constants
 from safetensors.torch import load_file
 
+from objectives.errors import DataError
 from search import sync
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Family, fit
@@ -309,9 +310,22 @@ def test_verify(
     assert f"verified: {4 - status} of 4 answers equal the trial's" in printed
     assert ("q2: from character" in printed) == bool(change)
     (job,) = jobs
-    assert job["folder"] == str(out) and job["prompts"] == [f"ఎన్ని {i}?" for i in range(4)]
+    assert job["folder"] == str(out) and len(set(job["prompts"])) == 4
+    assert all(prompt.startswith("Q: ") for prompt in job["prompts"])
     wanted = {"max_tokens": 96, "temperature": 0.0, "top_p": 1.0, "stop": ["Q:"], "beam_width": 1}
-    assert job["sampling"] == wanted
+    assert job["samplings"] == [wanted] * 4
+
+
+def test_verify_needs_the_tasks_data(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def gone(*_: object) -> None:
+        raise DataError("mgsm_te.tsv is not there")
+
+    monkeypatch.setattr(verify, "build_objectives", gone)
+    assert export.main(["--study", str(study), "--verify", "--out", str(tmp_path / "out")]) == 2
+    assert "--verify asks what the study asked: mgsm_te.tsv is not" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_engine_that_does_not_start(

@@ -17,7 +17,7 @@ from search.merging.recipe import LayerSwap, Single, key, to_dict
 from search.records.head import StudyHead
 from search.records.record import Record
 from search.records.writer import RecordsWriter
-from search.study.tracking.view import SentRun
+from search.study.tracking.reading import SentRun
 from tests.search.export.studies import BEST, OTHER, RECIPES, WORDS, L, trial
 
 

@@ -9,15 +9,18 @@ from typing import Any
 
 import pytest
 
-from objectives.types import ItemResult, Message, Prompt, Sampling
+from objectives.types import Decoding, ItemResult, Message, Prompt, Sampling
 from search.checkpoints.family import Family
 from search.common.errors import EngineError
 from search.config import compose
 from search.config.schema import Config
 from search.engine.contract import EngineOptions
 from search.export import verify
-from search.export.verify import Question, answer_differences, engine_options, mgsm_sampling
+from search.export.verify import Greedy, Question, answer_differences, engine_options
+from search.merging.recipe import LayerSwap, Recipe, Single
+from search.records.record import Record
 from tests.engine_options import engine_options as options
+from tests.objectives.lm_eval_yamls import write
 
 TURNS = (Message("system", "Reply."), Message("user", "ఎన్ని?"))
 
@@ -26,12 +29,44 @@ def item(number: int, objective: str = "mgsm", prompt: Prompt = "p") -> ItemResu
     return ItemResult(objective, f"q{number}", prompt, f"a{number}", 3, "stop", {})
 
 
-def test_the_first_greedy_items_are_asked_again() -> None:
-    """LCPR's are sampled: another engine need not draw the same."""
-    items = [item(0, "lcpr"), item(1), item(2, prompt=TURNS), item(3, "lcpr"), item(4)]
-    assert verify.questions(items, 2) == [Question("q1", "p", "a1"), Question("q2", TURNS, "a2")]
-    assert [q.id for q in verify.questions(items, 99)] == ["q1", "q2", "q4"]
-    assert verify.questions(items[:1], 5) == []
+def test_the_first_greedy_items_of_each_objective_are_asked_again() -> None:
+    """Those that are sampled have no sampling here: another engine need not draw the same."""
+    one, other = Sampling(8), Sampling(9)
+    known = {"mgsm": {"p": one, TURNS: one}, "lm_eval": {"p": other}}
+    items = [item(0, "lcpr"), item(1), item(2, prompt=TURNS), item(3, prompt="new"), item(4)]
+    items += [item(5, "lm_eval")]
+    first = [Question("q1", "p", "a1", one), Question("q5", "p", "a5", other)]
+    assert verify.questions(items, known, 2) == first
+    assert [q.id for q in verify.questions(items, known, 99)] == ["q1", "q5", "q2", "q4"]
+    assert verify.questions(items[:1], known, 5) == []
+
+
+def asked_of(recipe: Recipe, *overrides: str) -> Greedy:
+    record = Record(0, "k", "held_out", "scored", "search", "x", recipe)
+    return verify.greedy(config(*overrides), record)
+
+
+def test_what_objectives_answer_greedily() -> None:
+    """LCPR's answers are drawn, unless the recipe says otherwise."""
+    plain = Single("base")
+    known = asked_of(plain)
+    assert [(name, len(own)) for name, own in known.items()] == [("mgsm", 400), ("lcpr", 0)]
+    assert {s.stop for s in known["mgsm"].values()} == {("Q:",)}
+    assert {s.stop for s in asked_of(plain, "objective.mgsm.stop=[]")["mgsm"].values()} == {()}
+    varied = LayerSwap(0, 0, 1, 1, 0, 0, decoding=Decoding(temperature=0.0))
+    assert len(asked_of(varied)["lcpr"]) == 100
+
+
+def test_of_the_harnesss_tasks_those_that_generate(tmp_path: Path) -> None:
+    pytest.importorskip("lm_eval")
+    folder = write(tmp_path / "tasks")
+    section = (
+        f"{{tasks: [sums, pick], include_path: {folder}, search_items: 4, held_out_items: 20}}"
+    )
+    more = ("objective.task=lm_eval", "objective.language=none", f"objective.lm_eval={section}")
+    known = asked_of(Single("base"), *more)["lm_eval"]
+    assert len(known) == 10  # of 10 and 10
+    assert {(s.max_tokens, s.stop) for s in known.values()} == {(12, ("\n",))}
 
 
 @pytest.fixture
@@ -62,20 +97,22 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def test_a_difference_is_shown_from_where_it_begins(
     asked: list[Any], recorded: str, difference: str | None
 ) -> None:
-    question = Question("q", "p", recorded)
-    found = answer_differences(Path("out"), [question], options(), Sampling(8))
+    question = Question("q", "p", recorded, Sampling(8))
+    found = answer_differences(Path("out"), [question], options())
     assert len(found) == (difference is not None)
     assert difference is None or difference in found[0]
 
 
 def test_turns_options_and_sampling_reach_the_process(asked: list[Any]) -> None:
     sampling = Sampling(8, stop=("Q:",))
-    questions = [Question("q0", "p", "a0"), Question("q1", TURNS, "a1")]
-    assert answer_differences(Path("out"), questions, options(), sampling) == []
+    questions = [Question("q0", "p", "a0", sampling), Question("q1", TURNS, "a1", Sampling(9))]
+    assert answer_differences(Path("out"), questions, options()) == []
     (job,) = asked
     assert job["prompts"] == ["p", [asdict(turn) for turn in TURNS]]
     assert EngineOptions(**job["options"]) == options()
-    assert Sampling(**{**job["sampling"], "stop": tuple(job["sampling"]["stop"])}) == sampling
+    first, second = job["samplings"]
+    assert Sampling(**{**first, "stop": tuple(first["stop"])}) == sampling
+    assert second["max_tokens"] == 9
     assert job["folder"] == "out"
 
 
@@ -94,25 +131,9 @@ def test_the_engine_is_built_as_the_trials_was() -> None:
     assert found.chat_template_kwargs == {"enable_thinking": False}
 
 
-@pytest.mark.parametrize(
-    ("overrides", "stop"),
-    [
-        ([], ("Q:",)),
-        (["objective.mgsm.stop=[]"], ()),
-        (
-            ["objective.mgsm.stop=null", "objective.mgsm.template=null"],
-            ("ప్రశ్న:", "</s>", "<|im_end|>"),
-        ),
-    ],
-)
-def test_answers_end_where_the_trials_did(overrides: list[str], stop: tuple[str, ...]) -> None:
-    found = mgsm_sampling(config(*overrides))
-    assert (found.stop, found.temperature, found.max_tokens) == (stop, 0.0, 96)
-
-
 @pytest.mark.slow
 def test_an_export_that_cannot_be_read(tiny_llama: Family, tmp_path: Path) -> None:
     """The engine's process says why it ended."""
-    question = Question("q", "p", "a")
+    question = Question("q", "p", "a", Sampling(8))
     with pytest.raises(EngineError, match=r"(?s)no engine could answer.*config.json is missing"):
-        answer_differences(tmp_path, [question], options(), Sampling(8))
+        answer_differences(tmp_path, [question], options())

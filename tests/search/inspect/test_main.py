@@ -75,6 +75,7 @@ def test_a_family_with_a_known_answer(
         "cosines.csv",
         "expert_vectors.csv",
         "expert_vectors.png",
+        "layerwise.yaml",
         "space.yaml",
     ]
     space = compose.load([f"space={out / 'space.yaml'}"], {"lang": "te"}).space

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from search.config.space import SpaceConfig
-from search.inspect.suggest import Suggestion, space_yaml, suggest
+from search.inspect.suggest import Suggestion, layerwise_yaml, space_yaml, suggest
 from search.merging.space.swap import make_space
 
 
@@ -111,3 +111,17 @@ def test_every_suggestion_is_a_valid_space_around_the_best_swap(n_layers: int) -
             splits = [(i, j) for j in range(n_layers + 1) for i in range(j)]
             assert kept == pytest.approx(max(-sum(found.lead[i:j]) for i, j in splits))
     assert told > 0 or n_layers == 1
+
+
+@pytest.mark.parametrize("n_layers", [1, 2, 10, 32])
+def test_shares_of_blocks_are_what_each_kind_changed(n_layers: int) -> None:
+    found = suggest([[1.0] * n_layers], [[1.0] + [0.0] * (n_layers - 1)])
+    given = OmegaConf.to_container(OmegaConf.create(layerwise_yaml(found, "demo / te")))
+    parsed = SpaceConfig.model_validate(given)
+    assert parsed.blocks is not None and len(parsed.start) == parsed.blocks
+    assert parsed.start[-1] == (1.0 if n_layers > 1 else 0.5)
+    assert parsed.start[0] <= 0.8 and all(share == 1.0 for share in parsed.start[1:])
+
+
+def test_experts_that_did_not_change_give_no_start() -> None:
+    assert "start: []" in layerwise_yaml(suggest([[0.0] * 4], [[1.0] * 4]), "demo / te")

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from objectives.stats import proportion
 from objectives.types import ItemResult, Score
-from search.merging.recipe import LayerSwap, Recipe, Single, key, label
+from search.merging.recipe import Components, LayerSwap, Recipe, Single, key, label
 from search.records.items import pack_items
 from search.records.record import Record, Stopped
 from search.records.writer import RecordsWriter
 from search.report.material import Material
-from tests.search.results.studies import BEST, L, N, begin, full
+from tests.search.results.studies import BEST, DEFAULT, L, N, add, begin, full
 
 TELUGU = "లత వద్ద 23 బంతి. లత 4 బంతి దొరికె. ఎన్ని బంతి?"
 
@@ -48,6 +48,17 @@ def many(folder: Path, trials: int, seed: int = 0) -> RecordsWriter:
         lines.append(record.to_line())
         records.trials.append(record)
     (records.folder / "trials.jsonl").write_bytes(b"".join(lines))
+    return records
+
+
+def by_halves(folder: Path) -> RecordsWriter:
+    """A study of components: a dozen, their language expert and the default layer swap."""
+    records = begin(folder, ["space=components"])
+    zones = [(b, u) for b in (1, 3) for u in (1, 2)]
+    halves = [Components(0, 0, b, u, 1, 2, 1, 0) for b, u in zones]
+    halves += [Components(0, 0, 1, 1, b, u, 1, 1) for b, u in zones if (b, u) != (1, 1)]
+    for number, recipe in enumerate([Single("lang/0"), DEFAULT, *halves]):
+        add(records, recipe, 0.3 + number / 50, "search")
     return records
 
 

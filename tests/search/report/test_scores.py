@@ -46,6 +46,14 @@ def test_what_stands_beside_a_point(study: Material) -> None:
     )
 
 
+def test_coordinates_hold_the_form_that_most_have(wider: Material) -> None:
+    (trace,) = valid(coordinates(wider)).data
+    labels = [dimension["label"] for dimension in trace["dimensions"]]
+    zones = ["b_attn", "u_attn", "b_mlp", "u_mlp", "t_b", "t_u"]
+    assert labels == ["pair", *zones, "share", "LCPR %", "accuracy %"]
+    assert {len(d["values"]) for d in trace["dimensions"]} == {len(wider.swaps) - 1}
+
+
 def test_coordinates_hold_the_swaps(searched: Material) -> None:
     plot = valid(coordinates(searched))
     (trace,) = plot.data

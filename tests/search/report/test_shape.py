@@ -28,6 +28,13 @@ def test_the_landscape_holds_every_swap(searched: Material) -> None:
     assert label == searched.swaps[0].label and plot.points["best"] == [2, 2]
 
 
+def test_the_landscape_shows_whole_layers_of_wider_forms(wider: Material) -> None:
+    plot = valid(landscape(wider))
+    assert len(plot.points["rows"]) == len(wider.swaps)
+    shown = {row[-1]: row[:4] for row in plot.points["rows"]}
+    assert shown["te attn b3 u1 mlp b1 u2 tb1 tu0 w.50 m0-l0"] == [1, 1, 1, 0]
+
+
 def test_who_owns_which_layer(study: Material) -> None:
     (trace,) = valid(owners(study)).data
     rows = dict(zip([x.role for x in study.report.lines], trace["z"], strict=False))

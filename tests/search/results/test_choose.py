@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from objectives.types import Score, Split
-from search.merging.recipe import LayerSwap, Recipe, Single, Slerp, Soup, Ties, key, label, soup
+from search.merging.recipe import (
+    Components,
+    LayerSwap,
+    Layerwise,
+    Recipe,
+    Single,
+    Slerp,
+    Soup,
+    Ties,
+    key,
+    label,
+    soup,
+)
 from search.records.record import Record, State
 from search.results.choose import best_soup, final_rows, is_soup, pareto, recommend
 
@@ -210,3 +224,33 @@ def test_rows_without_a_choice() -> None:
     assert found == ["default recipe", "best soup", "control b=u=0", "base"]
     assert rows[2][1] == LayerSwap(2, 0, 0, 0, 0, 0)
     assert best_soup([], L) is None
+
+
+WIDER = [
+    Components(0, 1, 3, 1, 1, 1, 1, 0),
+    Layerwise(0, 1, (1.0, 0.25, 0, 0, 0, 0, 0, 0, 0, 0.5)),
+]
+
+
+@pytest.mark.parametrize("recipe", WIDER)
+def test_a_wider_form_is_recommended_as_a_swap_is(recipe: Recipe) -> None:
+    low = trial(replace(recipe, lang=0), 0.95, 0.5)  # type: ignore[type-var]
+    records = [*EXPERTS, trial(swap(1, 1), 0.7, 0.97), trial(recipe, 0.9, 0.89), low]
+    choice = recommend(records, L, 0.02)
+    assert choice is not None and choice.record.recipe == recipe
+    assert "of the 2 of 3 swaps whose LCPR is at least" in choice.reason
+    rows = {role: row.recipe for row in final_rows(records, choice, swap(1, 1), SOURCES, L)
+            for role in row.roles}  # fmt: skip
+    assert rows["recommended"] == recipe
+    assert rows["control b=u=0"] == LayerSwap(0, 1, 0, 0, 0, 0)
+
+
+def test_of_equal_recipes_the_one_that_takes_fewer_layers_is_recommended() -> None:
+    few, many = Components(0, 0, 1, 1, 1, 0, 0, 0), Components(0, 0, 1, 1, 2, 1, 0, 0)
+    choice = recommend([trial(many, 0.9, 0.98), trial(few, 0.9, 0.98), *EXPERTS], L, 0.02)
+    assert choice is not None and choice.record.recipe == few
+
+
+def test_a_wider_form_that_averages_all_layers_is_a_soup() -> None:
+    assert is_soup(Layerwise(0, 1, (0.5,)), L)
+    assert not is_soup(WIDER[1], L)

@@ -13,7 +13,13 @@ from objectives.targets import TARGETS
 from search.merging.recipe import Single
 from search.records.record import Record
 from search.results.choose import gains, pareto, recommend
-from search.results.comparison import Report, ReportLine
+from search.results.comparison import (
+    Report,
+    ReportLine,
+    _comparison_note,
+    _guard_note,
+    _language_note,
+)
 from search.results.tables import markdown, tsv
 from tests.search.results.test_choose import EXPERTS, L, share, swap, trial
 
@@ -93,3 +99,28 @@ def test_a_constraint_is_a_floor_with_a_number(monkeypatch: pytest.MonkeyPatch) 
     assert "length is at least 60.0% (objective.constraints; this one has 61.0%)" in choice.reason
     choice = recommend([*EXPERTS, best], L, 0.02)
     assert choice is not None and "none has" in choice.reason
+
+
+SHARE, LCPR = TARGETS
+PARTS = Target("lm_eval", "lm_eval", "lm_eval", kind="parts")
+BOTH = targets.several({"mgsm": SHARE, "lm_eval": PARTS}, "worst")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        (TARGETS, "(Wilson; bootstrap for LCPR and differences), p is by McNemar's exact test,"),
+        ((PARTS,), "95% (bootstrap for lm_eval and differences), p is by a paired bootstrap,"),
+        ((BOTH, LCPR), "for worst task, LCPR and differences), p is by a paired bootstrap,"),
+        ((LENGTH,), "95% (bootstrap for differences), p is by random signs,"),
+    ],
+)
+def test_words_of_statistics_follow_the_target(
+    chosen: tuple[Target, ...], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets, "TARGETS", chosen)
+    expert = ReportLine(("math expert",), trial(Single("task/0"), 0.5, 0.5), {})
+    assert said in _comparison_note([expert])[0]
+    assert bool(_language_note("sw")) == (LCPR in chosen)
+    found = PairedDifference(-0.05, -0.1, 0.0, 0.04, 20)
+    assert _guard_note(chosen[-1], found, "best swap").endswith(f"p=0.040 by {chosen[-1].test}).")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from search.merging.recipe import LayerSwap
+from search.merging.recipe import Components, LayerSwap, Layerwise, Recipe, key
+from search.merging.space.components import ComponentsForm
+from search.merging.space.contract import MainSpace
+from search.merging.space.layerwise import LayerwiseForm
 from search.merging.space.swap import Space, make_space
+from search.merging.space.wider import WiderSpace
 from search.run.imports import fitted_to
 
 
@@ -40,3 +45,35 @@ def test_fit(n_layers: int, recipe: LayerSwap, target: Space, expected: LayerSwa
     assert [getattr(found, n) for n in names] == [getattr(expected, n) for n in names]
     if found.t_b + found.t_u:
         assert found.share == pytest.approx(expected.share)
+
+
+def wider(form: str, n_layers: int) -> WiderSpace:
+    swaps = space(n_layers, shares=(0.0, 1.0, 0.25))
+    forms = {"components": ComponentsForm(swaps), "layerwise": LayerwiseForm(swaps, n_layers)}
+    return WiderSpace(forms[form])
+
+
+SWAP = LayerSwap(1, 0, 2, 1, 1, 0)
+BY_HALF = Components(1, 0, 2, 1, 1, 0, 0, 1, 0.25, 0.75)
+SHARES = Layerwise(1, 0, (1.0, 0.25, *[0.0] * 5, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "target", "expected"),
+    [
+        (SWAP, wider("components", 8), SWAP),
+        (SWAP, wider("layerwise", 8), SWAP),
+        (BY_HALF, wider("components", 8), BY_HALF),
+        (replace(BY_HALF, task=5), wider("components", 8), replace(BY_HALF, task=0)),
+        (SHARES, wider("layerwise", 8), SHARES),
+        (SHARES, wider("components", 8), None),
+        (BY_HALF, space(8), None),
+        (BY_HALF, wider("components", 16), None),
+    ],
+)
+def test_wider_forms_fit(recipe: Recipe, target: MainSpace, expected: Recipe | None) -> None:
+    found = fitted_to(recipe, 8, target)
+    assert (found is None) == (expected is None)
+    if found is not None and expected is not None:
+        assert key(found, 8) == key(expected, 8)
+        assert target.point(found) is not None

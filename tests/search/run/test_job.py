@@ -207,6 +207,16 @@ def test_engines_can_serve_all_languages(
     assert not job.engines_for([]).jobs
 
 
+@pytest.mark.parametrize(("gpus", "share"), [(0, 0.8), (0.5, 0.4), (1, 0.8), (2, 0.8)])
+def test_an_engine_has_its_part_of_a_gpu(prepared: Prepared, gpus: float, share: float) -> None:
+    search = prepared.config.search
+    engine = search.engine.model_copy(update={"gpu_memory_utilization": 0.8})
+    wanted = search.model_copy(update={"gpus_per_engine": gpus, "engine": engine})
+    config = prepared.config.model_copy(update={"search": wanted})
+    (made,) = job.engines_for([replace(prepared, config=config)]).jobs.values()
+    assert made.options.gpu_memory_utilization == pytest.approx(share)
+
+
 def test_the_schedule_keeps_the_password_of_a_database(setup: Setup) -> None:
     """A dump of the configuration hides it, and Optuna needs it."""
     config = setup.prepared().config

@@ -24,7 +24,7 @@ def test_study_with_another_configuration(
     assert setup.main() == 0
     setup.more = ["search.trials=7"]
     assert setup.main() == 2
-    assert "another configuration: search.trials (40 there, 7 here)" in capsys.readouterr().err
+    assert "another configuration: search.trials (60 there, 7 here)" in capsys.readouterr().err
 
 
 def test_resume_takes_no_configuration(

@@ -140,7 +140,7 @@ def test_only_where_it_runs_may_change(
     assert setup.main() == 0
     study = str(setup.out / "s")
     assert run.main(["--resume", study, "search.engines=3"]) == 0
-    assert ran[-1].config.search.engines == 3 and ran[-1].config.search.trials == 40
+    assert ran[-1].config.search.engines == 3 and ran[-1].config.search.trials == 60
     assert run.main(["--resume", study, "search.seed=3", "search.engines=3"]) == 2
     assert "leave out search.seed=3; only search.address" in error(capsys)
     assert run.main(["--resume", study, "search.engines=none at all"]) == 2
@@ -163,7 +163,7 @@ def test_auto_begins_then_goes_on(
     setup.more = ["--resume=auto", "search.trials=7", "space.b=[0,1]"]
     assert setup.main() == 2
     text = error(capsys)
-    assert "search.trials (40 there, 7 here)" in text and "space.b (None there, " in text
+    assert "search.trials (60 there, 7 here)" in text and "space.b (None there, " in text
     assert "--extend" in text
 
 
@@ -198,19 +198,19 @@ def test_extend_adds_to_the_budget(
     assert "--extend needs --trials N" in error(capsys)
     for _ in range(2):
         assert run.main(["--extend", str(study), "--trials=5", "search.engines=3"]) == 0
-    assert ran[-1].config.search.trials == 50 and ran[-1].config.search.engines == 3
+    assert ran[-1].config.search.trials == 70 and ran[-1].config.search.engines == 3
     about = head(study)
-    assert [(e["trials"], e["budget"]) for e in about.extensions] == [(5, 45), (5, 50)]
+    assert [(e["trials"], e["budget"]) for e in about.extensions] == [(5, 65), (5, 70)]
     assert (
-        about.config["search"]["trials"] == 50
+        about.config["search"]["trials"] == 70
         and about.config["search"]["engines"] == ran[0].config.search.engines
     )
     assert not about.finished
-    for trials in (40, 45, 50):  # as the job that began it does when it is restarted
+    for trials in (60, 65, 70):  # as the job that began it does when it is restarted
         setup.more = ["--resume=auto", f"search.trials={trials}"]
-        assert setup.main() == 0 and ran[-1].config.search.trials == 50
-    setup.more = ["--resume=auto", "search.trials=60"]
-    assert setup.main() == 2 and "search.trials (50 there, 60 here)" in error(capsys)
+        assert setup.main() == 0 and ran[-1].config.search.trials == 70
+    setup.more = ["--resume=auto", "search.trials=80"]
+    assert setup.main() == 2 and "search.trials (70 there, 80 here)" in error(capsys)
     assert run.main(["--extend", str(study), "--trials=5", "--resume", str(study)]) == 2
     assert "leave out --resume" in error(capsys)
 

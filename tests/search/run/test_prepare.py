@@ -17,7 +17,7 @@ from objectives.errors import ObjectiveError
 from search.checkpoints.checkpoint import Checkpoint
 from search.common.errors import ConfigError
 from search.run import prepare as module
-from search.run.prepare import build_objectives, versions
+from search.run.prepare import versions
 from tests.search.run.setup import Setup
 
 
@@ -110,6 +110,22 @@ def test_what_is_prepared(setup: Setup) -> None:
     assert found.records.trials == []
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ((), False),
+        (("objective.task=[mgsm,english]",), True),
+        (("objective.task=[mgsm,english]", "search.race=null"), False),
+    ],
+)
+def test_a_study_that_is_not_raced_says_so(setup: Setup, more: tuple[str, ...], said: bool) -> None:
+    section = {"data_dir": str(setup.mgsm), "shots": 0, "search_items": 4, "held_out_items": 4}
+    shutil.copy(setup.mgsm / "mgsm_te.tsv", setup.mgsm / "mgsm_en.tsv")
+    setup.more += [f"objective.english={json.dumps(section)}", *more]
+    warnings = setup.prepared().warnings
+    assert any("no trial is stopped early" in text for text in warnings) == said
+
+
 def test_a_searched_decoding_is_tried_before_a_trial_does(setup: Setup) -> None:
     setup.more = ["space.decoding.temperature=[0.0,0.7]"]
     assert setup.prepared().space.decoding == {"temperature": (None, 0.0, 0.7)}
@@ -139,13 +155,6 @@ def test_each_gpu_gets_whole_heads(
         message = rf"size {size} does not divide the 12 .* choose one of \[1, 2, 3, 4, 6, 12\]"
         with pytest.raises(ConfigError, match=message):
             module._check_heads(base, size)
-
-
-def test_an_objective_of_an_unknown_language(setup: Setup) -> None:
-    config = setup.prepared().config.objective
-    assert list(build_objectives(config, "te")) == ["mgsm", "lcpr"]
-    with pytest.raises(ObjectiveError, match="xyz"):
-        build_objectives(config, "xyz")
 
 
 def test_versions_of_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,9 @@ from ray.tune.search import Searcher
 from objectives.targets import TARGETS
 from objectives.types import Score
 from search.merging.recipe import LayerSwap, Recipe, Single, Slerp, Ties, from_dict, key, to_dict
+from search.merging.space.proposal import BASELINE
 from search.merging.space.rivals import RivalSpace
-from search.merging.space.swap import BASELINE, Space, make_space
+from search.merging.space.swap import Space, make_space
 from search.records.head import StudyHead
 from search.records.reader import RecordsReader
 from search.records.record import Record

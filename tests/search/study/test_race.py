@@ -125,3 +125,7 @@ def test_a_chance_as_high_as_alpha_is_enough() -> None:
 def test_a_bar_as_one_line() -> None:
     assert Bar.from_json(BAR.to_json()) == BAR
     assert "\n" not in BAR.to_json()
+
+
+def test_without_a_whole_item_nothing_is_stopped() -> None:
+    assert judge(Bar(Rules((0.5,), 0.1), "best", (True,) * 4), [], [0.0]) is None

@@ -15,7 +15,7 @@ SWAP = LayerSwap(0, 1, 2, 1, 1, 1, 0.4, 0.6)
 
 def test_a_proposal_is_plain_data_and_named_on_its_trial() -> None:
     trial: Any = FixedTrial({})
-    found = propose(trial, SWAP, "te", 12, set(), "search")
+    found = propose(trial, lambda: SWAP, "te", 12, set(), "search")
     assert from_dict(json.loads(found["recipe"])) == SWAP
     assert (found["key"], found["origin"]) == (key(SWAP, 12), "search")
     assert trial.user_attrs["label"] == label(SWAP, "te", 12)
@@ -24,5 +24,5 @@ def test_a_proposal_is_plain_data_and_named_on_its_trial() -> None:
 
 def test_what_was_proposed_before_is_marked() -> None:
     trial: Any = FixedTrial({})
-    propose(trial, SWAP, "te", 12, {key(SWAP, 12)}, "search")
+    propose(trial, lambda: SWAP, "te", 12, {key(SWAP, 12)}, "search")
     assert trial.user_attrs["repeated"] is True

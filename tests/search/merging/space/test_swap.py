@@ -14,7 +14,8 @@ from objectives.types import Decoding
 from search.common.errors import ConfigError
 from search.merging.recipe import LayerSwap, Single, from_dict, key, soup, to_dict, validate
 from search.merging.space.pairs import Pair, all_pairs, pair_of
-from search.merging.space.swap import BASELINE, Space, baselines, make_space
+from search.merging.space.proposal import BASELINE
+from search.merging.space.swap import Space, baselines, make_space
 
 
 def space(n_layers: int = 10, **changes: Any) -> Space:

@@ -9,11 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from objectives.types import Score
-from search.merging.recipe import LayerSwap, Recipe, Single, key
+from search.merging.layers import layers_of
+from search.merging.recipe import Layered, LayerSwap, Recipe, Single, key
+from search.merging.space.components import ComponentsForm
+from search.merging.space.contract import MainSpace
+from search.merging.space.layerwise import LayerwiseForm
 from search.merging.space.rivals import RivalSpace
 from search.merging.space.swap import make_space
+from search.merging.space.wider import WiderSpace
 from search.records.head import StudyHead
 from search.records.record import Record, State
 from search.records.writer import RecordsWriter
@@ -42,7 +48,14 @@ def hill(recipe: Recipe) -> tuple[float, float, State]:
 class Search:
     """One driver's run on a study's folder: hands out and takes back, no engine."""
 
-    def __init__(self, folder: Path, scores: Scores = hill, rival: str = "", **plan: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        scores: Scores = hill,
+        rival: str = "",
+        space: MainSpace | None = None,
+        **plan: Any,
+    ) -> None:
         self.scores = scores
         there = (folder / "study.yaml").exists()
         self.records = (
@@ -51,7 +64,7 @@ class Search:
             else RecordsWriter.create(folder, StudyHead("s", {}))
         )
         self.schedule = schedule(**{"sampler": "gp", "trials": 30, "seed": 5, **plan})
-        space = make_space(lang="te", n_layers=L, n_task=1, n_lang=2)
+        space = space or make_space(lang="te", n_layers=L, n_task=1, n_lang=2)
         within = RivalSpace(rival, "te", L, space.pairs, space.seen) if rival else space
         origin = rival or "search"
         first = () if rival else BASELINES
@@ -121,6 +134,21 @@ def test_a_resumed_study_proposes_what_an_undisturbed_one_would_have(
             (tmp_path / "cut" / JOURNAL).unlink()
     assert found == whole
     assert len(set(whole.values())) == len(whole) == len(BASELINES) + 18
+
+
+def test_a_proposal_is_made_on_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: set[int] = set()
+    inner = model.ModelSampler._proposed
+
+    def watched(self: Any, study: Any, trial: Any) -> dict[str, Any]:
+        seen.update(p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas")
+        return inner(self, study, trial)
+
+    monkeypatch.setattr(model.ModelSampler, "_proposed", watched)
+    with threadpool_limits(limits=2, user_api="blas"):
+        Search(tmp_path / "s", trials=3).run()
+        after = {p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"}
+    assert seen == {1} and after == {2}
 
 
 def test_the_order_of_ends_does_not_matter(tmp_path: Path) -> None:
@@ -210,3 +238,34 @@ def test_a_long_study_is_known_by_its_best_and_its_latest() -> None:
     assert min(r.value("accuracy") or 0 for r in older) >= max(
         r.value("accuracy") or 0 for r in left
     )
+
+
+@pytest.mark.parametrize("form", ["components", "layerwise"])
+def test_it_searches_a_wider_form(tmp_path: Path, form: str) -> None:
+    search = Search(tmp_path / "s", taken, space=wider(form), trials=30)
+    search.run()
+    by_chance = Search(tmp_path / "r", taken, space=wider(form), trials=30, sampler="random")
+    by_chance.run()
+    own = [r for r in search.records.trials if r.origin == "search"]
+    assert len({record.key for record in own}) == 30
+    assert search.best() > by_chance.best()
+
+
+def wider(form: str) -> MainSpace:
+    swaps = make_space(lang="te", n_layers=L, n_task=1, n_lang=2, shares=(0.0, 1.0, 0.5))
+    forms = {"components": ComponentsForm(swaps), "layerwise": LayerwiseForm(swaps, L)}
+    return WiderSpace(forms[form])
+
+
+def taken(recipe: Recipe) -> tuple[float, float, State]:
+    """Best where the lowest two layers and nothing else are the language expert's."""
+    if not isinstance(recipe, Layered):
+        return 0.3, 0.9, "scored"
+    layers = layers_of(recipe, L)
+    shares = [
+        sum(term.coefficient for term in mix.terms if term.source.startswith("lang"))
+        for mixes in (layers.each, layers.attention)
+        for mix in mixes
+    ]
+    away = sum(abs(share - (i % L < 2)) for i, share in enumerate(shares)) / len(shares)
+    return max(0.05, 0.95 - 2 * away), 0.9, "scored"

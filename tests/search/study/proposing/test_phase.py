@@ -18,7 +18,8 @@ from search.common.ending import ENDING
 from search.common.errors import StudyError
 from search.config.secrets import STORAGE_PASSWORD
 from search.merging.recipe import Single, key, to_dict
-from search.merging.space.swap import BASELINE, make_space
+from search.merging.space.proposal import BASELINE
+from search.merging.space.swap import make_space
 from search.records.record import Record, State, Stopped
 from search.study.proposing import phase as phases
 from search.study.proposing.phase import Phase, in_order

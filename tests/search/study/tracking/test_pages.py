@@ -9,6 +9,9 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from search.config import compose
+from search.config.searched import space_of
+from search.config.space import SpaceConfig
 from search.study.tracking.pages import TAG, pages, study_of
 
 
@@ -52,3 +55,13 @@ def test_addresses(server: str) -> None:
 @pytest.mark.parametrize("tag", [f"{TAG}0123abcd", "layer-swap-abc-table", f"{TAG}layer-swap-x"])
 def test_tags_of_others(tag: str) -> None:
     assert study_of(tag) is None
+
+
+@pytest.mark.parametrize("form", SpaceConfig.model_json_schema()["properties"]["form"]["enum"])
+def test_the_columns_are_those_of_what_is_searched(form: str) -> None:
+    table, _, charts = pages("abc", form)
+    space = space_of(compose.load([f"space.form={form}"], {"lang": "te"}), 12)
+    names = [axis.name for axis in space.grid.axes if axis.name != "pair"]
+    shown = [c.split("`")[1] for c in table.state["selectedColumns"] if c.startswith("params")]
+    assert sorted(shown) == sorted([*names, "task", "lang"])
+    assert len(table.tag()[1]) < 5000 and len(charts.tag()[1]) < 5000

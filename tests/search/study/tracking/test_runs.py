@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from objectives.types import Score
-from search.merging.recipe import Single
+from search.merging.recipe import Components, LayerSwap, Layerwise, Recipe, Single
 from search.records.record import Record, Stopped
 from search.study.tracking.runs import (
     Progress,
@@ -18,6 +18,7 @@ from search.study.tracking.runs import (
     is_server,
     metrics_of,
     params,
+    params_of,
 )
 from tests.search.study.tracking.sent import trial
 
@@ -106,3 +107,19 @@ def test_progress_counts_each_record_once() -> None:
     assert progress.add(worse) == second  # sent again after an outage
     third, own = progress.add(trial(3, "failed", "held_out"))
     assert third["failed"] == 1 and third["trials"] == 3 and own == {}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "wanted"),
+    [
+        (LayerSwap(0, 1, 2, 1, 1, 0), {"b": "2", "t_b": "1", "w_lang": "0.5", "pair": "m0-l1"}),
+        (Components(0, 1, 2, 1, 1, 0, 0, 0), {"b_attn": "2", "u_mlp": "0", "pair": "m0-l1"}),
+        (Layerwise(0, 1, (1.0, 0.25)), {"block_0": "1.0", "block_1": "0.25", "pair": "m0-l1"}),
+        (Single("base"), {"source": "base"}),
+    ],
+)
+def test_a_trials_params_are_the_numbers_of_its_form(
+    recipe: Recipe, wanted: dict[str, str]
+) -> None:
+    found = params_of(replace(trial(1), recipe=recipe))
+    assert wanted.items() <= found.items() and "share" not in found

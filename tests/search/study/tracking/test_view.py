@@ -14,7 +14,6 @@ from search.merging.recipe import LayerSwap
 from search.records.items import pack_items
 from search.study.tracking.pages import TAG, pages
 from search.study.tracking.runs import few_metrics_of, metrics_of
-from search.study.tracking.view import answers, find_study
 from tests.search.study.tracking.sent import client, load, runs, send, tracker, trial
 
 pytestmark = pytest.mark.slow
@@ -139,14 +138,6 @@ def test_two_studies_of_one_name_stay_two(uri: str, folder: Path, tmp_path: Path
     assert (len(parents), len(children)) == (2, 2)
 
 
-def test_a_deleted_experiment_is_restored(uri: str, folder: Path) -> None:
-    assert send(uri, folder, []) == 0
-    experiment = client(uri).get_experiment_by_name("layer-swap/demo/xx")
-    client(uri).delete_experiment(experiment.experiment_id)
-    assert send(uri, folder, [trial(1)]) == 0
-    assert len(runs(uri)[1]) == 1
-
-
 def test_twins_of_a_late_answer_become_one(uri: str, folder: Path) -> None:
     """The server made a run whose answer nobody waited for, so it was made again."""
     assert send(uri, folder, [trial(1)]) == 0
@@ -159,13 +150,6 @@ def test_twins_of_a_late_answer_become_one(uri: str, folder: Path) -> None:
     assert kept == [parent.info.run_id, child.info.run_id]  # the complete ones
 
 
-def test_who_answers(port: int, silent: int) -> None:
-    assert answers("sqlite:////anywhere/mlflow.db", 1)
-    assert not answers(f"http://127.0.0.1:{port}", 1)
-    assert not answers(f"http://127.0.0.1:{silent}", 0.2)
-    assert not answers("http://[broken", 1)
-
-
 def test_the_views_of_a_study_come_and_go_with_it(uri: str, folder: Path) -> None:
     """One set for each study that has runs; tags of others are left alone."""
     send(uri, folder, [trial(1)])
@@ -174,11 +158,6 @@ def test_the_views_of_a_study_come_and_go_with_it(uri: str, folder: Path) -> Non
     number = mlflow.get_experiment_by_name(name).experiment_id
     own = {page.tag()[0] for page in pages(folder.name)}
     assert mlflow.get_experiment(number).tags.keys() == own | {"mlflow.experimentKind"}
-    assert find_study(uri, name, folder.name) == (
-        number,
-        frozenset({*own, "mlflow.experimentKind"}),
-    )
-    assert find_study(uri, name, "another") is None and find_study(uri, "no", "x") is None
 
     mlflow.set_experiment_tag(number, f"{TAG}persons", "deflate;x")
     mlflow.set_experiment_tag(number, f"{TAG}layer-swap-{folder.name}-old", "deflate;x")

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from objectives import targets
+from objectives.lm_eval import LmEvalObjective, LmEvalSettings
+from objectives.lm_eval_tasks import load
 from objectives.stats import proportion
 from objectives.types import Completion, Decoding, Evaluation, ItemResult, Request, Sampling, Split
 from search.merging.recipe import Single
 from search.records.items import unpack_items
 from search.study.race import Bar, Rules
 from search.study.tuning.judging import Judging
+from tests.objectives.lm_eval_yamls import write
 
 
 @dataclass(frozen=True)
@@ -141,3 +146,26 @@ def test_an_objective_that_fails_at_a_look_is_the_scorers_fault() -> None:
     outcome = answer(found, 0.5, "mgsm lcpr")
     assert (outcome.state, outcome.cause) == ("failed", "scorer")
     assert "KeyError: 'no such item'" in outcome.reason
+
+
+def test_a_task_of_multiple_choice_is_looked_at_by_items(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three choices are three requests; of the lone last ones nothing is judged yet."""
+    pytest.importorskip("lm_eval")
+    tasks = load(["pick"], write(tmp_path / "tasks"), code=False, fetch=False)
+    objective = LmEvalObjective(tasks, 11, 1, seed=0)
+    monkeypatch.setattr(targets, "TARGETS", targets.known([LmEvalSettings.target], [objective]))
+
+    def look(right: bool) -> Any:
+        found = judging(objective)
+        asked = found.asked(0.5)
+        assert len(asked) == 16  # of 33
+        likely = [(n % 3 == 0) == right for n in range(16)]  # the first choice is the right one
+        said = [Completion("", 0, "stop", (), -1.0 if one else -9.0, one) for one in likely]
+        return found.answered(said, 0.5, Bar(BAR.rules, "best", (True,) * 11))
+
+    assert look(right=True) is None
+    outcome = look(right=False)
+    assert outcome.state == "stopped" and outcome.stopped.items == 5
+    assert outcome.scores["lm_eval"].value == 0.0 and outcome.scores["lm_eval"].n_total == 5

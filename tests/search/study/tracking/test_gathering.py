@@ -12,8 +12,8 @@ from mlflow.tracking import MlflowClient
 from search import sync
 from search.common.errors import StudyError
 from search.records.writer import RecordsWriter
+from search.study.tracking.gathering import gather
 from search.study.tracking.runs import experiment_name
-from search.study.tracking.view import gather
 from tests.search.study.tracking.sent import HEAD, trial
 
 

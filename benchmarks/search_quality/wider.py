@@ -1,0 +1,219 @@
+"""Do the wider spaces find better recipes? Searches of each, beside plain swaps of the same pair.
+
+    python -m benchmarks.search_quality.wider [--seeds 50]
+
+Replays searches of the product's sampler on what `python -m benchmarks.landscape record --design
+wider` has recorded; prints held-out accuracy after so many trials, and how much more that is than
+in plain swaps with the same seed, which draws search and held-out items for all spaces alike. A
+space whose recorded recipes are fewer than the trials has no figure there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import itertools
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+
+from benchmarks.landscape import design, packed
+from benchmarks.landscape.design import N_LAYERS
+from benchmarks.search_quality.replay import EXPERTS, Field, replay
+from benchmarks.search_quality.runs import Marks, chosen, interval, on_cores, sampler_of
+from search.config.schema import SearchConfig
+from search.merging.recipe import Recipe, from_dict
+from search.merging.space.components import ComponentsForm
+from search.merging.space.contract import MainSpace
+from search.merging.space.grid import Codes, Grid
+from search.merging.space.layerwise import LayerwiseForm
+from search.merging.space.swap import Space
+from search.merging.space.wider import WiderSpace
+from search.study.schedule import Schedule
+
+LANG = "te"
+AT = (10, 20, 40, 100, 300)
+NEAR = {
+    "b": (min(design.ENDS), max(design.ENDS)),
+    "u": (min(design.ENDS), max(design.ENDS)),
+    "t_b": (min(design.WIDER_T_B), max(design.WIDER_T_B)),
+    "t_u": (min(design.WIDER_T_U), max(design.WIDER_T_U)),
+}
+"""Ranges of the zones that were recorded of components."""
+
+
+@dataclass(frozen=True)
+class Listed(Grid):
+    """The flat form of a space of which only some recipes can be asked for.
+
+    Attributes:
+        codes: their places on the axes.
+    """
+
+    codes: Codes
+
+    def size(self) -> int:
+        """How many there are."""
+        return len(self.codes)
+
+    def all(self) -> Codes:
+        """All of them."""
+        return self.codes
+
+    def each(self) -> Iterator[NDArray[np.int64]]:
+        """All of them."""
+        yield from self.codes
+
+    def drawn(self, rng: np.random.Generator, count: int) -> Codes:
+        """Some of them, each as likely as another."""
+        return self.codes[np.sort(rng.permutation(len(self.codes))[:count])]
+
+
+def listed(space: WiderSpace, recipes: Sequence[Recipe]) -> WiderSpace:
+    """The space with no recipes but those of these that lie in it."""
+    points = [space.point(recipe) for recipe in recipes]
+    grid = space.grid
+    codes = grid.once(np.array([grid.code(point) for point in points if point is not None]))
+    vars(space)["grid"] = Listed(grid.axes, grid.settle, grid.features, codes)
+    return space
+
+
+def _swaps(
+    shares: tuple[float, float, float] = (0.5, 0.5, 0.1), **ranges: tuple[int, int]
+) -> Space:
+    return design.even_space(LANG, *EXPERTS[LANG], (design.WIDER_PAIR,), shares, **ranges)
+
+
+def _components() -> WiderSpace:
+    return listed(WiderSpace(ComponentsForm(_swaps(**NEAR))), recorded())
+
+
+def _layerwise() -> WiderSpace:
+    low, middle, high = design.BLOCK_SHARES
+    return listed(
+        WiderSpace(LayerwiseForm(_swaps((low, high, middle - low)), N_LAYERS)), recorded()
+    )
+
+
+SPACES: Mapping[str, Callable[[], MainSpace]] = {
+    "swaps": _swaps,
+    "swaps, ranges of components": functools.partial(_swaps, **NEAR),
+    "components": _components,
+    "layerwise": _layerwise,
+}
+"""Name in the table -> what is searched; the first is what the others are compared with."""
+
+
+@functools.cache
+def whole() -> packed.Landscape:
+    """Everything that was recorded of the language."""
+    return packed.joined(packed.shipped(LANG), packed.shipped(LANG, "wider"))
+
+
+@functools.cache
+def recorded() -> list[Recipe]:
+    """The recipes of it."""
+    return [from_dict(data) for data in whole().recipes]
+
+
+@functools.cache
+def field(name: str) -> Field:
+    """What was recorded, as a search of one of `SPACES` sees it."""
+    return Field(whole(), make=SPACES[name])
+
+
+@dataclass(frozen=True)
+class Task:
+    """One search: its space, its seed."""
+
+    space: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Course:
+    """What became of it.
+
+    Attributes:
+        held_out: accuracy of what would be recommended after each trial, as a share.
+        marks: what that is compared with, on the same items.
+    """
+
+    held_out: NDArray[np.float64]
+    marks: Marks
+
+
+def run(task: Task, trials: int = AT[-1]) -> Course:
+    """Replay one search, of as many trials as there are recipes at most."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    land = field(task.space).drawn(task.seed)
+    trials = min(trials, len(land.in_space))
+    schedule = Schedule.of("replay", SearchConfig(trials=trials, seed=task.seed))
+    found = replay(land, sampler_of("ours"), schedule)
+    held_out = np.array([land.held_out[land.row[name]] for name in chosen(found.trials)])
+    return Course(held_out, Marks.of(land))
+
+
+def table(found: Mapping[Task, Course]) -> Iterator[str]:
+    """A Markdown table: a row for each space; below, differences to the first."""
+    heads = " | ".join(f"{n} trials" for n in AT)
+    yield f"| space | recipes | {heads} | all scored |"
+    yield "| --- | ---: |" + " ---: |" * (len(AT) + 1)
+    plain = _of(found, next(iter(SPACES)))
+    for name in SPACES:
+        courses = _of(found, name)
+        cells = [_cell(_after(courses, n)) for n in AT]
+        cells.append(_cell(np.array([course.marks.whole for course in courses])))
+        yield f"| {name} | {len(field(name).in_space)} | " + " | ".join(cells) + " |"
+    yield ""
+    yield f"| more than in {next(iter(SPACES))} | {heads} | all scored |"
+    yield "| --- |" + " ---: |" * (len(AT) + 1)
+    for name in list(SPACES)[1:]:
+        courses = _of(found, name)
+        cells = [_cell(_minus(_after(courses, n), _after(plain, n)), "+") for n in AT]
+        both = zip(courses, plain, strict=True)
+        cells.append(_cell(np.array([a.marks.whole - b.marks.whole for a, b in both]), "+"))
+        yield f"| {name} | " + " | ".join(cells) + " |"
+
+
+def _of(found: Mapping[Task, Course], name: str) -> list[Course]:
+    return [course for task, course in found.items() if task.space == name]
+
+
+def _after(courses: Sequence[Course], trials: int) -> NDArray[np.float64] | None:
+    if any(len(course.held_out) < trials for course in courses):
+        return None
+    return np.array([course.held_out[trials - 1] for course in courses])
+
+
+def _minus(
+    one: NDArray[np.float64] | None, other: NDArray[np.float64] | None
+) -> NDArray[np.float64] | None:
+    return None if one is None or other is None else one - other
+
+
+def _cell(values: NDArray[np.float64] | None, sign: str = "") -> str:
+    if values is None:
+        return ""
+    mean, low, high = (100 * v for v in interval(values))
+    return f"{mean:{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--processes", type=int, help="searches at once; else one on each core")
+    asked = parser.parse_args(argv)
+    tasks = [Task(*one) for one in itertools.product(SPACES, range(asked.seeds))]
+    found = dict(zip(tasks, on_cores(run, tasks, asked.processes), strict=True))
+    print("\n".join(table(found)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""Task YAMLs of others run no code of theirs, however they write it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from objectives.errors import DataError, SettingError
+from objectives.lm_eval_tasks import load
+from tests.objectives.lm_eval_yamls import write
+
+pytest.importorskip("lm_eval")
+
+RUNS = "runs Python code.*allow_code=true"
+DEEP = "[" * 100_000
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 8)
+)
+CASES: dict[str, tuple[dict[str, str], type[Exception], str]] = {
+    **{
+        tag: ({"bad.yaml": f"TASK, doc_to_text: {tag} utils.run"}, SettingError, RUNS)
+        for tag in ("!function", "!%66unction", "!<!%66unction>")
+    },
+    "a handle": (
+        {"bad.yaml": "%TAG !f! !func\n--- TASK, doc_to_text: !f!tion utils.run"},
+        SettingError,
+        RUNS,
+    ),
+    "included": (
+        {"bad.yaml": "TASK, include: other.txt", "other.txt": "{doc_to_text: !function utils.run}"},
+        SettingError,
+        RUNS,
+    ),
+    "a metric": (
+        {"bad.yaml": "TASK, metric_list: [{metric: FOLDER/m, hf_evaluate: true}]"},
+        SettingError,
+        "code elsewhere.*allow_code=true",
+    ),
+    "an address": ({"bad.yaml": 'TASK, description: "s3:\\x2f/x"'}, SettingError, "at a URL"),
+    "deep": ({"bad.yaml": f"TASK, description: {DEEP}"}, DataError, "bad.yaml cannot be read"),
+    "no text": ({"bad.yaml": "TASK, description: \udcff"}, DataError, "bad.yaml cannot be read"),
+    "doubling": ({"bad.yaml": "TASK, x: 1", "b.yaml": BOMB}, DataError, "b.yaml cannot be read"),
+    "cut off": ({"bad.yaml": "TASK, x: ["}, DataError, "bad.yaml cannot be read"),
+}
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("tasks"))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_code_is_run(name: str, tasks: Path, tmp_path: Path) -> None:
+    files, error, message = CASES[name]
+    task: dict[str, Any] = json.loads((tasks / "sums.yaml").read_text("utf-8")) | {"task": "bad"}
+    code = f"open({str(tmp_path / 'ran')!r}, 'w')\ndef run(doc): return 'x'\n"
+    (tmp_path / "m").mkdir()
+    for file in ("utils.py", "m/m.py"):
+        (tmp_path / file).write_text(code)
+    for file, text in files.items():
+        mapping = text.replace("TASK", json.dumps(task)[:-1]).replace("FOLDER", str(tmp_path))
+        closed = mapping + "}" * ("TASK" in text)
+        (tmp_path / file).write_text(closed, "utf-8", "surrogateescape")
+    with pytest.raises(error, match=message):
+        load(["bad"], tmp_path, code=False, fetch=False)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_harness_itself_is_kept_from_it(
+    tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a YAML was not seen for what it is."""
+    monkeypatch.setattr("objectives.lm_eval_tasks.check_folder", lambda *given: None)
+    task = json.loads((tasks / "sums.yaml").read_text("utf-8")) | {"task": "bad"}
+    (tmp_path / "utils.py").write_text("def run(doc): return 'x'")
+    mapping = json.dumps(task)[:-1] + ", doc_to_text: !function utils.run}"
+    (tmp_path / "bad.yaml").write_text(mapping)
+    with pytest.raises(SettingError, match=RUNS):
+        load(["bad"], tmp_path, code=False, fetch=False)
+    assert load(["bad"], tmp_path, code=True, fetch=False).items

@@ -1,0 +1,36 @@
+"""YAML that would become more than its file is refused before it does."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from objectives.yaml_bounds import LARGEST, check_yaml
+
+DOUBLING = "a0: &a0 [x, x]\n" + "".join(
+    f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 30)
+)
+
+
+@pytest.mark.parametrize("text", ["", "a: 1", "a: &a [1]\nb: *a", b"a: [1, {b: 2}]", "# nothing"])
+def test_what_may_be(text: str | bytes) -> None:
+    check_yaml(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (DOUBLING, "anchors"),
+        ("a: &a [*a]", "anchors"),
+        ("x" * (LARGEST + 1), "larger than 1048576 bytes"),
+    ],
+)
+def test_what_would_be_more(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        check_yaml(text)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 1000 + "}" * 1000])
+def test_what_is_nested_too_deep(text: str) -> None:
+    with pytest.raises((RecursionError, yaml.YAMLError)):
+        check_yaml(text)
