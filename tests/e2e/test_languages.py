@@ -38,7 +38,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory, mlflow_store: Path) -> Iter
     out = tmp_path_factory.mktemp("runs")
     shutil.copy(mlflow_store, out)
     (out / "faults").mkdir()
-    process = command(out, seconds=0.5)
+    process = command(out, seconds=0.3)
     try:
         wait_for_trials(out / "s-sw", 3, process)
         process.kill()
