@@ -51,7 +51,8 @@ WIDER_PAIR = (1, 1)
 """Pair of the wider spaces: the best of Telugu's plain swaps, on search items."""
 ENDS = range(3)
 """Bottom and top layers whose attention, and whose MLP, is the language expert's."""
-WIDER_T_B, WIDER_T_U = (1, 0), (1, 2)
+WIDER_T_B, WIDER_T_U = (1, 1), (1, 2)
+"""Fewest and most transition layers of components."""
 BLOCK_SHARES = (0.0, 0.5, 1.0)
 """Shares of a block that has one of its own; the others are the task expert's."""
 BOTTOM_BLOCKS, TOP_BLOCKS = 3, 2
@@ -97,14 +98,11 @@ def map_recipes(config: Config) -> list[Recipe]:
 
 
 def wider_recipes(config: Config) -> list[Recipe]:
-    """What is recorded of the wider spaces, each model once.
+    """What is recorded of the wider spaces, each model once: components, then shares of blocks.
 
-    All components with as many transition layers as the default recipe below, then all shares of
-    blocks, then the rest of the components; each part in a drawn order: what a recording that was
-    stopped early has of it is a fair sample.
+    Both in a drawn order: what a recording that was stopped early has of it is a fair sample.
     """
-    first, rest = ([swap for swap in components() if swap.t_b == t_b] for t_b in WIDER_T_B)
-    parts: list[list[Recipe]] = [[*first], [*layerwise()], [*rest]]
+    parts: list[list[Recipe]] = [[*components()], [*layerwise()]]
     rng = random.Random("wider spaces")
     for part in parts:
         rng.shuffle(part)
@@ -114,11 +112,8 @@ def wider_recipes(config: Config) -> list[Recipe]:
 
 def components() -> list[Components]:
     """The recorded components at an even share, plain swaps among them."""
-    return [
-        Components(*WIDER_PAIR, b_attn, u_attn, b_mlp, u_mlp, t_b, t_u)
-        for b_attn, u_attn, b_mlp, u_mlp in itertools.product(ENDS, repeat=4)
-        for t_b, t_u in itertools.product(WIDER_T_B, WIDER_T_U)
-    ]
+    t_b, t_u = (range(low, high + 1) for low, high in (WIDER_T_B, WIDER_T_U))
+    return [Components(*WIDER_PAIR, *zones) for zones in itertools.product(*[ENDS] * 4, t_b, t_u)]
 
 
 def layerwise() -> list[Layerwise]:

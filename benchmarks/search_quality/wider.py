@@ -26,13 +26,13 @@ from benchmarks.landscape.design import N_LAYERS
 from benchmarks.search_quality.replay import EXPERTS, Field, replay
 from benchmarks.search_quality.runs import Marks, chosen, interval, on_cores, sampler_of
 from search.config.schema import SearchConfig
-from search.merging.recipe import Recipe, from_dict
+from search.merging.recipe import Layered, from_dict
 from search.merging.space.components import ComponentsForm
 from search.merging.space.contract import MainSpace
 from search.merging.space.grid import Codes, Grid
 from search.merging.space.layerwise import LayerwiseForm
 from search.merging.space.swap import Space
-from search.merging.space.wider import WiderSpace
+from search.merging.space.wider import Form, WiderSpace
 from search.study.schedule import Schedule
 
 LANG = "te"
@@ -40,8 +40,8 @@ AT = (10, 20, 40, 100, 300)
 NEAR = {
     "b": (min(design.ENDS), max(design.ENDS)),
     "u": (min(design.ENDS), max(design.ENDS)),
-    "t_b": (min(design.WIDER_T_B), max(design.WIDER_T_B)),
-    "t_u": (min(design.WIDER_T_U), max(design.WIDER_T_U)),
+    "t_b": design.WIDER_T_B,
+    "t_u": design.WIDER_T_U,
 }
 """Ranges of the zones that were recorded of components."""
 
@@ -73,37 +73,44 @@ class Listed(Grid):
         return self.codes[np.sort(rng.permutation(len(self.codes))[:count])]
 
 
-def listed(space: WiderSpace, recipes: Sequence[Recipe]) -> WiderSpace:
-    """The space with no recipes but those of these that lie in it."""
-    points = [space.point(recipe) for recipe in recipes]
-    grid = space.grid
-    codes = grid.once(np.array([grid.code(point) for point in points if point is not None]))
-    vars(space)["grid"] = Listed(grid.axes, grid.settle, grid.features, codes)
-    return space
-
-
 def _swaps(
     shares: tuple[float, float, float] = (0.5, 0.5, 0.1), **ranges: tuple[int, int]
 ) -> Space:
     return design.even_space(LANG, *EXPERTS[LANG], (design.WIDER_PAIR,), shares, **ranges)
 
 
-def _components() -> WiderSpace:
-    return listed(WiderSpace(ComponentsForm(_swaps(**NEAR))), recorded())
+def _components() -> Form:
+    return ComponentsForm(_swaps(**NEAR))
 
 
-def _layerwise() -> WiderSpace:
+def _layerwise() -> Form:
     low, middle, high = design.BLOCK_SHARES
-    return listed(
-        WiderSpace(LayerwiseForm(_swaps((low, high, middle - low)), N_LAYERS)), recorded()
-    )
+    return LayerwiseForm(_swaps((low, high, middle - low)), N_LAYERS)
+
+
+def _listed(make: Callable[[], Form]) -> WiderSpace:
+    """The space of a form with no recipes but those that were recorded."""
+    space = WiderSpace(make())
+    vars(space)["grid"] = _grid(make)
+    return space
+
+
+@functools.cache
+def _grid(make: Callable[[], Form]) -> Listed:
+    space = WiderSpace(make())
+    recipes = map(from_dict, whole().recipes)
+    own = (r for r in recipes if isinstance(r, Layered) and (r.task, r.lang) == design.WIDER_PAIR)
+    points = map(space.point, own)
+    codes = np.array([space.grid.code(point) for point in points if point is not None])
+    grid = space.grid
+    return Listed(grid.axes, grid.settle, grid.features, grid.once(codes))
 
 
 SPACES: Mapping[str, Callable[[], MainSpace]] = {
     "swaps": _swaps,
     "swaps, ranges of components": functools.partial(_swaps, **NEAR),
-    "components": _components,
-    "layerwise": _layerwise,
+    "components": functools.partial(_listed, _components),
+    "layerwise": functools.partial(_listed, _layerwise),
 }
 """Name in the table -> what is searched; the first is what the others are compared with."""
 
@@ -112,12 +119,6 @@ SPACES: Mapping[str, Callable[[], MainSpace]] = {
 def whole() -> packed.Landscape:
     """Everything that was recorded of the language."""
     return packed.joined(packed.shipped(LANG), packed.shipped(LANG, "wider"))
-
-
-@functools.cache
-def recorded() -> list[Recipe]:
-    """The recipes of it."""
-    return [from_dict(data) for data in whole().recipes]
 
 
 @functools.cache

@@ -74,15 +74,16 @@ def test_joined_are_both_and_the_first_counts(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("lang", ["te", "sw"])
-def test_the_shipped_ones_are_what_their_sums_say(lang: str) -> None:
+@pytest.mark.parametrize(("lang", "design"), [("te", "whole"), ("sw", "whole"), ("te", "wider")])
+def test_the_shipped_ones_are_what_their_sums_say(lang: str, design: str) -> None:
     import hashlib
 
     sums = dict(
         reversed(row.split("  "))
         for row in (packed.FOLDER / "SHA256SUMS").read_text("utf-8").splitlines()
     )
-    data = (packed.FOLDER / f"{lang}.npz").read_bytes()
-    assert hashlib.sha256(data).hexdigest() == sums[f"{lang}.npz"]
-    found = packed.shipped(lang)
+    name = f"{lang}.npz" if design == "whole" else f"{lang}_{design}.npz"
+    data = (packed.FOLDER / name).read_bytes()
+    assert hashlib.sha256(data).hexdigest() == sums[name]
+    found = packed.shipped(lang, design)
     assert found.right("search").shape[1] == 200 and found.right("held_out").shape[1] == 400
