@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from objectives import apart
+from objectives.bounds import read_whole
 from objectives.errors import DataError, DependencyError
 from objectives.languages import LANGUAGES, Language
 from objectives.letters import composed, whole
@@ -376,7 +377,7 @@ def _unique(rows: Iterator[tuple[int, LcbPrompt]]) -> list[LcbPrompt]:
 def _read_text(path: Path) -> str:
     """Read a file of MGSM's as UTF-8, keeping its line breaks."""
     try:
-        data = path.read_bytes()
+        data = read_whole(path)
     except OSError as error:
         problem = f"cannot be read ({error.strerror})"
         raise DataError.at(path, problem, _BOTH_WAYS) from error

@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
+from objectives.bounds import LARGEST, check_yaml, read_whole
 from objectives.errors import DataError, SettingError
-from objectives.yaml_bounds import check_yaml
 
 
 @contextmanager
@@ -82,7 +82,7 @@ def _check_file(file: Path, code: bool, fetch: bool, seen: set[Path]) -> None:
         return
     seen.add(file)
     try:
-        data = file.read_bytes()
+        data = read_whole(file, LARGEST)
         check_yaml(data)
         found = yaml.load(data, Loader=_Looked)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:

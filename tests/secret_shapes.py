@@ -48,6 +48,16 @@ SHAPES = [
     '{"body": "{\\"token\\": \\"hunter2\\"}"}',
     "{'access_token': 'hunter2'}",
     '{"private_key": "a hunter2',
+    '{"password": {"value": "hunter2", "of": ["hunter2"]}}',
+    '{"passwords": ["a", "hunter2"]}',
+    "[('user', 'me'), ('password', 'hunter2')]",
+    "{'Authorization': b'Bearer hunter2'}",
+    "password = 'it''s hunter2'",
+    "password:\n  hunter2",
+    "<password>hunter2</password>",
+    # of other tools
+    "scp me:hunter2@host:/x",
+    "oauth2:hunter2@github.com is no address",
     # headers
     "Authorization: Bearer hunter2",
     "Authorization: Basic aHVu hunter2",
@@ -58,6 +68,9 @@ SHAPES = [
     "sent Bearer hunter2hunter2",
     # tokens by their looks
     "401 for hf_hunter2hunter2hunter2hunter2hunter2",
+    "npm_hunter2hunter2hunter2hunter2hunter2",
+    "pypi-hunter2hunter2hunter2",
+    "AIzahunter2hunter2hunter2hunter2hunter2",
     "ghp_hunter2hunter2hunter2hunter2 is no longer valid",
     "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----",
 ]

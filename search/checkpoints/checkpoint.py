@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from safetensors import SafetensorError, safe_open
 
+from objectives.bounds import read_whole
 from search.checkpoints.files import INDEX, Weights, choose, read_json, unreadable
 from search.checkpoints.meaning import MOST_LAYERS, ties_by_default
 from search.checkpoints.towers import is_carried, text_config
@@ -326,7 +327,7 @@ def revision_of(folder: Path) -> str:
     `org/name@commit` in the hub's (its documented layout), `URL#key` in ours.
     """
     if (folder / FETCHED_FROM).is_file():
-        return (folder / FETCHED_FROM).read_text(encoding="utf-8")
+        return read_whole(folder / FETCHED_FROM, 2**16).decode("utf-8", "backslashreplace")
     *_, model, kind, commit = ("", "", "", *folder.absolute().parts)
     known = model.startswith("models--") and kind == "snapshots"
     return f"{model.removeprefix('models--').replace('--', '/')}@{commit}" if known else ""

@@ -140,12 +140,13 @@ def _settings(base: Checkpoint, expert: Checkpoint) -> Comparison:
         return Comparison(
             [f"{alone} (model_type {kind}), base is {there}: give both as one class saves them"]
         )
-    kinds = [
-        f"has {entry} {expert.config.get(entry)}, base has {base.config.get(entry)}"
+    said = {
+        entry: [short(c.config.get(entry), 120) for c in (expert, base)]
         for entry in ("architectures", "model_type")
         if expert.config.get(entry) != base.config.get(entry)
         and (entry == "model_type" or expert.config.get(entry) is not None)
-    ]
+    }
+    kinds = [f"has {entry} {own}, base has {wanted}" for entry, (own, wanted) in said.items()]
     if kinds:
         return Comparison(kinds)
     try:

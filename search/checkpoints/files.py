@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from objectives.bounds import read_whole
 from search.common.errors import CheckpointError, SearchError
 from search.common.values import short
 
@@ -215,9 +216,7 @@ def read_by_others(what: str) -> Iterator[None]:
 
 def _bytes(file: Path, why: str) -> bytes:
     try:
-        if file.exists() and not file.is_file():  # a pipe or a device has no end
-            raise CheckpointError(f"{file} cannot be read: it is no regular file")
-        return file.read_bytes()
+        return read_whole(file)
     except FileNotFoundError:
         raise CheckpointError(f"{file} is missing: {why}") from None
     except OSError as error:

@@ -132,7 +132,7 @@ def in_words(name: str, one: Meaning, other: Meaning, *configs: Mapping[str, Any
     own, wanted = (short(found.computes.get(name), 120) for found in (one, other))
     spelled = [key for key in _ROPE_SPELLINGS if any(key in config for config in configs)]
     where = f" ({', '.join(spelled)} in config.json)" if "rope_parameters" in name else ""
-    return f"has {name} {own}, base has {wanted}{where}: it computes differently"
+    return f"has {short(name, 120)} {own}, base has {wanted}{where}: it computes differently"
 
 
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from objectives import apart
+from objectives.bounds import read_whole
 from search.checkpoints.files import POINTER, is_lfs_pointer, read_json
 from search.common.errors import CheckpointError
 from search.common.values import short, some
@@ -499,7 +500,7 @@ def _ends(config: Mapping[str, Any]) -> tuple[Any, Any]:
 
 def _read(file: Path, parse: Parse) -> Tokenizer:
     try:
-        return parse(file.name, file.read_bytes())
+        return parse(file.name, read_whole(file))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{file} cannot be read: {short(error)}") from None
 

@@ -22,13 +22,17 @@ from __future__ import annotations
 from objectives.letters import visible
 from search.common.masking import masked
 
+LONGEST = 20_000
+"""Characters of a message; who reads one does not miss what comes after, and masking takes time."""
+
 
 class SearchError(Exception):
     """Base of all errors that are raised on purpose; none shows a password or moves a cursor."""
 
     def __init__(self, message: str) -> None:
         """Take the message, which may quote what a user wrote or another library says."""
-        super().__init__(visible(masked(message)))
+        whole = len(message) <= LONGEST
+        super().__init__(visible(masked(message if whole else f"{message[:LONGEST]} ...")))
 
 
 class ConfigError(SearchError):

@@ -28,7 +28,7 @@ _WHOLE_LINE = re.compile(r"authorization|cookie")
 _BARE = re.compile(
     r"\b(?:hf_[A-Za-z0-9]{20,}|hf_(?:oauth|jwt)_[\w.-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}"
     r"|github_pat_\w{20,}|glpat-[\w-]{16,}|sk-[\w-]{20,}|xox[abprs]-[\w-]{10,}|dapi[0-9a-f]{32}"
-    r"|AKIA[0-9A-Z]{16}|eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?)"
+    r"|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{16,}|AIza[\w-]{30,}|A[KS]IA[0-9A-Z]{16}|eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?)"
     r"|(?i:(?<=\bBearer )|(?<=\bBasic ))[A-Za-z0-9._~+/=-]{8,}"
 )
 """Tokens that are told by their looks: of Hugging Face, GitHub, GitLab, Databricks, AWS, ..."""
@@ -39,10 +39,17 @@ _PEM = re.compile(
 _PAIR = re.compile(
     r"(?P<before>--|[?&#;]|%3F|%26|%23|(?<![\w.%]))"
     r"(?P<open>\\{0,9}[\"'])?(?P<name>\w(?:[\w.+\[\]-]|%(?!3[ADF]|2[36F])){0,80})(?(open)(?P=open)|)"
-    r"(?P<sign>[ \t]*(?:=>|=|:|%3D|%3A)[ \t]*|(?<=\w)[ \t]+)",
+    r"(?P<sign>[ \t]*(?:=>|=|:|%3D|%3A)[ \t]*(?:\n[ \t]+)?|(?<=[\"'])[ \t]*,[ \t]*(?=[\"']|b[\"'])"
+    r"|(?<=\w)>(?=[^\s<=])|(?<=\w)[ \t]+)",
     re.IGNORECASE,
 )
-_QUOTED = re.compile(r"(?P<mark>\\*+[\"'])(?:(?!(?P=mark))(?:\\++.|[^\n\\]))*+(?P=mark)")
+_QUOTED = re.compile(
+    r"[bru]?(?P<mark>\\*+[\"'])(?:(?!(?P=mark))(?:\\++.|[^\n\\]))*+(?P=mark)"
+    r"(?:(?P=mark)(?:(?!(?P=mark))(?:\\++.|[^\n\\]))*+(?P=mark))*+"  # 'it''s', as in SQL
+)
+_BRACKET = re.compile(r"[\[{(\]})]")
+_LONGEST_GROUP = 4000  # characters
+_LOGIN = re.compile(r"(?<![\w/:.@+-])([\w.+-]+):[^\s/:@\"'*]+(?=@[\w-]+(?:[./:\s]|$))")
 _TO_NEXT = re.compile(r"[^&\"\n]*(?=&[\w.%-]+=)")
 _TO_BLANK = re.compile(r"(?:\\ |[^\s&\"])*(?<![,;')\]}])")
 _ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*:)?//")
@@ -58,6 +65,7 @@ def masked(text: str) -> str:
     A password that is hidden already stays beside its user's name.
     """
     text = _ENCODED.sub(rf"\1{HIDDEN}\2", _hide_users(text))
+    text = _LOGIN.sub(rf"\1:{HIDDEN}", text)
     return _BARE.sub(HIDDEN, _PEM.sub(HIDDEN, hide_named(text)))
 
 
@@ -98,6 +106,8 @@ def _value(text: str, start: int, found: re.Match[str]) -> int:
     """Where the value ends that begins here."""
     if quoted := _QUOTED.match(text, start):
         return quoted.end()
+    if text[start : start + 1] in ("{", "[", "("):
+        return _closed(text, start)
     if text[start : start + 1] in ('"', "'", "\\") or (  # cut off within the quotes
         _WHOLE_LINE.search(_plain(found["name"])) and not found["open"]
     ):
@@ -106,6 +116,16 @@ def _value(text: str, start: int, found: re.Match[str]) -> int:
     next_pair = _TO_NEXT.match(text, start) if found["before"].upper() in _QUERY else None
     to_blank = _TO_BLANK.match(text, start)
     return max(one.end() for one in (next_pair, to_blank) if one) if to_blank else start
+
+
+def _closed(text: str, start: int) -> int:
+    """Where the bracket is closed that begins here; else the end of what is looked at."""
+    depth, last = 0, min(len(text), start + _LONGEST_GROUP)
+    for bracket in _BRACKET.finditer(text, start, last):
+        depth += 1 if bracket[0] in "{[(" else -1
+        if depth == 0:
+            return bracket.end()
+    return last
 
 
 def _plain(name: str) -> str:

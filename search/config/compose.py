@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from yaml import YAMLError, safe_load
 
 import search
-from objectives.yaml_bounds import check_yaml
+from objectives.bounds import LARGEST, check_yaml, read_whole
 from search.common.errors import ConfigError
 from search.common.values import short
 from search.config.schema import Config
@@ -105,7 +105,7 @@ def _group(group: str, choice: str) -> dict[str, Any]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        check_yaml(file.read_bytes())
+        check_yaml(read_whole(file, LARGEST))
         loaded = OmegaConf.load(file)
         data = OmegaConf.to_container(loaded) if isinstance(loaded, DictConfig) else None
     except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from objectives.bounds import read_whole
 from objectives.types import Score
 from search.checkpoints.family import Family
 from search.common.errors import RecipeError, SearchError, StudyError
@@ -182,7 +183,7 @@ _READERS: dict[str, tuple[Callable[[str], Any], str]] = {
 
 def _from_file(file: Path) -> Recipe:
     try:
-        data = json.loads(file.read_text(encoding="utf-8-sig"))
+        data = json.loads(read_whole(file).decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise RecipeError(f"recipe file {file} cannot be read: {error}") from None
     recipe = data.get("recipe", data) if isinstance(data, dict) else None

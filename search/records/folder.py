@@ -19,6 +19,7 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from objectives.bounds import read_whole
 from search.common.errors import StudyError
 from search.records.durable import (
     NotTakenBackError,
@@ -46,7 +47,7 @@ class FolderReader:
     def head(self) -> bytes | None:
         """Read study.yaml."""
         file = self._folder / HEAD
-        return file.read_bytes() if file.is_file() else None
+        return read_whole(file) if file.is_file() else None
 
     def lines(self) -> list[bytes]:
         """Read trials.jsonl, but for a last line that is not complete."""
@@ -54,7 +55,7 @@ class FolderReader:
 
     def items(self, name: str) -> bytes:
         """Read a file of items/."""
-        return (self._folder / name).read_bytes()
+        return read_whole(self._folder / name)
 
 
 class FolderStore:

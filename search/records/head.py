@@ -15,8 +15,8 @@ import yaml
 from pydantic import TypeAdapter
 
 from objectives import targets
+from objectives.bounds import check_yaml
 from objectives.target import Target
-from objectives.yaml_bounds import check_yaml
 from search.common.errors import StudyError
 from search.common.values import differences, flatten
 

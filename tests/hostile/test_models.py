@@ -88,6 +88,16 @@ def normalizer(size: int, rest: bytes) -> Make:
     return edited("tokenizer.json", normalizer=nested)
 
 
+def holes(name: str) -> Make:
+    """A file of any size that takes no room on a disk."""
+
+    def make(folder: Path) -> None:
+        with (folder / name).open("wb") as file:
+            file.truncate(2**36)
+
+    return make
+
+
 CASES: dict[str, tuple[Make, str]] = {
     **{
         f"{name} {value:.0e}": (edited("config.json", **{name: value}), f"has {name} {value}")
@@ -101,10 +111,16 @@ CASES: dict[str, tuple[Make, str]] = {
     "deep tokenizer": (raw("tokenizer.json", DEEP), "tokenizer.json cannot be read: it is nested"),
     "long tokenizer": (raw("tokenizer.json", LONG), "tokenizer.json cannot be read: Exceeds"),
     "endless config": (link("config.json", "/dev/zero"), "it is no regular file"),
+    **{
+        f"holes in {name}": (holes(name), f"{name} cannot be read: [Errno 27] it is larger")
+        for name in ("config.json", INDEX, "tokenizer.json", "tokenizer.model")
+    },
+    "a long name": (edited("config.json", architectures=["a" * 10_000_000]), "has architectures"),
+    "a long key": (edited("config.json", **{"a" * 5_000_000: 1}), "computes differently"),
     "a pipe as config": (pipe("config.json"), "it is no regular file"),
     "a pipe as weights": (pipe("model.safetensors"), "holds no *.safetensors"),
     "large table": (normalizer(2**32 - 1, b"\0" * 8), "its precompiled_charsmap is cut off"),
-    "a panic": (normalizer(0, b"\xff" * 9), "cannot be read"),
+    "a panic": (normalizer(0, b"\xff" * 9), "has another tokenizer than the base"),
     "a layer's long number": (tensor(f"model.layers.{'9' * 5000}.x.weight"), "model.layers.999"),
     "nested quantifiers": (adapter(r"(\w+\.?)+!"), "is no plain name of modules"),
     "a class of characters": (adapter("[ab]*"), "is no plain name of modules"),

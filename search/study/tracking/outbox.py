@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from objectives.bounds import read_whole
 from search.common.ending import ENDING
 from search.common.errors import ConfigError, StudyError
 from search.common.masking import masked
@@ -257,7 +258,7 @@ def address(folder: Path, given: str | None = None, *, trusted: bool = False) ->
 def _known(folder: Path) -> dict[str, Any]:
     file = folder / FILE
     try:
-        known = json.loads(file.read_text("utf-8-sig")) if file.exists() else {}
+        known = json.loads(read_whole(file).decode("utf-8-sig")) if file.exists() else {}
         tags = known.get("tags", {}) if isinstance(known, dict) else None
         if not (isinstance(tags, dict) and all(isinstance(tag, str) for tag in tags.values())):
             raise ValueError("it does not hold a study's tags")

@@ -1,14 +1,35 @@
-"""What YAML of others may be: no larger than a file of settings, and no more than it looks.
+"""How large files of others may be that are read whole, and what YAML may become.
 
-Knows nothing of what it says.
+A file that takes no room on a disk can be of any size, and YAML can be more than it looks. Knows
+nothing of what they say.
 """
 
 from __future__ import annotations
 
+import errno
+import stat
+from pathlib import Path
+
 import yaml
 
 LARGEST = 2**20
-"""Bytes of a file, and values in it."""
+"""Bytes of a YAML file, and values in it."""
+LARGEST_FILE = 2**28
+"""Bytes of a file that is read whole; the largest published tokenizers have some 30 MB."""
+
+
+def read_whole(file: Path, most: int = LARGEST_FILE) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, which may have no end, or is larger.
+    """
+    state = file.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file")
+    if state.st_size > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most} bytes")
+    return file.read_bytes()
 
 
 def check_yaml(text: str | bytes) -> None:

@@ -1,11 +1,14 @@
-"""YAML that would become more than its file is refused before it does."""
+"""Files of any size, and YAML that would become more than its file, are refused at once."""
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
 
 import pytest
 import yaml
 
-from objectives.yaml_bounds import LARGEST, check_yaml
+from objectives.bounds import LARGEST, check_yaml, read_whole
 
 DOUBLING = "a0: &a0 [x, x]\n" + "".join(
     f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 30)
@@ -34,3 +37,18 @@ def test_what_would_be_more(text: str, why: str) -> None:
 def test_what_is_nested_too_deep(text: str) -> None:
     with pytest.raises((RecursionError, yaml.YAMLError)):
         check_yaml(text)
+
+
+def test_files_that_are_read_whole(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"1234")
+    assert read_whole(file, 4) == b"1234"
+    with pytest.raises(OSError, match="larger than 3 bytes"):
+        read_whole(file, 3)
+    os.truncate(file, 2**40)  # of holes
+    with pytest.raises(OSError, match="larger than 268435456 bytes"):
+        read_whole(file)
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path, tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(OSError, match="no regular file"):
+            read_whole(place)
