@@ -29,7 +29,7 @@ from search.checkpoints.family import Family, fit
 from search.config.compose import load
 from search.config.schema import SearchConfig
 from search.inspect.expert_vectors import measure
-from search.inspect.suggest import suggest
+from search.inspect.suggest import Suggestion, suggest
 from search.merging.recipe import LayerSwap
 from search.merging.source import Source
 from search.run.imports import COUNT, fitted_to, ranked
@@ -77,15 +77,20 @@ def points(other: Run, land: Field) -> list[Mapping[str, Any]]:
 
 def suggested(lang: str) -> dict[str, tuple[int, int]]:
     """The ranges that `search.inspect` suggests for the demo family's experts of a language."""
+    found = suggestion(lang)
+    ranges = {name: getattr(found, name) for name in ("b", "u", "t_b", "t_u")}
+    return {name: bounds for name, bounds in ranges.items() if bounds is not None}
+
+
+def suggestion(lang: str) -> Suggestion:
+    """What `search.inspect` reads off the demo family's experts of a language."""
     sources = Family(**load([], {"lang": lang}).family.model_dump()).sources(lang)
     family = fit({name: Path(place) for name, place in sources.items()})
     shares = measure(family, [name for name in sources if Source.of(name).is_expert]).shares
     own = {
         kind: [s for name, s in shares.items() if Source.of(name).kind == kind] for kind in KINDS
     }
-    found = suggest(own["lang"], own["task"])
-    ranges = {name: getattr(found, name) for name in ("b", "u", "t_b", "t_u")}
-    return {name: bounds for name, bounds in ranges.items() if bounds is not None}
+    return suggest(own["lang"], own["task"])
 
 
 def _search(land: Field, seed: int, trials: int, first: Sequence[Mapping[str, Any]] = ()) -> Run:

@@ -15,7 +15,7 @@ import functools
 import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import optuna
@@ -25,6 +25,7 @@ from benchmarks.landscape import design, packed
 from benchmarks.landscape.design import N_LAYERS
 from benchmarks.search_quality.replay import EXPERTS, Field, replay
 from benchmarks.search_quality.runs import Marks, chosen, interval, on_cores, sampler_of
+from benchmarks.search_quality.warm import suggestion
 from search.config.schema import SearchConfig
 from search.merging.recipe import Layered, from_dict
 from search.merging.space.components import ComponentsForm
@@ -88,6 +89,16 @@ def _layerwise() -> Form:
     return LayerwiseForm(_swaps((low, high, middle - low)), N_LAYERS)
 
 
+def _begun() -> Form:
+    """Begun from the experts' vectors as well; of the shares there, those that were recorded."""
+    return replace(_layerwise(), start=_vectors())  # type: ignore[type-var]
+
+
+@functools.cache
+def _vectors() -> tuple[float, ...]:
+    return suggestion(LANG).shares
+
+
 def _listed(make: Callable[[], Form]) -> WiderSpace:
     """The space of a form with no recipes but those that were recorded."""
     space = WiderSpace(make())
@@ -111,6 +122,7 @@ SPACES: Mapping[str, Callable[[], MainSpace]] = {
     "swaps, ranges of components": functools.partial(_swaps, **NEAR),
     "components": functools.partial(_listed, _components),
     "layerwise": functools.partial(_listed, _layerwise),
+    "layerwise, begun from inspect's vectors": functools.partial(_listed, _begun),
 }
 """Name in the table -> what is searched; the first is what the others are compared with."""
 
