@@ -25,16 +25,16 @@ know. A command is a file, or a folder with a `__main__.py`. `tests/` mirrors th
 | what a merge method does to a tensor | `search/merging/methods/`, driven by `search/merging/arithmetic.py` |
 | the LCPR formula | `harmonic_mean` in `objectives/rates.py` |
 | what is optimised | `objectives/targets.py` |
-| the rewrite of weights in place | `DirectWriter.write` in `search/engine/writer.py`, on a GPU `DeviceWriter.write` in \
-`search/engine/device_writer.py`, or vLLM's reload by `_swap_reload` in `search/engine/worker.py`, which calls all |
+| the rewrite of weights in place | `MaterialiseExtension.swap_write` in `search/engine/worker.py`: by `DirectWriter.write` in `search/engine/writer.py`, on a GPU `DeviceWriter.write` in \
+`search/engine/device_writer.py`, or vLLM's own reload by `_swap_reload` |
 | the loop that asks Optuna | `Order._propose` in `search/study/order.py`, through `Phase._ask` in \
 `search/study/proposing/phase.py`; Ray Tune's controller asks for each trial, by `search/study/tuning/searcher.py` |
-| where a record is fsynced | `append_line` in `search/records/durable.py`, by `search/records/folder.py` |
+| where a record is fsynced | `append_line` in `search/records/durable.py`, by `search/records/folder.py`; in an object store `BucketStore.append` in `search/records/remote.py` |
 | where MLflow is written | `StudyView.send` in `search/study/tracking/view.py`, when `search/study/tracking/outbox.py` says |
 | what chooses the recommended recipe | `recommend` in `search/results/choose.py` |
 | whether anything is recommended | `settle` in `search/results/doubt.py` |
 | what happens when an engine dies | `judge` in `search/study/fate.py`; one that raises, `TrialRunner._run` in \
-`search/study/tuning/trainable.py`; one that hangs, `Watch.on_step_begin` in `search/study/tuning/watch.py` |
+`search/study/tuning/trainable.py` (on a GPU its process ends, `MergeTrial.step`); one that hangs, `Watch.on_step_begin` in `search/study/tuning/watch.py` |
 | every key of the configuration | `search/config/schema.py`, `docs/config.md` |
 
 How a trial goes through all this is on one page: [life_of_a_trial.md](life_of_a_trial.md).
