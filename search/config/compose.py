@@ -22,6 +22,7 @@ from objectives.bounds import LARGEST, check_yaml, read_whole
 from search.common.errors import ConfigError
 from search.common.values import short
 from search.config.schema import Config
+from search.config.trust import refuse_code_in_file
 
 CONF = Path(search.__file__).resolve().parents[1] / "conf"
 GROUPS = ("family", "objective", "space", "search")
@@ -100,6 +101,8 @@ def _group(group: str, choice: str) -> dict[str, Any]:
             f"{group}={choice}: no such file; shipped are {shipped}, or name a .yaml file"
         )
     data = _read(file)
+    if own and group == "objective":
+        refuse_code_in_file(data, str(file))
     return _resolve_paths(data, file.resolve().parent)
 
 

@@ -7,7 +7,8 @@ Object stores are none: which host a bucket is at, this machine's environment sa
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from objectives.own import is_own
 from search.common.errors import ConfigError
@@ -15,6 +16,13 @@ from search.config.schema import Config
 from search.config.secrets import without_password
 
 FLAG = "--trust-addresses"
+CODE = (
+    ("lm_eval", "allow_code", False),
+    ("lm_eval", "fetch", False),
+    ("code", "allow_code", False),
+    ("code", "isolated", True),
+)
+"""Keys of `objective` that let code run here: section, key, the value that does not."""
 ASKS_ITS_HOST = ("hdfs://",)
 """Beginnings of models' addresses that name the host itself."""
 
@@ -66,6 +74,30 @@ def refuse_code(config: Config, where: str) -> None:
         raise ConfigError(
             f"{where} has objective.code.allow_code: programs that its models write would run "
             f"here. If you know it, write {FLAG}"
+        )
+
+
+def refuse_code_in_file(values: Mapping[str, Any], where: str) -> None:
+    """Refuse code that a file of objectives would have run: such files come from others, too.
+
+    Args:
+        values: the file's, not validated yet.
+        where: the file, for the message.
+
+    Raises:
+        ConfigError: it names some; what one runs is named on the command line.
+    """
+    tasks = values.get("task")
+    named = [str(task) for task in (tasks if isinstance(tasks, list) else [tasks])]
+    found = [f"task={name}" for name in named if is_own(name)]
+    for section, key, harmless in CODE:
+        inner = values.get(section)
+        if isinstance(inner, Mapping) and inner.get(key, harmless) != harmless:
+            found.append(f"{section}.{key}={str(inner[key]).lower()}")
+    if found:
+        raise ConfigError(
+            f"{where} would have code run here ({', '.join(found)}): leave it out there, and name "
+            f"it yourself on the command line, as objective.{found[0]}"
         )
 
 

@@ -39,7 +39,7 @@ SENDING_SECONDS = 300.0
 """How long a store that stays away is asked again: when a study is opened; for an ended trial."""
 COPY, SENT = ".copy", ".sent"
 """In a working copy: its id; file -> hashes of what was sent and of what may have arrived."""
-SHOWN = (".yaml", ".json", ".md", ".tsv", ".png")
+SHOWN = (".yaml", ".json", ".md", ".tsv", ".png", ".html")
 """Endings of the files beside the records that are kept in the store as well."""
 
 _log = logging.getLogger(__name__)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -59,3 +61,29 @@ def test_programs_of_a_studys_models_are_code() -> None:
     with pytest.raises(ConfigError, match=r"s has objective.code.allow_code: .*" + FLAG):
         refuse_foreign(chosen(*asked), "s")
     refuse_foreign(chosen("objective.code={data_dir: x}"), "s")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("task: evil:QuizSettings", "task=evil:QuizSettings"),
+        ("task: [mgsm, 'evil:QuizSettings']", "task=evil:QuizSettings"),
+        ("lm_eval: {tasks: [x], allow_code: true}", "lm_eval.allow_code=true"),
+        ("lm_eval: {tasks: [x], fetch: true}", "lm_eval.fetch=true"),
+        ("code: {data_dir: x, allow_code: true}", "code.allow_code=true"),
+        ("code: {data_dir: x, allow_code: 1}", "code.allow_code=1"),
+        ("code: {data_dir: x, isolated: false}", "code.isolated=false"),
+    ],
+)
+def test_a_file_of_objectives_has_no_code_run(tmp_path: Path, text: str, named: str) -> None:
+    file = tmp_path / "obj.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=f"would have code run here .*{re.escape(named)}"):
+        compose.load([f"objective={file}"], {"lang": "te"})
+
+
+def test_what_one_names_oneself_is_run(tmp_path: Path) -> None:
+    file = tmp_path / "obj.yaml"
+    file.write_text("code: {data_dir: x, allow_code: false}\nlm_eval: {tasks: [x]}\n")
+    chosen = compose.load([f"objective={file}", "objective.code.allow_code=true"], {"lang": "te"})
+    assert chosen.objective.code is not None and chosen.objective.code.allow_code
