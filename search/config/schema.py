@@ -27,6 +27,10 @@ from search.config.space import SpaceConfig
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
+MOST_EXPERTS = 100
+"""Of the task, and of a language: all their pairs are made."""
+
+
 class FamilyConfig(Strict):
     """Where a family's models are.
 
@@ -56,6 +60,12 @@ class FamilyConfig(Strict):
 
     @model_validator(mode="after")
     def _experts(self) -> FamilyConfig:
+        groups = {"task": self.task, **{f"language.{c}": e for c, e in self.language.items()}}
+        for group, experts in groups.items():
+            if len(experts) > MOST_EXPERTS:
+                raise ValueError(
+                    f"{group} has {len(experts)} experts, and at most {MOST_EXPERTS} can be paired"
+                )
         empty = [code for code, experts in self.language.items() if not experts]
         if empty:
             raise ValueError(f"no expert is listed for {', '.join(empty)}")

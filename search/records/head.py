@@ -17,11 +17,14 @@ from pydantic import TypeAdapter
 from objectives import targets
 from objectives.bounds import check_yaml
 from objectives.target import Target
+from search.checkpoints.meaning import MOST_LAYERS
 from search.common.errors import StudyError
 from search.common.values import differences, flatten
 
 Value = TypeVar("Value")
 
+LONGEST = 1000
+"""Letters of a study's name and id, and its targets."""
 STUDY_SCHEMA = 2
 """Of study.yaml; the first had no hashes of family and data."""
 
@@ -58,6 +61,18 @@ class StudyHead:
     imported: Mapping[str, Any] = field(default_factory=dict)
     extensions: Sequence[Mapping[str, Any]] = field(default_factory=list)
     finished: str = ""
+
+    def check_sizes(self) -> None:
+        """Refuse counts and names beyond what a study can have, which what reads it would not end.
+
+        Raises:
+            ValueError: naming it.
+        """
+        if not 0 <= self.layers <= MOST_LAYERS:
+            raise ValueError(f"layers is {self.layers}, and at most {MOST_LAYERS} are read")
+        for name, many in (("name", self.name), ("id", self.id), ("targets", self.targets)):
+            if len(many) > LONGEST:
+                raise ValueError(f"{name} has a length of {len(many)}, at most {LONGEST}")
 
     def value(self, name: str, kind: Callable[[Any], Value]) -> Value:
         """One value of the configuration.
@@ -109,7 +124,9 @@ class StudyHead:
             schema = values.get("schema")
             if schema == STUDY_SCHEMA:
                 cls(**values)  # no field too many
-                return _heads().validate_python(values)
+                found = _heads().validate_python(values)
+                found.check_sizes()
+                return found
         except (
             *(yaml.YAMLError, UnicodeError, TypeError, AttributeError),
             *(ValueError, RecursionError),

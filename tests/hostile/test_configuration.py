@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from objectives.types import Score
+from search.common.errors import ConfigError, StudyError
 from search.config import compose
 from search.records.head import StudyHead
 from search.records.writer import RecordsWriter
@@ -124,3 +126,29 @@ def test_no_module_of_a_strangers_study_is_run_to_read_it(tmp_path: Path) -> Non
     run = limited("-c", code, cwd=tmp_path)
     assert run.returncode == 0 and "FinalRow" in run.stdout, run.stderr[-2000:]
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "said"),
+    [
+        ("layers", 10**9, "layers is 1000000000"),
+        ("layers", -1, "layers is -1"),
+        (
+            "targets",
+            [{"objective": "m", "score": "s", "title": "t"}] * 5000,
+            "targets has a length",
+        ),
+        ("id", "x" * 100_000, "id has a length of 100000"),
+    ],
+)
+def test_heads_with_made_up_sizes(entry: str, value: object, said: str) -> None:
+    head = {"schema": 2, "name": "s", "config": {}, entry: value}
+    with pytest.raises(StudyError, match=said):
+        StudyHead.from_yaml(yaml.safe_dump(head).encode(), "s")
+
+
+def test_a_family_of_too_many(tmp_path: Path) -> None:
+    """All their pairs would be made."""
+    (tmp_path / "f.yaml").write_text(FAMILY.replace("[t]", f"[{'t, ' * 5000}]") + "b")
+    with pytest.raises(ConfigError, match="family.*task has 5000 experts, and at most 100"):
+        compose.load([f"family={tmp_path / 'f.yaml'}"], {"lang": "te"})
