@@ -6,7 +6,7 @@
       items/KEY.SPLIT.jsonl.gz   per-item prompts, answers and verdicts of a trial
       optuna.journal        Optuna's own log
       mlflow.json           the study's id in MLflow, and its tags
-      report.md, report.tsv, *.png   written after the search
+      report.md, report.tsv, report.html, *.png   written after the search
       .lock                 who drives (`search.records.lock`)
 
 Owns what is written there and in which order. Knows nothing of object stores, of which such a
