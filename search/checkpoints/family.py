@@ -170,7 +170,7 @@ class Examined:
         misfits = {name: faults for name, faults in self.misfits.items() if name != "base"}
         if misfits:
             faults = [f"{n} ({self.locations[n]}) {fault}" for n in misfits for fault in misfits[n]]
-            parts.append(_list("experts that do not fit the base", faults))
+            parts.append(_list("faults of experts, which do not fit the base", faults))
         kind = CheckpointError if self.unopened else ExpertMismatchError
         return kind("\n".join(parts)) if parts else None
 

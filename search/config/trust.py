@@ -77,6 +77,15 @@ def refuse_code(config: Config, where: str) -> None:
         )
 
 
+def runs_code(config: Config) -> bool:
+    """Whether code that a configuration names would run here."""
+    try:
+        refuse_code(config, "")
+    except ConfigError:
+        return True
+    return False
+
+
 def refuse_code_in_file(values: Mapping[str, Any], where: str) -> None:
     """Refuse code that a file of objectives would have run: such files come from others, too.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,8 +93,10 @@ def _main(arguments: argparse.Namespace) -> None:
     out: Path = arguments.out or Path("inspect") / f"{chosen.name}-{arguments.lang}"
     try:
         out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass  # a disk that takes no file is known before minutes of reading
     except OSError as error:
-        raise ConfigError(f"--out {out} cannot be made: {error}") from None
+        raise ConfigError(f"--out {out} cannot be written: {error}") from None
     console = Terminal()
     vectors = _measure(family, arguments, console)
     shares = vectors.shares

@@ -24,6 +24,7 @@ from search.common.errors import SearchError
 from search.common.masking import masked
 from search.config.schema import Config, SearchConfig
 from search.config.secrets import without_password
+from search.config.trust import FLAG, runs_code
 from search.engine.budgets import describe
 from search.engine.contract import Budget, EngineOptions
 from search.merging.recipe import key
@@ -277,7 +278,8 @@ def _say_where(prepared: Prepared, console: Console, finished: bool, unsent: int
 
 def go_on_by(prepared: Prepared) -> str:
     """The command that goes on with a study."""
-    where = f"{_server(prepared)}{_addresses(prepared.config)}"
+    code = f" {FLAG}" if runs_code(prepared.config) else ""
+    where = f"{_server(prepared)}{_addresses(prepared.config)}{code}"
     return f"python -m search.run --resume {prepared.records.place}{where}"
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 
 from objectives import targets
+from objectives.errors import ObjectiveError
 from objectives.types import Completion, Decoding, ItemResult, Message, Objective
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Examined, Family, FittedFamily, examine
@@ -154,10 +155,18 @@ def _check_targets(objectives: Mapping[str, Objective]) -> None:
     given: dict[str, list[str]] = {}
     items: list[ItemResult] = []
     for name, objective in objectives.items():
-        requests = objective.requests("search")
-        asked = [r.continuation is not None for r in requests]
-        said = [Completion("", 0, "stop", (), *((-1.0, False) if one else ())) for one in asked]
-        found = objective.score("search", said)
+        try:
+            requests = objective.requests("search")
+            asked = [r.continuation is not None for r in requests]
+            said = [Completion("", 0, "stop", (), *((-1.0, False) if one else ())) for one in asked]
+            found = objective.score("search", said)
+        except ObjectiveError:
+            raise
+        except Exception as error:  # of an objective of one's own
+            raise ConfigError(
+                f"objective: {name} cannot score empty answers, which are tried before an engine "
+                f"starts: {type(error).__name__}: {error}"
+            ) from error
         given[name], items = list(found.scores), [*items, *found.items]
     known = {score for scores in given.values() for score in scores} | targets.combined(
         items

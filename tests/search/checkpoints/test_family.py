@@ -133,7 +133,7 @@ def test_what_cannot_be_opened_and_what_does_not_fit_at_once(family: dict[str, P
     message = (
         r"(?s)2 checkpoints that cannot be opened:\n  task/0: .*config.json is missing.*"
         r"task/1: .*tokenizer.json cannot be read.*\n1 reasons why this base cannot be searched:.*"
-        r"quantised.*\n1 experts that do not fit the base:\n  lang/1 .*has 5 layers"
+        r"quantised.*\n1 faults of experts, which do not fit the base:\n  lang/1 .*has 5 layers"
     )
     with pytest.raises(CheckpointError, match=message):
         fit(family)

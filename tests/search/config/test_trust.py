@@ -11,7 +11,7 @@ import pytest
 from search.common.errors import ConfigError
 from search.config import compose
 from search.config.schema import Config
-from search.config.trust import FLAG, refuse_foreign, refuse_foreign_models
+from search.config.trust import FLAG, refuse_foreign, refuse_foreign_models, runs_code
 
 DATABASE = "postgresql://me:hunter2@theirs/db"
 
@@ -87,3 +87,9 @@ def test_what_one_names_oneself_is_run(tmp_path: Path) -> None:
     file.write_text("code: {data_dir: x, allow_code: false}\nlm_eval: {tasks: [x]}\n")
     chosen = compose.load([f"objective={file}", "objective.code.allow_code=true"], {"lang": "te"})
     assert chosen.objective.code is not None and chosen.objective.code.allow_code
+
+
+def test_whether_code_would_run() -> None:
+    assert not runs_code(chosen())
+    assert runs_code(chosen("objective.task=quiz:QuizSettings", "objective.own={}"))
+    assert runs_code(chosen("objective.code={data_dir: x, allow_code: true}"))

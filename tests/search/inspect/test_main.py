@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import shutil
 from pathlib import Path
 
@@ -161,7 +162,25 @@ def test_a_folder_that_cannot_be_made(
     (tmp_path / "file").touch()
     arguments = ["--lang", "te", "--out", str(tmp_path / "file")]
     assert main([f"family={family / 'tiny.yaml'}", *arguments]) == 2
-    assert "cannot be made" in capsys.readouterr().err
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_folder_that_takes_no_file(
+    family: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a read-only disk: it is known before the experts are read."""
+
+    def refuse(**_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("search.inspect.__main__._measure", lambda *_: pytest.fail("was read"))
+    arguments = ["--lang", "te", "--out", str(tmp_path / "out")]
+    assert main([f"family={family / 'tiny.yaml'}", *arguments]) == 2
+    assert "out cannot be written: [Errno 30] Read-only" in capsys.readouterr().err
 
 
 def test_the_demo_family_says_what_its_training_put_there(

@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ from objectives.errors import ObjectiveError
 from search.checkpoints.checkpoint import Checkpoint
 from search.common.errors import ConfigError
 from search.run import prepare as module
-from search.run.prepare import versions
+from search.run.prepare import _check_targets, versions
 from tests.search.run.setup import Setup
 
 
@@ -161,3 +161,17 @@ def test_versions_of_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"python", "torch", "ray", "optuna", "mlflow"} <= versions().keys()
     monkeypatch.setattr(module, "PACKAGES", ("torch", "no-such-package"))
     assert versions().keys() == {"python", "torch"}
+
+
+def test_an_objective_of_ones_own_that_cannot_score() -> None:
+    """Before an engine starts, in a line."""
+
+    class Broken:
+        def requests(self, split: str) -> list[Any]:
+            return []
+
+        def score(self, split: str, answers: list[Any]) -> Any:
+            return {}["boom"]
+
+    with pytest.raises(ConfigError, match="objective: mine cannot score empty .*KeyError: 'boom'"):
+        _check_targets({"mine": cast(Any, Broken())})
