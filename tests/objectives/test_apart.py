@@ -113,8 +113,12 @@ def test_one_that_died_between_two_calls() -> None:
 
 def test_ctrl_c_ends_what_hangs() -> None:
     apart.call(told, 0)
-    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        apart.call(never)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by xdist's
+    try:
+        timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            apart.call(never)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert apart.call(told, 1) == 1
