@@ -23,7 +23,7 @@ from search.records.place import Url
 from search.study.tracking.outbox import remember
 from search.study.tracking.runs import params
 from search.study.tracking.store import Store, cause_of
-from search.study.tuning import tune
+from search.study.tuning.engines import start_ray
 from search.study.tuning.judging import scorer_failed
 from search.study.tuning.trainable import Job
 from tests.engine_options import engine_options
@@ -132,7 +132,7 @@ def test_ray_is_told_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
         os.environ[name] = PW
     os.environ["VLLM_LOGGING_LEVEL"] = "INFO"
     job = Job({}, engine_options(), (), engine=FakeEngine)
-    tune._start_ray(schedule(storage=f"postgresql://me:{PW}@h/d"), job)
+    start_ray(schedule(storage=f"postgresql://me:{PW}@h/d"), job)
     own = {"RAY_CHDIR_TO_TRIAL_DIR", "VLLM_LOGGING_LEVEL", *job.options.environment()}
     assert set(told["runtime_env"]) == {"env_vars"} and set(told["runtime_env"]["env_vars"]) == own
     assert PW not in repr(told)
