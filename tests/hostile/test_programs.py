@@ -24,7 +24,7 @@ STEPS = {"type": "Split", "pattern": {"Regex": "a*a*a*a*a*c"}, "behavior": "Isol
 HOSTILE: dict[str, dict[str, Any]] = {
     "splits": {
         "normalizer": {"type": "Prepend", "prepend": "a" * 70},
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [STEPS | {"invert": False}] * 500},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [STEPS | {"invert": False}] * 5_000},
     },
     "one expression": {
         "normalizer": {"type": "Prepend", "prepend": "a" * 70},
@@ -38,10 +38,6 @@ HOSTILE: dict[str, dict[str, Any]] = {
             ]
             * 9,
         },
-    },
-    "repeated": {
-        "pre_tokenizer": STEPS
-        | {"pattern": {"Regex": "(((a{1,999}b){1,999}c){1,999}d){1,999}"}, "invert": False},
     },
 }
 """Name -> parts of a tokenizer.json."""
@@ -70,7 +66,7 @@ def test_tokenizers(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     count = counter(folder(tmp_path, **HOSTILE[name]), None)
     assert count is not None
     with pytest.raises(CheckpointError, match=r"tokenizer\.json cannot be (used|read)"):
-        count(["how many?" * 9])
+        count(["how many bad cases?" * 9])
 
 
 def test_parts_that_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

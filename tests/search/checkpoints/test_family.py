@@ -121,7 +121,7 @@ def test_mismatch(family: dict[str, Path], edit: Edit, message: str) -> None:
 def test_all_mismatches_at_once(family: dict[str, Path]) -> None:
     edit_config(num_hidden_layers=5)(family["lang/1"])
     _edit_vocabulary(family["task/0"])
-    with pytest.raises(ExpertMismatchError, match=r"(?s)2 experts.*task/0.*lang/1"):
+    with pytest.raises(ExpertMismatchError, match=r"(?s)2 faults of experts.*task/0.*lang/1"):
         fit(family)
 
 
