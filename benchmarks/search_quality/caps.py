@@ -10,7 +10,6 @@ items and seeds.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ import optuna
 from numpy.typing import NDArray
 
 from benchmarks.search_quality.replay import replay
-from benchmarks.search_quality.runs import chosen, field, interval, on_cores, sampler_of
+from benchmarks.search_quality.runs import chosen, command, field, interval, sampler_of
 from search.config.schema import SearchConfig
 from search.study.proposing import model
 from search.study.schedule import Schedule
@@ -107,13 +106,13 @@ def _of(found: Mapping[Task, NDArray[np.float64]], lang: str, cap: str) -> NDArr
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=50)
-    seeds = range(parser.parse_args(argv).seeds)
-    tasks = [Task(*one) for one in itertools.product(LANGS, CAPS, seeds)]
-    found = dict(zip(tasks, on_cores(run, tasks), strict=True))
-    print("\n".join(table(found)))
-    return 0
+    return command(
+        __doc__,
+        lambda seeds: [Task(*one) for one in itertools.product(LANGS, CAPS, seeds)],
+        run,
+        table,
+        argv,
+    )
 
 
 if __name__ == "__main__":

@@ -6,12 +6,13 @@ after each trial, by the product's own rule, and how good that is on held-out it
 
 from __future__ import annotations
 
+import argparse
 import functools
 import importlib.util
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -199,6 +200,31 @@ def on_cores(
     os.environ["OMP_NUM_THREADS"] = "1"
     with ProcessPoolExecutor(processes or len(os.sched_getaffinity(0))) as pool:
         yield from pool.map(call, each, chunksize=1)
+
+
+def command(
+    doc: str,
+    tasks: Callable[[range], Sequence[A]],
+    run: Callable[[A], R],
+    table: Callable[[Mapping[A, R]], Iterable[str]],
+    argv: Sequence[str] | None,
+) -> int:
+    """The command line of a comparison: many searches replayed, and a table of them printed.
+
+    Args:
+        doc: the module's docstring.
+        tasks: the searches of some seeds.
+        run: what became of one of them; a function of a module.
+        table: the lines that are printed.
+        argv: arguments; None: those of the process.
+    """
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--processes", type=int, help="searches at once; else one on each core")
+    asked = parser.parse_args(argv)
+    each = tasks(range(asked.seeds))
+    print("\n".join(table(dict(zip(each, on_cores(run, each, asked.processes), strict=True)))))
+    return 0
 
 
 def run_each(tasks: Iterable[Task], processes: int | None = None) -> Iterator[Course]:

@@ -9,7 +9,6 @@ after so many trials, and the trials until the quality of a cold search of 40.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 from benchmarks.landscape.design import N_LAYERS
 from benchmarks.search_quality.__main__ import BUDGET
 from benchmarks.search_quality.replay import Field, Run, replay
-from benchmarks.search_quality.runs import chosen, field, interval, on_cores, sampler_of
+from benchmarks.search_quality.runs import chosen, command, field, interval, sampler_of
 from search.checkpoints.family import Family, fit
 from search.config.compose import load
 from search.config.schema import SearchConfig
@@ -120,13 +119,13 @@ def table(found: Mapping[Task, NDArray[np.float64]]) -> Iterator[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=50)
-    seeds = range(parser.parse_args(argv).seeds)
-    tasks = [Task(*one) for one in itertools.product(LANGS, STARTS, seeds)]
-    found = dict(zip(tasks, on_cores(run, tasks), strict=True))
-    print("\n".join(table(found)))
-    return 0
+    return command(
+        __doc__,
+        lambda seeds: [Task(*one) for one in itertools.product(LANGS, STARTS, seeds)],
+        run,
+        table,
+        argv,
+    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ space whose recorded recipes are fewer than the trials has no figure there.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import itertools
 import sys
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 from benchmarks.landscape import design, packed
 from benchmarks.landscape.design import N_LAYERS
 from benchmarks.search_quality.replay import EXPERTS, Field, replay
-from benchmarks.search_quality.runs import Marks, chosen, interval, on_cores, sampler_of
+from benchmarks.search_quality.runs import Marks, chosen, command, interval, sampler_of
 from benchmarks.search_quality.warm import suggestion
 from search.config.schema import SearchConfig
 from search.merging.recipe import Layered, from_dict
@@ -218,14 +217,13 @@ def _cell(values: NDArray[np.float64] | None, sign: str = "") -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=50)
-    parser.add_argument("--processes", type=int, help="searches at once; else one on each core")
-    asked = parser.parse_args(argv)
-    tasks = [Task(*one) for one in itertools.product(SPACES, range(asked.seeds))]
-    found = dict(zip(tasks, on_cores(run, tasks, asked.processes), strict=True))
-    print("\n".join(table(found)))
-    return 0
+    return command(
+        __doc__,
+        lambda seeds: [Task(*one) for one in itertools.product(SPACES, seeds)],
+        run,
+        table,
+        argv,
+    )
 
 
 if __name__ == "__main__":

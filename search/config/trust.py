@@ -57,33 +57,32 @@ def refuse_code(config: Config, where: str) -> None:
     Raises:
         ConfigError: its objectives would run some.
     """
-    own = [task for task in config.objective.tasks if is_own(task)]
-    if own:
-        raise ConfigError(
-            f"{where} is scored by {own[0]}, code that would run here. If you know it, write {FLAG}"
-        )
-    harness = config.objective.lm_eval
-    if harness is not None and (harness.allow_code or (harness.fetch and harness.include_path)):
-        raise ConfigError(
-            f"{where} has objective.lm_eval.allow_code or .fetch: the tasks in "
-            f"{harness.include_path} would run code here, or fetch what they name. If you know "
-            f"them, write {FLAG}"
-        )
-    code = config.objective.code
-    if code is not None and code.allow_code:
-        raise ConfigError(
-            f"{where} has objective.code.allow_code: programs that its models write would run "
-            f"here. If you know it, write {FLAG}"
-        )
+    if code := _code(config):
+        raise ConfigError(f"{where} {code}")
 
 
 def runs_code(config: Config) -> bool:
     """Whether code that a configuration names would run here."""
-    try:
-        refuse_code(config, "")
-    except ConfigError:
-        return True
-    return False
+    return bool(_code(config))
+
+
+def _code(config: Config) -> str:
+    """What code would run here, and what to do about it; empty where there is none."""
+    own = [task for task in config.objective.tasks if is_own(task)]
+    harness, code = config.objective.lm_eval, config.objective.code
+    if own:
+        return f"is scored by {own[0]}, code that would run here. If you know it, write {FLAG}"
+    if harness is not None and (harness.allow_code or (harness.fetch and harness.include_path)):
+        return (
+            f"has objective.lm_eval.allow_code or .fetch: the tasks in {harness.include_path} "
+            f"would run code here, or fetch what they name. If you know them, write {FLAG}"
+        )
+    if code is not None and code.allow_code:
+        return (
+            "has objective.code.allow_code: programs that its models write would run here. If you "
+            f"know it, write {FLAG}"
+        )
+    return ""
 
 
 def refuse_code_in_file(values: Mapping[str, Any], where: str) -> None:

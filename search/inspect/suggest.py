@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from statistics import fmean
 
-from search.merging.space.layerwise import blocks_of, layers_of_blocks
+from search.merging.methods.layerwise import layers_of_blocks
+from search.merging.space.layerwise import blocks_of
 
 LOSS = 0.1
 """Share of what the best swap keeps that may be lost within the ranges, before they are widened."""

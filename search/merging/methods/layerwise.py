@@ -18,14 +18,22 @@ from search.merging.methods.swap import LayerSwap
 from search.merging.mix import Mix
 
 
+def layers_of_blocks(blocks: int, n_layers: int) -> list[list[int]]:
+    """The layers of each block, the bottom one first; blocks are as even as they can be."""
+    found: list[list[int]] = [[] for _ in range(blocks)]
+    for layer in range(n_layers):
+        found[layer * blocks // n_layers].append(layer)
+    return found
+
+
 @dataclass(frozen=True)
 class Layerwise(Layered):
     """The average of a pair of experts with a share of its own for each block of layers.
 
     Attributes:
         task, lang: as in a layer swap.
-        shares: the language expert's share in each block, in [0, 1], bottom first; blocks are as
-            even as they can be: layer l of L is in block l * blocks // L.
+        shares: the language expert's share in each block, in [0, 1], bottom first; see
+            `layers_of_blocks`.
         non_layer: as in a layer swap, but not `weighted`.
     """
 
@@ -37,8 +45,8 @@ class Layerwise(Layered):
 
     def layers(self, n_layers: int) -> tuple[float, ...]:
         """The share of every layer, rounded."""
-        blocks = len(self.shares)
-        return tuple(rounded(self.shares[i * blocks // n_layers]) for i in range(n_layers))
+        blocks = zip(self.shares, layers_of_blocks(len(self.shares), n_layers), strict=True)
+        return tuple(rounded(share) for share, own in blocks for _ in own)
 
     def whole(self, n_layers: int) -> tuple[int, int]:
         """Bottom and upper layers whose share is 1."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from search.merging.recipe import Components, LayerSwap, Recipe
 from search.merging.space.grid import Axis
-from search.merging.space.swap import Space
+from search.merging.space.swap import Space, layer_shares
 from search.merging.space.wider import Columns, Fitting
 
 HALVES = ("attn", "mlp")
@@ -84,14 +84,11 @@ class ComponentsForm:
         Two arrays, of shape (n, 2 L) and (n, 4).
         """
         n_layers = self.swaps.n_layers
-        layer = np.arange(n_layers)[None, :]
         t_b, t_u, share = (columns[name][:, None] for name in ("t_b", "t_u", "w_lang"))
         shares, ends = [], []
         for half in HALVES:
             b, u = columns[f"b_{half}"][:, None], columns[f"u_{half}"][:, None]
-            above, below = layer - (b - 1), n_layers - u - layer
-            mixed = np.where((above <= t_b) | (below <= t_u), share, 0.0)
-            shares.append(np.where((above <= 0) | (below <= 0), 1.0, mixed))
+            shares.append(layer_shares(b, u, t_b, t_u, share, n_layers))
             ends += [b + share * t_b, u + share * t_u]
         both = np.hstack(shares) / np.sqrt(2 * n_layers)
         return both, np.hstack(ends) / (n_layers * np.sqrt(2))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search.merging.methods.layerwise import layers_of_blocks
 from search.merging.methods.swap import share_of
 from search.merging.recipe import LayerSwap, Layerwise, Recipe
 from search.merging.space.grid import Axis
@@ -28,14 +29,6 @@ def blocks_of(n_layers: int) -> int:
     """Blocks of a model of so many layers: even ones where that goes, else 10; at most L."""
     even = [count for count in BLOCKS if n_layers % count == 0]
     return min(n_layers, min(even, key=lambda count: abs(count - 10), default=10))
-
-
-def layers_of_blocks(blocks: int, n_layers: int) -> list[list[int]]:
-    """The layers of each block, as `search.merging.methods.layerwise.Layerwise` has them."""
-    found: list[list[int]] = [[] for _ in range(blocks)]
-    for layer in range(n_layers):
-        found[layer * blocks // n_layers].append(layer)
-    return found
 
 
 @dataclass(frozen=True)

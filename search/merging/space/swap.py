@@ -203,12 +203,7 @@ class Space:
         share = np.array(self.axes()["w_lang"])[values["w_lang"]][:, None]
         ramp = np.array(self.ramp)[values["ramp"] if "ramp" in values else 0]
         constant = np.broadcast_to(ramp == "constant", len(codes))[:, None]
-        layer = np.arange(self.n_layers)[None, :]
-        above, below = layer - (b - 1), self.n_layers - u - layer
-        falling = np.where(constant, share, 1 - above / (t_b + 1))
-        rising = np.where(constant, share, 1 - below / (t_u + 1))
-        shares = np.where(above <= t_b, falling, np.where(below <= t_u, rising, 0.0))
-        shares = np.where((above <= 0) | (below <= 0), 1.0, shares)
+        shares = layer_shares(b, u, t_b, t_u, np.where(constant, share, np.nan), self.n_layers)
         part = np.where(constant, share, 0.5)
         ends = np.hstack([b + part * t_b, u + part * t_u])
         return shares / np.sqrt(self.n_layers), ends / self.n_layers
@@ -332,6 +327,32 @@ class Space:
         if self._varies_ramp(recipe):
             recipe = replace(recipe, ramp=values.get("ramp", self.ramp[0]))
         return recipe
+
+
+def layer_shares(
+    b: NDArray[np.int64],
+    u: NDArray[np.int64],
+    t_b: NDArray[np.int64],
+    t_u: NDArray[np.int64],
+    share: NDArray[np.float64],
+    n_layers: int,
+) -> NDArray[np.float64]:
+    """The language expert's share of every layer, for n recipes at once; shape (n, L).
+
+    Args:
+        b: bottom layers of the language expert, of shape (n, 1).
+        u: its upper layers, likewise.
+        t_b: transition layers above the bottom ones, likewise.
+        t_u: those below the upper ones, likewise.
+        share: in transition layers, of shape (n, 1); NaN: a ramp.
+        n_layers: number of layers L.
+    """
+    layer, ramp = np.arange(n_layers)[None, :], np.isnan(share)
+    above, below = layer - (b - 1), n_layers - u - layer
+    falling = np.where(ramp, 1 - above / (t_b + 1), share)
+    rising = np.where(ramp, 1 - below / (t_u + 1), share)
+    shares = np.where(above <= t_b, falling, np.where(below <= t_u, rising, 0.0))
+    return np.where((above <= 0) | (below <= 0), 1.0, shares)
 
 
 def uses_weights(recipe: Layered) -> bool:

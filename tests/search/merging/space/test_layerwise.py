@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from search.merging.methods.layerwise import layers_of_blocks
 from search.merging.plan import plan
-from search.merging.space.layerwise import LayerwiseForm, blocks_of, layers_of_blocks
+from search.merging.space.layerwise import LayerwiseForm, blocks_of
 from search.merging.space.swap import make_space
 from search.merging.space.wider import WiderSpace
 
