@@ -35,6 +35,7 @@ from search.records.record import Record, parse
 
 HEAD = "study.yaml"
 TRIALS = "trials.jsonl"
+JOURNAL = "optuna.journal"
 
 
 class FolderReader:
@@ -96,7 +97,8 @@ class FolderStore:
         Raises:
             StudyError: there are links in it, or another process drives it.
         """
-        if self.folder.is_dir() and (links := [f for f in self.folder.iterdir() if f.is_symlink()]):
+        links = sorted(f for f in self.folder.glob("*") if f.is_symlink() and not _left_lock(f))
+        if links:
             raise StudyError(
                 f"{links[0]} is a link, and what is written there would change, or send, what it "
                 "leads to: put the file itself there, or remove the link"
@@ -144,7 +146,7 @@ class FolderStore:
 
     def discard(self) -> None:
         """Remove what drivers write beside records; then the folder, if it is empty."""
-        for name in (HEAD, "mlflow.json", "optuna.journal"):
+        for name in (HEAD, "mlflow.json", JOURNAL):
             (self.folder / name).unlink(missing_ok=True)
         self._lock.release(remove=True)
         with contextlib.suppress(OSError):  # what else is there is somebody's
@@ -154,3 +156,11 @@ class FolderStore:
     def release(self) -> None:
         """Unlock the folder."""
         self._lock.release()
+
+
+def _left_lock(file: Path) -> bool:
+    """Whether Optuna's lock of the journal, a link, was left by a killed driver.
+
+    It is removed, never followed (`search.study.proposing.journal.open_journal`).
+    """
+    return file.name.startswith(f"{JOURNAL}.lock")

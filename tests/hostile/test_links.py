@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+import optuna
 import pytest
 
 from search.checkpoints.cache import companions
@@ -18,6 +19,7 @@ from search.merging.recipe import Single
 from search.records.durable import write_whole
 from search.records.folder import FolderStore
 from search.results import figures
+from search.study.proposing.storage import open_storage
 
 SECRET = "whoever reads this has read too much"
 
@@ -63,6 +65,20 @@ def test_a_study_that_holds_links_is_not_gone_on_with(
     with pytest.raises(StudyError, match=rf"s/{name} is a link.*put the file itself there"):
         FolderStore(tmp_path / "s", "runs/s").take()
     assert secret.read_text() == SECRET and os.listdir(secret.parent) == ["secret"]
+
+
+@pytest.mark.parametrize("rest", ["", "0b7c.rename"])
+def test_a_lock_that_a_killed_driver_left_is_removed_not_followed(
+    tmp_path: Path, secret: Path, rest: str
+) -> None:
+    """Optuna locks its journal by a link, and renames it before it removes it."""
+    lock = tmp_path / "s" / f"optuna.journal.lock{rest}"
+    lock.parent.mkdir()
+    lock.symlink_to(secret)
+    FolderStore(tmp_path / "s", "runs/s").take()
+    storage = open_storage(None, tmp_path / "s")
+    optuna.create_study(storage=storage, study_name="s")
+    assert not lock.is_symlink() and secret.read_text() == SECRET
 
 
 @pytest.mark.parametrize("name", ["LICENSE", "generation_config.json"])

@@ -21,7 +21,8 @@ WAITING = (TrialState.WAITING,)
 
 def open_journal(file: Path) -> JournalStorage:
     """The journal, after what a killed driver left: its lock, half a line."""
-    file.with_name(f"{file.name}.lock").unlink(missing_ok=True)  # whoever held it is dead
+    for lock in file.parent.glob(f"{file.name}.lock*"):  # renamed before it is removed
+        lock.unlink()  # whoever held it is dead
     if file.exists():
         _cut(file)
     try:

@@ -11,8 +11,8 @@ from typing import Any
 
 from search.common.errors import ConfigError, StudyError
 from search.config.secrets import with_password, without_password
+from search.records.folder import JOURNAL
 
-JOURNAL = "optuna.journal"
 DRIVERS = {"postgresql": "psycopg[binary]", "mysql": "mysqlclient", "mysql+pymysql": "pymysql"}
 """Kind of database -> the package that speaks to it; sqlite comes with Python."""
 

@@ -29,7 +29,8 @@ def test_half_a_line_is_cut_off(tmp_path: Path, rest: bytes, left: int) -> None:
         first.tell(first.ask(), value)
     with file.open("ab") as opened:
         opened.write(rest)
-    (tmp_path / "optuna.journal.lock").touch()
+    (tmp_path / "optuna.journal.lock").symlink_to(file)
+    (tmp_path / "optuna.journal.lock1f0c.rename").symlink_to(file)
     again = study(file)
     assert [trial.values for trial in again.trials] == [[1.0], [2.0]]
     again.tell(again.ask(), 3.0)

@@ -20,13 +20,13 @@ from search.merging.space.layerwise import LayerwiseForm
 from search.merging.space.rivals import RivalSpace
 from search.merging.space.swap import make_space
 from search.merging.space.wider import WiderSpace
+from search.records.folder import JOURNAL
 from search.records.head import StudyHead
 from search.records.record import Record, State
 from search.records.writer import RecordsWriter
 from search.study.order import Candidate, Order
 from search.study.proposing import model
 from search.study.proposing.optuna_study import phase
-from search.study.proposing.storage import JOURNAL
 from tests.schedules import schedule
 
 L = 8

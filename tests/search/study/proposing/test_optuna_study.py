@@ -19,13 +19,13 @@ from optuna.trial import TrialState
 from search.merging.recipe import LayerSwap, Recipe, Single, clip, key, to_dict
 from search.merging.space.rivals import RivalSpace
 from search.merging.space.swap import Space, make_space
+from search.records.folder import JOURNAL
 from search.records.head import StudyHead
 from search.records.reader import RecordsReader
 from search.records.record import Record
 from search.records.writer import RecordsWriter
 from search.study.proposing.optuna_study import phase
 from search.study.proposing.phase import Phase
-from search.study.proposing.storage import JOURNAL
 from tests.schedules import schedule
 from tests.search.study.test_course import Bench, L, outcome
 

@@ -9,7 +9,8 @@ import pytest
 
 from search.common.errors import ConfigError, StudyError
 from search.config.secrets import STORAGE_PASSWORD
-from search.study.proposing.storage import JOURNAL, open_storage
+from search.records.folder import JOURNAL
+from search.study.proposing.storage import open_storage
 
 
 @pytest.mark.parametrize("database", [False, True])
