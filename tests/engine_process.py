@@ -86,7 +86,7 @@ def start(job: dict[str, Any], threads: int = 1) -> subprocess.Popen[str]:
 
 def finish(process: subprocess.Popen[str]) -> list[dict[str, Any]]:
     """Wait for a run and read its answers."""
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=500)
     assert process.returncode == 0, f"the engine's process failed:\n{err[-3000:]}"
     answers: list[dict[str, Any]] = json.loads(out.splitlines()[-1])
     return answers

@@ -48,7 +48,7 @@ def test_engines_come_and_go_with_the_nodes(tmp_path: Path) -> None:
 
             cluster.remove(two)
             (folder / "hold").unlink()
-            assert driver.wait(timeout=120) in (0, UNDECIDED), log.read_text()[-5000:]
+            assert driver.wait(timeout=300) in (0, UNDECIDED), log.read_text()[-5000:]
         finally:
             driver.kill()
             driver.wait()

@@ -50,7 +50,7 @@ def run(*arguments: str) -> str:
     return finish(start(*arguments))
 
 
-def finish(process: subprocess.Popen[str], timeout: float = 300) -> str:
+def finish(process: subprocess.Popen[str], timeout: float = 500) -> str:
     """Wait for its end, as its output says that it ended: a few trials may decide nothing."""
     output, _ = process.communicate(timeout=timeout)
     undecided = any(line.startswith("no recommendation: ") for line in output.splitlines())

@@ -19,7 +19,7 @@ def ray_job(*arguments: str, cluster: Nodes, cwd: Path) -> str:
     own = environment() | TOKEN
     for _ in range(40):
         done = subprocess.run(
-            command, env=own, capture_output=True, text=True, timeout=300, cwd=cwd
+            command, env=own, capture_output=True, text=True, timeout=500, cwd=cwd
         )
         if "No available agent to submit job" not in done.stderr:  # it starts after the node
             break

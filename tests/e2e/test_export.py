@@ -53,7 +53,7 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
         env=environment() | {"OMP_NUM_THREADS": "1", "VLLM_LOGGING_LEVEL": "ERROR"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=500,
     )
 
 

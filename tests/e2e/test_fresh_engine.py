@@ -93,7 +93,7 @@ def live(cases: dict[str, Case]) -> Iterator[dict[str, list[dict[str, Any]]]]:
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, address="local")
     run = ray.remote(num_cpus=1)(answer)
     jobs = [make_job(c.sources, c.recipes, c.prompts) for c in cases.values()]
-    answers = ray.get([run.remote(job) for job in jobs], timeout=300)
+    answers = ray.get([run.remote(job) for job in jobs], timeout=500)
     ray.shutdown()
     yield dict(zip(cases, answers, strict=True))
 

@@ -132,7 +132,7 @@ def found(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
         [sys.executable, "-c", SCRIPT, job],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=500,
         cwd=Path(__file__).resolve().parents[2],
         env=os.environ | {"OMP_NUM_THREADS": "1", "VLLM_LOGGING_LEVEL": "ERROR"},
     )

@@ -60,7 +60,7 @@ def studies(tiny_llama: Family, tmp_path_factory: pytest.TempPathFactory) -> Pat
         [sys.executable, "-c", SCRIPT, json.dumps(sources), str(folder)],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=500,
         cwd=ROOT,
         env=environment(),
     )

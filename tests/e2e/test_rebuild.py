@@ -45,7 +45,7 @@ def test_failed_rewrite_rebuilds_the_engine(tiny_llama: Family) -> None:
         [sys.executable, "-c", SCRIPT, json.dumps(sources)],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=500,
         cwd=Path(__file__).resolve().parents[2],
         env=os.environ | {"OMP_NUM_THREADS": "1", "VLLM_LOGGING_LEVEL": "ERROR"},
     )

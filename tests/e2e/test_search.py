@@ -63,7 +63,7 @@ def disturbed(output: str, out: Path) -> Iterator[Disturbed]:
         wait_for_trials(out / "stopped", BASELINES, stopped)
         heard_at = addresses(stopped.pid)
         stopped.send_signal(signal.SIGINT)
-        text, _ = stopped.communicate(timeout=120)
+        text, _ = stopped.communicate(timeout=300)
         yield Disturbed(trials(out / "killed"), text, stopped.returncode, heard_at)
     finally:
         for process in (killed, stopped):
@@ -87,7 +87,7 @@ def counts(study: Path) -> Counter[str]:
 
 
 def wait_for_trials(study: Path, n: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 400
     while len(trials(study)) < n:
         assert process.poll() is None, process.communicate()[0][-3000:]
         assert time.monotonic() < deadline, f"{len(trials(study))} trials only"

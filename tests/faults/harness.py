@@ -83,7 +83,7 @@ class Search:
     arguments: Sequence[str] = ()
     engine: str = "fake"
     seconds: float = 0.3
-    wait: float = 120.0
+    wait: float = 300.0
     cluster: Nodes | None = None
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
     server: MlflowServer | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import ray
 
+from search.common.ending import ENDING
 from search.common.errors import ConfigError, StudyError
 from search.config import compose
 from search.export.mergekit_yaml import mergekit_yaml
@@ -63,9 +65,11 @@ def log(text: str, folder: Path) -> str:
     handler = logging.Handler()
     handler.emit = lambda record: records.append(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger("search").addHandler(handler)
-    store = Bucket(Url("memory://b/s"), 1e-3)
+    store, tries = Bucket(Url("memory://b/s"), 3600), itertools.count()
 
     def fail() -> None:
+        if next(tries):
+            ENDING.set()  # it is tried again once
         raise RuntimeError(f"no answer from {text}")
 
     try:
@@ -73,6 +77,7 @@ def log(text: str, folder: Path) -> str:
             store._try("it cannot be read", fail)
         reason = scorer_failed(RuntimeError(f"of {text}")).reason
     finally:
+        ENDING.clear()
         logging.getLogger("search").removeHandler(handler)
     assert len(records) >= 2
     return "\n".join([*records, str(error.value), reason])

@@ -145,6 +145,7 @@ def test_a_proposal_is_made_on_one_thread(tmp_path: Path, monkeypatch: pytest.Mo
         return inner(self, study, trial)
 
     monkeypatch.setattr(model.ModelSampler, "_proposed", watched)
+    model._libraries.cache_clear()  # other tests have loaded libraries since
     with threadpool_limits(limits=2, user_api="blas"):
         Search(tmp_path / "s", trials=3).run()
         after = {p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"}
