@@ -18,8 +18,6 @@ from search.common.errors import CheckpointError
 from tests.families import ARCHITECTURES, make_family
 from tests.search.checkpoints.adapters import merge
 
-peft = pytest.importorskip("peft", reason="peft is a package for development: make install")
-
 Q = {"target_modules": ["q_proj"]}
 TIED = {**Q, "ensure_weight_tying": True}
 MERGED: list[tuple[str, dict[str, Any]]] = [
@@ -87,13 +85,21 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
+def lora(**settings: Any) -> Any:
+    """PEFT's configuration of an adapter; PEFT takes seconds to load."""
+    peft = pytest.importorskip("peft", reason="peft is a package for development: make install")
+    return peft.LoraConfig(**settings)
+
+
 def train(base: Path, folder: Path, settings: dict[str, Any]) -> Any:
     """An adapter with random weights, saved as PEFT does; the model that it is part of."""
+    config = lora(r=4, **settings)
+    from peft import get_peft_model
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(3)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    adapted = peft.get_peft_model(model, peft.LoraConfig(r=4, **settings))
+    adapted = get_peft_model(model, config)
     with torch.no_grad():
         for parameter in adapted.parameters():
             if parameter.requires_grad:
@@ -136,7 +142,7 @@ def test_refused_by_name(
 
 def test_the_settings_that_are_refused() -> None:
     """All that PEFT has beyond those that are known: one that a later PEFT adds is seen here."""
-    settings = {field.name for field in dataclasses.fields(peft.LoraConfig)}
+    settings = {field.name for field in dataclasses.fields(lora())}
     assert settings - KNOWN == {
         *("alora_invocation_tokens", "arrow_config", "corda_config", "kasa_config"),
         *("layer_replication", "loftq_config", "lora_bias", "lora_ga_config", "megatron_config"),
