@@ -98,7 +98,7 @@ def surrounded(out: Path, name: str, where: str, engine: str) -> Iterator[Search
     # reproducible, so that a race stops the same trials whatever happens on the way
     arguments = [*LARGE, f"search.trial_timeout={timeout}", "search.engines=2"]
     seconds = 2.0 if where == "cluster, failing" else 0.3  # three new engines until it is left out
-    search = Search(out / name, name, arguments, engine=engine, seconds=seconds, wait=180.0)
+    search = Search(out / name, name, arguments, engine=engine, seconds=seconds, wait=400.0)
     search.out.mkdir(parents=True)
     with ExitStack() as stack:
         if IS_ROOT:
