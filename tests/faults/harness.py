@@ -288,7 +288,8 @@ def compare(disturbed: Search, calm: Search) -> bool:
         if failed and {have[name]["state"], want[name]["state"]} == {"scored", "stopped"}:
             continue
         for what in ("state", "scores", "reason", "recipe"):
-            assert have[name][what] == want[name][what], (disturbed.name, name, what)
+            was, instead = want[name], have[name]
+            assert instead[what] == was[what], (disturbed.name, what, was, instead)
     if not failed:
         assert have.keys() == want.keys(), (disturbed.name, have.keys() ^ want.keys())
         table = "report.tsv"

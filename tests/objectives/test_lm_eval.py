@@ -63,6 +63,7 @@ def evaluate(objective: LmEvalObjective, model: str, split: Split = "search") ->
     return objective.score(split, [answer(model, request) for request in asked])
 
 
+@pytest.mark.slow
 def test_scores_are_the_harnesss_to_the_last_digit(folder: Path, tasks: Tasks) -> None:
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager

@@ -40,6 +40,7 @@ def test_what_is_refused(
         load(["bad"], tmp_path, code=False, fetch=False)
 
 
+@pytest.mark.slow
 def test_no_such_task_or_folder(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no task 'sumz'"):
         load(["sumz"], folder, code=False, fetch=False)

@@ -14,6 +14,8 @@ from objectives import sandbox
 from objectives.errors import SettingError
 from objectives.sandbox import End, Limits, SandboxError, run
 
+pytestmark = pytest.mark.slow  # a process or more for each program
+
 LIMITS = Limits(seconds=1, memory_mib=256, files_mib=1, processes=8)
 
 

@@ -220,6 +220,7 @@ write_export(merged, family.sources, family.base, Path(sys.argv[2]), advance=adv
 """
 
 
+@pytest.mark.slow
 def test_killed_export_never_looks_finished(family: FittedFamily, tmp_path: Path) -> None:
     """What it left is removed by the next export to that place."""
     out = tmp_path / "out"

@@ -64,6 +64,7 @@ def test_the_picture_is_always_the_same(n_layers: int, n_each: int, tmp_path: Pa
     assert 100 * (len(names) + 4) < width < 5000
 
 
+@pytest.mark.slow
 def test_the_picture_shows_what_it_is_given(tmp_path: Path) -> None:
     """Other numbers, other suggestions, other pictures."""
     measured, suggestion = vectors(8, 1)

@@ -176,6 +176,7 @@ def small_space(n_layers: int) -> list[Recipe]:
     return found
 
 
+@pytest.mark.slow
 def test_equal_keys_over_a_whole_small_space() -> None:
     """Every recipe of three layers against every other, by grouping."""
     plans: dict[str, set[tuple[tuple[str, Mix], ...]]] = {}

@@ -161,6 +161,7 @@ def test_the_keyboard_chooses_and_sorts_and_print_is_light(
     context.close()
 
 
+@pytest.mark.slow
 def test_the_marked_recipe_is_the_recommended_one(study: Material) -> None:
     assert study.kinds[study.best.key] == "recommended"
     assert study.kinds[key(Single("base"), L)] == "base"

@@ -218,6 +218,7 @@ def test_unseen_ends_in_a_huge_space_with_few_models() -> None:
     assert found == 12 + 4  # every pair with a task zone; every language side without one
 
 
+@pytest.mark.slow
 def test_a_study_of_such_recipes_is_reported_and_exported(tmp_path: Path) -> None:
     n_layers = 8
     within = make_space(**EXTENDED | {"n_lang": 2}, n_layers=n_layers)

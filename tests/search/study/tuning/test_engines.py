@@ -84,6 +84,7 @@ def test_a_cluster_is_joined_or_ray_is_started(
     assert told["runtime_env"]["env_vars"].items() >= job.options.environment().items()
 
 
+@pytest.mark.slow
 def test_an_objective_of_ones_own_travels_with_the_job(tmp_path: Path) -> None:
     """To a process that has not its module, as a node of a cluster."""
     (tmp_path / "mine_here.py").write_text(

@@ -43,6 +43,7 @@ def test_a_signal_ends_the_study_in_order(handlers: dict[int, Any], number: int)
     assert watch.stopping and ENDING.is_set()
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_the_process() -> None:
     code = (
         "import os, signal\n"
