@@ -88,10 +88,10 @@ class StudySearcher(Searcher):
         if running is None:
             ends = turn.course.over and (turn.last or not turn.course.finished)
             return str(Searcher.FINISHED) if ends else None
-        bar = running.candidate.bar
+        threshold = running.candidate.threshold
         return {
             "study": turn.study,
-            "bar": None if bar is None else bar.to_json(),
+            "threshold": None if threshold is None else threshold.to_json(),
             "recipe": json.dumps(to_dict(running.candidate.recipe)),
             "split": running.candidate.split,
             "excluded_nodes": list(running.excluded_nodes),

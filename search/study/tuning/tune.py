@@ -18,12 +18,12 @@ from search.merging.recipe import Recipe
 from search.merging.space.contract import MainSpace
 from search.merging.space.rivals import RivalSpace
 from search.records.writer import RecordsWriter
-from search.study.bars import Bars
 from search.study.course import Course, Listener
-from search.study.order import Order, no_bar
+from search.study.order import Order, no_threshold
 from search.study.proposing.optuna_study import phase
 from search.study.race import Rules
 from search.study.schedule import Schedule
+from search.study.thresholds import Thresholds
 from search.study.tuning.engines import Engines
 from search.study.tuning.watch import TellEngines, Watch, untold
 
@@ -84,7 +84,9 @@ def run_study(
         final,
         lag=schedule.lag,
         repeated=repeated,
-        bar=Bars(records.items, race, schedule.tolerance, space.lang).of if race else no_bar,
+        threshold=Thresholds(records.items, race, schedule.tolerance, space.lang).of
+        if race
+        else no_threshold,
     )
     course = Course(order, records, watch, heard, lang=space.lang, n_layers=space.n_layers)
     with signals_put_back():

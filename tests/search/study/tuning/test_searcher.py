@@ -19,9 +19,13 @@ from tests.search.study.test_course import Bench, outcome
 def test_a_proposal_is_json_for_the_actor(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "s")
     config: Any = bench.searcher.suggest("a")
-    assert set(config) == {"study", "recipe", "split", "bar", "excluded_nodes"} and json.dumps(
-        config
-    )
+    assert set(config) == {
+        "study",
+        "recipe",
+        "split",
+        "threshold",
+        "excluded_nodes",
+    } and json.dumps(config)
     running = bench.course._running["a"]
     assert json.loads(config["recipe"]) == to_dict(running.candidate.recipe)
 
