@@ -147,7 +147,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Course:
+class Trajectory:
     """What became of it.
 
     Attributes:
@@ -159,7 +159,7 @@ class Course:
     marks: Marks
 
 
-def run(task: Task, trials: int = AT[-1]) -> Course:
+def run(task: Task, trials: int = AT[-1]) -> Trajectory:
     """Replay one search, of as many trials as there are recipes at most."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     land = field(task.space).drawn(task.seed)
@@ -167,39 +167,39 @@ def run(task: Task, trials: int = AT[-1]) -> Course:
     schedule = Schedule.of("replay", SearchConfig(trials=trials, seed=task.seed))
     found = replay(land, sampler_of("ours"), schedule)
     held_out = np.array([land.held_out[land.row[name]] for name in chosen(found.trials)])
-    return Course(held_out, Marks.of(land))
+    return Trajectory(held_out, Marks.of(land))
 
 
-def table(found: Mapping[Task, Course]) -> Iterator[str]:
+def table(found: Mapping[Task, Trajectory]) -> Iterator[str]:
     """A Markdown table: a row for each space; below, differences to the first."""
     heads = " | ".join(f"{n} trials" for n in AT)
     yield f"| space | recipes | {heads} | all scored |"
     yield "| --- | ---: |" + " ---: |" * (len(AT) + 1)
     plain = _of(found, next(iter(SPACES)))
     for name in SPACES:
-        courses = _of(found, name)
-        cells = [_cell(_after(courses, n)) for n in AT]
-        cells.append(_cell(np.array([course.marks.whole for course in courses])))
+        trajectories = _of(found, name)
+        cells = [_cell(_after(trajectories, n)) for n in AT]
+        cells.append(_cell(np.array([trajectory.marks.whole for trajectory in trajectories])))
         yield f"| {name} | {len(field(name).in_space)} | " + " | ".join(cells) + " |"
     yield ""
     yield f"| more than in {next(iter(SPACES))} | {heads} | all scored |"
     yield "| --- |" + " ---: |" * (len(AT) + 1)
     for name in list(SPACES)[1:]:
-        courses = _of(found, name)
-        cells = [_cell(_minus(_after(courses, n), _after(plain, n)), "+") for n in AT]
-        both = zip(courses, plain, strict=True)
+        trajectories = _of(found, name)
+        cells = [_cell(_minus(_after(trajectories, n), _after(plain, n)), "+") for n in AT]
+        both = zip(trajectories, plain, strict=True)
         cells.append(_cell(np.array([a.marks.whole - b.marks.whole for a, b in both]), "+"))
         yield f"| {name} | " + " | ".join(cells) + " |"
 
 
-def _of(found: Mapping[Task, Course], name: str) -> list[Course]:
-    return [course for task, course in found.items() if task.space == name]
+def _of(found: Mapping[Task, Trajectory], name: str) -> list[Trajectory]:
+    return [trajectory for task, trajectory in found.items() if task.space == name]
 
 
-def _after(courses: Sequence[Course], trials: int) -> NDArray[np.float64] | None:
-    if any(len(course.held_out) < trials for course in courses):
+def _after(trajectories: Sequence[Trajectory], trials: int) -> NDArray[np.float64] | None:
+    if any(len(trajectory.held_out) < trials for trajectory in trajectories):
         return None
-    return np.array([course.held_out[trials - 1] for course in courses])
+    return np.array([trajectory.held_out[trials - 1] for trajectory in trajectories])
 
 
 def _minus(

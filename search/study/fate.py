@@ -1,7 +1,7 @@
 """What becomes of a trial whose engine let go of it: recorded, tried again, waited for, dropped.
 
 Pure: `judge` is a function of what is known, tested as a table of rows. Counting failures in a row
-is `search.study.retries`'s; acting on a fate is `search.study.course`'s.
+is `search.study.retries`'s; acting on a fate is `search.study.dispatcher`'s.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How often a trial and a node may fail, counted.
 
-Owns the numbers and the counting; pure. What is done about it is `search.study.course`'s.
+Owns the numbers and the counting; pure. What is done about it is `search.study.dispatcher`'s.
 """
 
 from __future__ import annotations

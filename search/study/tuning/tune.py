@@ -18,7 +18,7 @@ from search.merging.recipe import Recipe
 from search.merging.space.contract import MainSpace
 from search.merging.space.rivals import RivalSpace
 from search.records.writer import RecordsWriter
-from search.study.course import Course, Listener
+from search.study.dispatcher import Dispatcher, Listener
 from search.study.order import Order, no_threshold
 from search.study.proposing.optuna_study import phase
 from search.study.race import Rules
@@ -88,15 +88,15 @@ def run_study(
         if race
         else no_threshold,
     )
-    course = Course(order, records, watch, heard, lang=space.lang, n_layers=space.n_layers)
+    dispatcher = Dispatcher(order, records, watch, heard, lang=space.lang, n_layers=space.n_layers)
     with signals_put_back():
         engines.start()
         _listen(watch)  # now, because Ray has set a handler for SIGTERM that aborts
-        engines.run(course)
-    fault = course.fault or watch.fault
+        engines.run(dispatcher)
+    fault = dispatcher.fault or watch.fault
     if fault:
         raise fault
-    return course.finished
+    return dispatcher.finished
 
 
 @contextmanager

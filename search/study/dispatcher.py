@@ -1,4 +1,4 @@
-"""The course of a study: trials are handed out, their ends taken back, until all is done.
+"""The dispatcher of a study: hands trials out and takes their ends back, until all is done.
 
 Owns that a trial is in the records before Optuna or any listener hears of it, that one which lost
 its engine is handed out again, and that failures in a row exclude a node or end the search. What is
@@ -42,7 +42,7 @@ class Listener(Protocol):
 
 
 class Cluster(Protocol):
-    """What the course depends on: `search.study.tuning.watch.Watch`."""
+    """What the dispatcher depends on: `search.study.tuning.watch.Watch`."""
 
     stopping: bool
     excluded_nodes: tuple[str, ...]
@@ -87,7 +87,7 @@ class Running:
     announced: bool = False
 
 
-class Course:
+class Dispatcher:
     """Hands trials out and takes their ends back; all calls are the driver's one thread's.
 
     Attributes:
