@@ -31,7 +31,14 @@ from search.records.record import Record
 from search.results import choose
 from search.results.selection import alike
 from search.study.proposing.sampler import make_sampler
-from search.study.proposing.surrogate import Floats, Kernel, Posterior, likeliest, noise, stable
+from search.study.proposing.surrogate import (
+    Floats,
+    Kernel,
+    Posterior,
+    arcsine,
+    fit_hyperparameters,
+    noise_variance,
+)
 from search.study.schedule import Schedule
 
 AT = (20, 40, 100)
@@ -70,11 +77,11 @@ class Tried:
         space, n = self.land.space(), self.right.shape[1]
         points = [space.point(record.recipe) or {} for record in self.trials]
         codes = np.array([space.grid.code(point) for point in points])
-        values = stable(self.right.mean(axis=1), n)
-        kernel, noises = Kernel(space.grid), np.full(len(values), noise(n))
-        recipes = kernel.recipes(codes)
-        setting = likeliest(kernel, recipes, values, noises)
-        return Posterior(kernel, setting, recipes, values, noises).known
+        values = arcsine(self.right.mean(axis=1), n)
+        kernel, noises = Kernel(space.grid), np.full(len(values), noise_variance(n))
+        recipes = kernel.encode(codes)
+        hyperparameters = fit_hyperparameters(kernel, recipes, values, noises)
+        return Posterior(kernel, hyperparameters, recipes, values, noises).posterior_mean
 
     @cached_property
     def layers(self) -> Floats:
