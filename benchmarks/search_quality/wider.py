@@ -113,7 +113,7 @@ def _grid(make: Callable[[], Form]) -> Listed:
     points = map(space.point, own)
     codes = np.array([space.grid.code(point) for point in points if point is not None])
     grid = space.grid
-    return Listed(grid.axes, grid.settle, grid.features, grid.once(codes))
+    return Listed(grid.axes, grid.canonical, grid.features, grid.unique(codes))
 
 
 SPACES: Mapping[str, Callable[[], MainSpace]] = {

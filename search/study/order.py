@@ -19,7 +19,7 @@ from objectives.types import Split
 from search.merging.recipe import Recipe, from_dict, key
 from search.records.record import Origin, Record
 from search.study.race import Threshold
-from search.study.retries import settled
+from search.study.retries import finished_trials
 from search.study.schedule import knows
 
 REPEATS = 25
@@ -139,7 +139,7 @@ class Order:
         self._trials, self._n_layers, self._final = trials, n_layers, final
         self._lag, self._repeated, self._threshold = lag, repeated, threshold
         self._seen = self._phases[0].seen
-        self._known = settled(trials, "search")
+        self._known = finished_trials(trials, "search")
         self._begun_with = len(trials)
         self._proposed = Counter(record.origin for record in trials)
         self._waiting: dict[int, list[Proposal]] = {}  # place -> who waits for its end
@@ -166,7 +166,7 @@ class Order:
         if self._queue is None:
             if self._waiting:
                 return None  # the choice needs every search trial's end
-            done = settled(self._trials, "held_out")
+            done = finished_trials(self._trials, "held_out")
             self._queue = [r for r in self._final() if key(r, self._n_layers) not in done]
         if not self._queue:
             return None

@@ -40,7 +40,7 @@ class Ended(Protocol):
 R = TypeVar("R", bound=Ended)
 
 
-def settled(trials: Sequence[R], split: Split) -> dict[str, R]:
+def finished_trials(trials: Sequence[R], split: Split) -> dict[str, R]:
     """Canonical key -> the trial that ended on these items, those that are tried again left out.
 
     Those failed with others in a row: that many end a search, or cost a node, and the cause may

@@ -87,7 +87,7 @@ class Observations:
     """Trials whose ends are known.
 
     Attributes:
-        codes: their places on the axes, of shape (n, axes).
+        codes: their indices on the axes, of shape (n, axes).
         records: their ends.
     """
 
@@ -98,9 +98,9 @@ class Observations:
         """Those whose record is wanted."""
         return self.at([i for i, record in enumerate(self.records) if wanted(record)])
 
-    def at(self, places: Sequence[int]) -> Observations:
-        """Those at these places."""
-        return Observations(self.codes[list(places)], [self.records[i] for i in places])
+    def at(self, indices: Sequence[int]) -> Observations:
+        """Those at these indices."""
+        return Observations(self.codes[list(indices)], [self.records[i] for i in indices])
 
 
 class FlatSampler(optuna.samplers.BaseSampler):
@@ -188,7 +188,7 @@ class ModelSampler(FlatSampler):
             point = self._grid.point(code)
             if self._space.key_of(point) not in self._space.seen:
                 return point
-        return self._grid.point(self._grid.drawn(rng, 100)[0])  # a repetition, as all are known
+        return self._grid.point(self._grid.sample(rng, 100)[0])  # a repetition, as all are known
 
     def _observations(self, study: optuna.Study, own: int) -> tuple[Observations, Codes]:
         """Trials whose ends may be known, and the codes of those that are under way."""
@@ -230,7 +230,7 @@ class ModelSampler(FlatSampler):
         main = targets.TARGETS[0]
         scored = observed.only(partial(_has, target=main))
         if len(scored.records) < MIN_OBSERVATIONS:
-            drawn = self._grid.drawn(rng, 200)
+            drawn = self._grid.sample(rng, 200)
             return np.asarray(drawn[rng.permutation(len(drawn))])
         known, model = self._model(scored, main)
         candidates = self._candidates(
@@ -258,9 +258,9 @@ class ModelSampler(FlatSampler):
         """All recipes of a small space; of a large one some, and the neighbours of the best."""
         if self._whole is not None:
             return self._whole
-        near = self._grid.near(best_first[:N_INCUMBENTS])
-        drawn = self._grid.drawn(rng, N_CANDIDATES - min(len(near), N_CANDIDATES // 2))
-        return self._kernel.encode(self._grid.once(np.concatenate([near, drawn])))
+        near = self._grid.neighbours(best_first[:N_INCUMBENTS])
+        drawn = self._grid.sample(rng, N_CANDIDATES - min(len(near), N_CANDIDATES // 2))
+        return self._kernel.encode(self._grid.unique(np.concatenate([near, drawn])))
 
     def _allowed_gain(self, observed: Observations, known: EncodedRecipes, means: Floats) -> GainOf:
         """Expected improvement times the probability that no guard is below its floor.

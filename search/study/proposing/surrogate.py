@@ -60,16 +60,16 @@ class EncodedRecipes:
     """Some recipes, as the kernel sees them.
 
     Attributes:
-        codes: their places on the axes, of shape (n, axes).
+        codes: their indices on the axes, of shape (n, axes).
         features: the groups of numbers in which they may be near each other, each (n, numbers).
     """
 
     codes: Codes
     features: tuple[Singles, ...]
 
-    def at(self, places: NDArray[np.int64] | slice) -> EncodedRecipes:
-        """Those at these places."""
-        return EncodedRecipes(self.codes[places], tuple(group[places] for group in self.features))
+    def at(self, indices: NDArray[np.int64] | slice) -> EncodedRecipes:
+        """Those at these indices."""
+        return EncodedRecipes(self.codes[indices], tuple(group[indices] for group in self.features))
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Distances:
     Attributes:
         squares: of each group of features the squared distances, of shape (a, b).
         others: correlation by what has no distance, without that of pairs, of shape (a, b).
-        pairs: place on the axis of pairs of each recipe of a, and of each of b.
+        pairs: index on the axis of pairs of each recipe of a, and of each of b.
     """
 
     squares: tuple[Singles, ...]
@@ -97,7 +97,7 @@ class Kernel:
     def __init__(self, grid: Grid) -> None:
         """Make tables for the axes whose values are not numbers."""
         self._grid = grid
-        groups = len(grid.features(grid.drawn(np.random.default_rng(0), 1)))
+        groups = len(grid.features(grid.sample(np.random.default_rng(0), 1)))
         parts = itertools.product(
             itertools.product(*LENGTHSCALES[:groups]), PAIR_CORRELATION, AMPLITUDE
         )

@@ -26,7 +26,7 @@ from search.study.dispatcher import Dispatcher
 from search.study.order import Order
 from search.study.outcome import ActorExit, TrialOutcome
 from search.study.proposing.phase import Phase
-from search.study.retries import FAILURES, FAILURES_IN_ALL, settled
+from search.study.retries import FAILURES, FAILURES_IN_ALL, finished_trials
 from search.study.tuning.searcher import StudySearcher
 
 L = 3
@@ -514,7 +514,7 @@ def test_what_ended_the_search_is_tried_again(tmp_path: Path) -> None:
         assert second.records.ended("search")[key(recipe, L)].state == "scored"
     second.records.close()
     again = RecordsReader.read(tmp_path / "s")
-    assert settled(again.trials, "search") == again.ended("search")
+    assert finished_trials(again.trials, "search") == again.ended("search")
 
 
 def test_what_ended_the_search_is_tried_again_after_one_more_crash(tmp_path: Path) -> None:
@@ -527,7 +527,7 @@ def test_what_ended_the_search_is_tried_again_after_one_more_crash(tmp_path: Pat
     second.searcher.on_trial_complete(name, {"outcome": outcome()})
     second.records.close()
     third = Bench(tmp_path / "s", trials=4, baselines=fixed)
-    assert set(settled(third.records.trials, "search")) == {key(recipe, L)}
+    assert set(finished_trials(third.records.trials, "search")) == {key(recipe, L)}
 
 
 def test_a_full_disk_stops_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

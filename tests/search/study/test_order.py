@@ -137,7 +137,7 @@ def test_the_final_table_waits_for_every_end() -> None:
     assert found.next() is None
 
 
-def test_what_is_settled_is_not_proposed_again() -> None:
+def test_what_is_finished_is_not_proposed_again() -> None:
     first = order(Listed(3, set()))
     trials = [record(candidate) for _ in range(3) if (candidate := first.next())]
     phase = Listed(5, set())

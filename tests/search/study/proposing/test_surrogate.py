@@ -22,7 +22,7 @@ NAMES = [axis.name for axis in GRID.axes]
 
 
 def some(n: int, seed: int = 0) -> Codes:
-    found = GRID.drawn(np.random.default_rng(seed), 4 * n)
+    found = GRID.sample(np.random.default_rng(seed), 4 * n)
     return found[np.random.default_rng(seed).permutation(len(found))[:n]]
 
 
@@ -109,7 +109,7 @@ def test_what_is_under_way_makes_its_neighbours_surer_and_moves_no_mean() -> Non
 
 def test_a_single_score_is_enough() -> None:
     codes = some(1)
-    mean, deviation = posterior(codes, np.array([0.4]), np.array([1e-3])).at(
+    mean, deviation = posterior(codes, np.array([0.4]), np.array([1e-3])).predict(
         KERNEL.encode(some(5, 3))
     )
     assert mean == pytest.approx(np.full(5, 0.4))
