@@ -83,7 +83,7 @@ def find(text: str = "", tracking_uri: str | None = None) -> Best:
     from search.records import listing
     from search.records.reader import RecordsReader
     from search.results.best import of_records
-    from search.results.final import Final
+    from search.results.study_result import StudyResult
 
     records: RecordsReader | None
     if not _RUN_ID.fullmatch(text) or Path(text).exists():
@@ -98,7 +98,7 @@ def find(text: str = "", tracking_uri: str | None = None) -> Best:
         if records is None:
             option = f" --tracking-uri {shlex.quote(tracking_uri)}" if tracking_uri else ""
             return of_runs(study, f"--run {text}{option} --recommended")
-    final = Final.of(records)
+    final = StudyResult.of(records)
     running = listing.is_held(records.place)
     return of_records(records, final, final.compare(records), running=running)
 
@@ -114,15 +114,15 @@ def of_runs(study: Study, named: str) -> Best:
         SearchError: its base cannot be opened, which knows the number of layers.
     """
     from search.checkpoints.family import examine
-    from search.export.selection import held_out, settled
+    from search.export.selection import held_out, recommended
     from search.results.best import Best, described
     from search.results.choose import scored
-    from search.results.doubt import no_recommendation
+    from search.results.recommendation import no_recommendation
 
     base = examine({"base": study.family.base}, allow_bin=study.family.allow_bin)
     base.raise_faults()
     n_layers = base.opened["base"].n_layers
-    choice = settled(study, n_layers)
+    choice = recommended(study, n_layers)
     known = Best(
         study=study.name,
         state="",

@@ -21,7 +21,7 @@ from search.common.values import percent
 from search.records import listing
 from search.records.place import Place, locate
 from search.records.reader import RecordsReader
-from search.results.doubt import no_recommendation, settle
+from search.results.recommendation import no_recommendation, recommend
 from search.results.summary import values
 
 
@@ -111,7 +111,7 @@ def _line(place: Place, changed: float) -> StudyLine:
     head = records.head()
     trials = records.trials
     tolerance = head.value("search.tolerance", float)
-    choice = settle(records, head.layers, tolerance) if head.layers else None
+    choice = recommend(records, head.layers, tolerance) if head.layers else None
     why_not = no_recommendation(choice, trials)
     best = None if choice is None or why_not else choice.record
     held_out = records.ended("held_out").get(best.key) if best else None

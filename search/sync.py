@@ -16,7 +16,7 @@ from search.common.errors import SearchError
 from search.common.masking import masked
 from search.records.place import locate
 from search.records.writer import RecordsWriter
-from search.results.doubt import settle
+from search.results.recommendation import recommend
 from search.results.summary import ARTIFACTS, headline, recommended
 from search.study.tracking.outbox import Outbox, address, remember
 from search.study.tracking.runs import experiment_name
@@ -95,13 +95,13 @@ def send(records: RecordsWriter, uri: str, *, rebuild: bool = False) -> int:
     choice, report = None, None
     tags: Mapping[str, str] = {}
     if head.layers:
-        from search.results.final import Final
+        from search.results.study_result import StudyResult
 
         try:
-            final = Final.of(records)
+            final = StudyResult.of(records)
             choice, report = final.choice, final.compare(records)
         except SearchError:  # of earlier versions: its runs are worth having
-            choice = settle(records, head.layers, head.value("search.tolerance", float))
+            choice = recommend(records, head.layers, head.value("search.tolerance", float))
         tags = recommended(choice, records.trials)
     return outbox.finish(
         [folder / name for name in ARTIFACTS],

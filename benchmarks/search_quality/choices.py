@@ -29,7 +29,7 @@ from search.config.schema import SearchConfig
 from search.merging.recipe import LayerSwap
 from search.records.record import Record
 from search.results import choose
-from search.results.selection import alike
+from search.results.selection_bias import indistinguishable
 from search.study.proposing.sampler import make_sampler
 from search.study.proposing.surrogate import (
     Floats,
@@ -67,7 +67,7 @@ class Tried:
     @cached_property
     def best(self) -> int:
         """Row of what the product recommends."""
-        choice = choose.recommend(self.trials, N_LAYERS, SearchConfig().tolerance)
+        choice = choose.best_swap(self.trials, N_LAYERS, SearchConfig().tolerance)
         assert choice is not None
         return [record.key for record in self.trials].index(choice.record.key)
 
@@ -106,7 +106,7 @@ def posterior_mean(tried: Tried) -> int:
 
 def not_told_apart(tried: Tried) -> int:
     """The fewest layers of the language expert among those that McNemar's test cannot tell."""
-    return _simplest(tried, [tried.best, *alike(tried.right, tried.best)])
+    return _simplest(tried, [tried.best, *indistinguishable(tried.right, tried.best)])
 
 
 def half_an_error(tried: Tried) -> int:

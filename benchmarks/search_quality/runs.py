@@ -246,7 +246,7 @@ def chosen(trials: Sequence[Record]) -> list[str]:
         # any other trial leaves the choice as it was
         if record.state == "scored" and value is not None and value >= best:
             best = value
-            choice = choose.recommend(trials[:number], N_LAYERS, SearchConfig().tolerance)
+            choice = choose.best_swap(trials[:number], N_LAYERS, SearchConfig().tolerance)
             assert choice is not None
             found.append(choice.record.key)
         else:

@@ -332,7 +332,7 @@ def _wanted(arguments: argparse.Namespace) -> _Wanted:
     trial = None if key is None else selection.find_trial(study, key)
     base = examine({"base": study.family.base}, allow_bin=study.family.allow_bin)
     base.raise_faults()
-    choice = selection.settled(study, base.opened["base"].n_layers)
+    choice = selection.recommended(study, base.opened["base"].n_layers)
     if trial is None:
         trial = _recommended(study, choice, arguments.force)
     return _Wanted(study.family, study.lang, trial.recipe, study, choice, trial)

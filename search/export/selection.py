@@ -23,8 +23,8 @@ from search.merging.recipe import LayerSwap, Recipe, from_dict
 from search.records.place import Place
 from search.records.reader import RecordsReader
 from search.records.record import Record
-from search.results.choose import Choice, recommend
-from search.results.doubt import settle
+from search.results.choose import Choice, best_swap
+from search.results.recommendation import recommend
 from search.results.summary import NONE
 from search.study.tracking.reading import SentRun, read_study
 
@@ -37,7 +37,7 @@ class Study:
         name: its name.
         lang: language code.
         family: where its checkpoints are.
-        tolerance: of the recommended recipe's LCPR (`search.results.choose.recommend`).
+        tolerance: of the recommended recipe's LCPR (`search.results.choose.best_swap`).
         trials: its trials; from MLflow their scores and recipes only.
         records: its folder; None where only MLflow is left.
         config: its whole configuration; None where only MLflow is left.
@@ -86,11 +86,11 @@ def open_run(uri: str, run_id: str) -> tuple[Study, str | None]:
     return study, asked.tags.get("key")
 
 
-def settled(study: Study, n_layers: int) -> Choice | None:
+def recommended(study: Study, n_layers: int) -> Choice | None:
     """What a study recommends, with what speaks against it; None if no swap has been scored."""
     if study.records is not None:
-        return settle(study.records, n_layers, study.tolerance)
-    choice = recommend(study.trials, n_layers, study.tolerance)
+        return recommend(study.records, n_layers, study.tolerance)
+    choice = best_swap(study.trials, n_layers, study.tolerance)
     return choice and replace(choice, doubt=study.no_recommendation)
 
 

@@ -53,8 +53,8 @@ class Choice:
     Attributes:
         record: its trial on the search items.
         reason: one sentence that says the rule with its numbers.
-        doubt: why it is no recommendation, and what would decide (`search.results.doubt`); empty
-            where it is one.
+        doubt: why it is no recommendation, and what would decide; empty where it is one
+            (`search.results.recommendation`).
     """
 
     record: Record
@@ -100,7 +100,7 @@ def pareto(records: Iterable[Record]) -> list[Record]:
     return sorted(front, key=best_first)
 
 
-def recommend(records: Iterable[Record], n_layers: int, tolerance: float) -> Choice | None:
+def best_swap(records: Iterable[Record], n_layers: int, tolerance: float) -> Choice | None:
     """The swap with the best first target whose other targets are good enough.
 
     Candidates are the layer swaps, not single checkpoints or soups. A candidate's LCPR must be at
@@ -183,7 +183,7 @@ def final_rows(
 
     Args:
         records: trials of the study.
-        choice: what `recommend` chose, with its doubt.
+        choice: what `best_swap` chose, with its doubt.
         default: the paper's default recipe, scaled to this model.
         sources: the family's source names: `base`, `task/<i>`, `lang/<i>`, `reference/<name>`.
         n_layers: the model's number of layers L.

@@ -196,7 +196,7 @@ def _prepare(each: Sequence[argparse.Namespace]) -> list[Prepared]:
         if faults:
             said = [f"{', '.join(langs)}: {fault}" for fault, langs in faults.items()]
             raise ConfigError("\n".join(said))
-        studies = [opening.settle(opened, prepared) for opened, prepared in checked]
+        studies = [opening.verify_and_update(opened, prepared) for opened, prepared in checked]
         drops.pop_all()
     return studies
 

@@ -25,7 +25,7 @@ from search.records.place import Place
 from search.records.reader import RecordsReader
 from search.records.record import Record
 from search.results import choose
-from search.results.doubt import settle
+from search.results.recommendation import recommend
 from search.run import imports
 from search.run.foreseen import Foreseen
 from search.run.prepare import Checked, check
@@ -106,7 +106,7 @@ def say(foreseen: Foreseen, out: Place) -> Iterator[str]:
 
 def _work(foreseen: Foreseen, checked: Checked) -> Workload:
     config, records, space = foreseen.config, foreseen.records, checked.space
-    choice = settle(records, space.n_layers, config.search.tolerance) if records else None
+    choice = recommend(records, space.n_layers, config.search.tolerance) if records else None
     trials = records.trials if records else ()
     default = space.default_recipe(space.pairs[0])
     rows = choose.final_rows(trials, choice, default, checked.family.locations, space.n_layers)

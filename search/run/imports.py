@@ -124,13 +124,13 @@ def ranked(trials: Sequence[Record], n_layers: int, tolerance: float) -> Iterato
     The recommended swap, the Pareto front's others, then what would be recommended next.
     """
     given: set[str] = set()
-    first = choose.recommend(trials, n_layers, tolerance)
+    first = choose.best_swap(trials, n_layers, tolerance)
     for record in [*([first.record] if first else []), *choose.pareto(trials)]:
         if choose.is_swap(record.recipe, n_layers) and record.key not in given:
             given.add(record.key)
             yield record
     rest = trials
-    while choice := choose.recommend(rest, n_layers, tolerance):
+    while choice := choose.best_swap(rest, n_layers, tolerance):
         if choice.record.key not in given:
             yield choice.record
         rest = [record for record in rest if record.key != choice.record.key]

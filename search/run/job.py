@@ -34,7 +34,7 @@ from search.report import files
 from search.report.material import Material
 from search.report.renewal import Renewal
 from search.results import tables
-from search.results.final import Final
+from search.results.study_result import StudyResult
 from search.results.summary import ARTIFACTS, headline, recommended
 from search.run.opening import finish
 from search.run.prepare import Prepared, versions
@@ -113,7 +113,7 @@ def run(prepared: Prepared, console: Console, engines: Engines, verbose: bool = 
         n_lang=len(config.family.language[config.lang]),
         soups=config.search.soups,
     )
-    now = Final.of(records)
+    now = StudyResult.of(records)
     n_final = final_rows(config.search, len(now.rows), now.choice, records.trials)
     work = planned(config.search, len(first), n_final, prepared.objectives.values())
     space, n_layers = prepared.space, prepared.family.n_layers
@@ -131,7 +131,7 @@ def run(prepared: Prepared, console: Console, engines: Engines, verbose: bool = 
             space=prepared.space,
             records=records,
             baselines=first,
-            final=lambda: [row.recipe for row in Final.of(records).rows],
+            final=lambda: [row.recipe for row in StudyResult.of(records).rows],
             listeners=[display, _Sender(outbox)],
             race=None if race is None else Rules(**race.model_dump()),
             tell=display.engines,
@@ -151,7 +151,7 @@ def run(prepared: Prepared, console: Console, engines: Engines, verbose: bool = 
 
 def _annotate(prepared: Prepared, console: Console) -> None:
     """What Optuna's dashboard shows beside numbers; a study without it is as good."""
-    choice = Final.of(prepared.records).choice
+    choice = StudyResult.of(prepared.records).choice
     found = "" if choice is None or choice.doubt else choice.record.key
     why = choice.doubt or choice.reason if choice else ""
     try:

@@ -20,7 +20,7 @@ from search.common.errors import ConfigError, SearchError
 from search.common.masking import masked
 from search.results import across, tables
 from search.results.comparison import Report
-from search.results.final import Final
+from search.results.study_result import StudyResult
 from search.run import job
 from search.run.prepare import Prepared
 from search.study.tracking.gathering import gather
@@ -140,7 +140,7 @@ def _found(prepared: Prepared, end: str | None) -> tuple[str, Report | None]:
 
 
 def _compared(prepared: Prepared) -> Report:
-    return Final.of(prepared.records).compare(prepared.records)
+    return StudyResult.of(prepared.records).compare(prepared.records)
 
 
 def _say(console: Console, text: str) -> None:

@@ -137,7 +137,7 @@ def resume(
     return Opened(chosen, records, head, new=False)
 
 
-def settle(opened: Opened, prepared: Prepared) -> Prepared:
+def verify_and_update(opened: Opened, prepared: Prepared) -> Prepared:
     """Compare models and data with what the study's trials saw; then bring study.yaml up to date.
 
     Returns:

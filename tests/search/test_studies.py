@@ -24,7 +24,7 @@ from search.records.head import StudyHead
 from search.records.items import pack_items
 from search.records.reader import RecordsReader
 from search.records.writer import RecordsWriter
-from search.results.doubt import settle
+from search.results.recommendation import recommend
 from search.study.tracking.runs import metrics_of, params_of
 from tests.any_json import with_one_changed, written
 from tests.search.study.tracking.sent import L, poor_base, trial
@@ -182,7 +182,7 @@ def _looked_at(study: Path) -> None:
     assert line.fault or line.lang == str(said["config"]["lang"])
     try:
         records = RecordsReader.read(study)
-        choice = settle(records, L, 0.02)
+        choice = recommend(records, L, 0.02)
         for record in records.trials:
             to_dict(record.recipe), metrics_of(record), params_of(record)
         assert choice is None or choice.record in records.trials

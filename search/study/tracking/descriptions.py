@@ -21,7 +21,7 @@ from search.merging.mix import Mix
 from search.merging.plan import plan
 from search.merging.source import Source
 from search.records.record import Record
-from search.results.choose import DEFAULT, RECOMMENDED, SOUP, best_first, recommend, scored
+from search.results.choose import DEFAULT, RECOMMENDED, SOUP, best_first, best_swap, scored
 from search.results.comparison import RIVALS, Report, ReportLine, p_value, signed
 from search.study.tracking.pages import TRAINING, pages
 
@@ -74,9 +74,9 @@ def of_running(where: Where, records: Sequence[Record], n_layers: int, tolerance
         where: the study.
         records: what has ended.
         n_layers: the model's number of layers L; 0 where it is not known.
-        tolerance: as for `search.results.choose.recommend`.
+        tolerance: as for `search.results.choose.best_swap`.
     """
-    choice = recommend(records, n_layers, tolerance) if n_layers else None
+    choice = best_swap(records, n_layers, tolerance) if n_layers else None
     lines = [f"{len(records)} trials have ended; scores are of the search items."]
     if choice:
         lines = [

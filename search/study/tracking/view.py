@@ -76,7 +76,7 @@ class ParentRun:
         metrics: how many metrics a trial's run has.
         place: the study's folder or address, as commands take it.
         layers: the model's number of layers L; 0 where it is not known.
-        tolerance: as for `search.results.choose.recommend`.
+        tolerance: as for `search.results.choose.best_swap`.
     """
 
     uri: str

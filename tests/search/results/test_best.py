@@ -10,12 +10,12 @@ import pytest
 from search.merging.recipe import Single, to_dict
 from search.records.writer import RecordsWriter
 from search.results.best import Best, of_records
-from search.results.final import Final
+from search.results.study_result import StudyResult
 from tests.search.results.studies import BEST, SEARCH, add, begin, full
 
 
 def best_of(records: RecordsWriter, running: bool = True) -> Best:
-    final = Final.of(records)
+    final = StudyResult.of(records)
     return of_records(records, final, final.compare(records), running=running)
 
 
