@@ -99,7 +99,7 @@ def find(text: str = "", tracking_uri: str | None = None) -> Best:
             option = f" --tracking-uri {shlex.quote(tracking_uri)}" if tracking_uri else ""
             return of_runs(study, f"--run {text}{option} --recommended")
     final = StudyResult.of(records)
-    running = listing.is_held(records.place)
+    running = listing.is_held(records.path)
     return of_records(records, final, final.compare(records), running=running)
 
 

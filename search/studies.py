@@ -19,8 +19,8 @@ from objectives.errors import ObjectiveError
 from search.common.errors import SearchError
 from search.common.values import percent
 from search.records import listing
-from search.records.place import Place, locate
 from search.records.reader import RecordsReader
+from search.records.study_path import StudyPath, locate
 from search.results.recommendation import no_recommendation, recommend
 from search.results.summary import values
 
@@ -87,27 +87,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def studies(place: Place) -> list[StudyLine]:
+def studies(path: StudyPath) -> list[StudyLine]:
     """The studies of a folder, or the one that the folder itself is; the last changed first.
 
     Raises:
         StudyError: the folder, or the object store, cannot be read.
     """
-    found = [place] if RecordsReader.exists(place) else listing.studies(place)
+    found = [path] if RecordsReader.exists(path) else listing.studies(path)
     return sorted(map(look, found), key=lambda line: (-line.changed, line.study))
 
 
-def look(place: Place) -> StudyLine:
+def look(path: StudyPath) -> StudyLine:
     """One study; whatever is wrong with its files is its `fault`."""
     try:
-        return _line(place, _time(place))
+        return _line(path, _time(path))
     except (SearchError, ObjectiveError, OSError) as error:
         what = str(error) or type(error).__name__
-        return StudyLine(str(place), changed=_time(place), fault=what.partition("\n")[0])
+        return StudyLine(str(path), changed=_time(path), fault=what.partition("\n")[0])
 
 
-def _line(place: Place, changed: float) -> StudyLine:
-    records = RecordsReader.read(place)
+def _line(path: StudyPath, changed: float) -> StudyLine:
+    records = RecordsReader.read(path)
     head = records.head()
     trials = records.trials
     tolerance = head.value("search.tolerance", float)
@@ -117,10 +117,10 @@ def _line(place: Place, changed: float) -> StudyLine:
     held_out = records.ended("held_out").get(best.key) if best else None
     state = "finished" if head.finished else "stopped"
     return StudyLine(
-        study=str(place),
+        study=str(path),
         family=head.value("family.name", str),
         lang=head.value("lang", str),
-        state="running" if listing.is_held(place) else state,
+        state="running" if listing.is_held(path) else state,
         trials=sum((r.origin, r.split) == ("search", "search") for r in trials),
         budget=head.value("search.trials", int),
         best=best.label if best else "",
@@ -131,10 +131,10 @@ def _line(place: Place, changed: float) -> StudyLine:
     )
 
 
-def _time(place: Place) -> float:
+def _time(path: StudyPath) -> float:
     """When study.yaml was written; stores are asked for the trials' own times only."""
     try:
-        return (place / "study.yaml").stat().st_mtime if isinstance(place, Path) else 0.0
+        return (path / "study.yaml").stat().st_mtime if isinstance(path, Path) else 0.0
     except OSError:
         return 0.0
 

@@ -14,7 +14,7 @@ from objectives.errors import ObjectiveError
 from objectives.letters import visible
 from search.common.errors import SearchError
 from search.common.masking import masked
-from search.records.place import locate
+from search.records.study_path import locate
 from search.records.writer import RecordsWriter
 from search.results.recommendation import recommend
 from search.results.summary import ARTIFACTS, headline, recommended
@@ -87,7 +87,7 @@ def send(records: RecordsWriter, uri: str, *, rebuild: bool = False) -> int:
     head, folder = records.head(), records.folder.resolve()
     experiment = experiment_name(head.value("family.name", str), head.value("lang", str))
     outbox = Outbox(
-        uri, experiment, head, {}, folder, rebuild=rebuild, remember=False, place=str(records.place)
+        uri, experiment, head, {}, folder, rebuild=rebuild, remember=False, path=str(records.path)
     )
     outbox.start()
     for record in records.trials:

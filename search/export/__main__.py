@@ -315,7 +315,7 @@ def _wanted(arguments: argparse.Namespace) -> _Wanted:
     from search.checkpoints.family import Family, examine
     from search.config import compose
     from search.export import selection
-    from search.records.place import locate
+    from search.records.study_path import locate
     from search.study.tracking.runs import default_uri
 
     if arguments.family is not None:

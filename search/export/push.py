@@ -19,7 +19,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from search.common.errors import CheckpointError, ConfigError, HubError
 from search.export.writer import FILES, MARK
-from search.records.place import is_name
+from search.records.study_path import is_name
 from search.study.tracking.registry import Version
 from search.study.tracking.runs import experiment_name
 

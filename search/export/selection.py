@@ -20,9 +20,9 @@ from search.common.errors import RecipeError, SearchError, StudyError
 from search.config import compose
 from search.config.schema import Config
 from search.merging.recipe import LayerSwap, Recipe, from_dict
-from search.records.place import Place
 from search.records.reader import RecordsReader
 from search.records.record import Record
+from search.records.study_path import StudyPath
 from search.results.choose import Choice, best_swap
 from search.results.recommendation import recommend
 from search.results.summary import NONE
@@ -54,14 +54,14 @@ class Study:
     no_recommendation: str = ""
 
 
-def open_study(place: Place) -> Study:
+def open_study(path: StudyPath) -> Study:
     """A study from its folder or object store; a search may be running on it.
 
     Raises:
         StudyError: there is none, or its records cannot be read.
         ConfigError: its configuration cannot be used.
     """
-    records = RecordsReader.read(place)
+    records = RecordsReader.read(path)
     head = records.head()
     chosen = compose.parse(head.config)
     family = Family(**chosen.family.model_dump())

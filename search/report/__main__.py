@@ -17,7 +17,7 @@ from objectives.errors import ObjectiveError
 from search.common.errors import SearchError, StudyError
 
 if TYPE_CHECKING:
-    from search.records.place import Place
+    from search.records.study_path import StudyPath
 
 EVERY = 60.0
 """Seconds between two reports of `--watch`."""
@@ -56,10 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         from search.records import listing
 
-        place = listing.named(args.study)
-        folder = args.out or (place if isinstance(place, Path) else Path("report") / place.name)
+        path = listing.named(args.study)
+        folder = args.out or (path if isinstance(path, Path) else Path("report") / path.name)
         while True:
-            running = _write(place, folder)
+            running = _write(path, folder)
             if not (args.watch and running):
                 return 0
             time.sleep(EVERY)
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _write(place: Place, folder: Path) -> bool:
+def _write(path: StudyPath, folder: Path) -> bool:
     """Write it once; whether a driver holds the study."""
     from objectives.letters import visible
     from search.records import listing
@@ -79,8 +79,8 @@ def _write(place: Place, folder: Path) -> bool:
     from search.report.material import Material
     from search.report.renewal import HTML
 
-    running = listing.is_held(place)
-    study = Material.of(RecordsReader.read(place), running=running)
+    running = listing.is_held(path)
+    study = Material.of(RecordsReader.read(path), running=running)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write(study, folder)

@@ -26,9 +26,9 @@ from search.common.errors import SearchError, StudyError
 from search.common.terminal import Terminal
 from search.config import compose
 from search.config.schema import Config
-from search.records.place import Place, locate
 from search.records.reader import RecordsReader
 from search.records.record import Record
+from search.records.study_path import StudyPath, locate
 
 WIDTH = 130
 """Columns where the terminal's width is not known."""
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def read_trials(study: Place, key: str | None = None) -> list[TracedTrial]:
+def read_trials(study: StudyPath, key: str | None = None) -> list[TracedTrial]:
     """A study's trials that have traces.
 
     Args:

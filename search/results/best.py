@@ -107,7 +107,7 @@ def of_records(
     """
     unfinished = "running" if running else "stopped"
     known = Best(
-        study=str(records.place),
+        study=str(records.path),
         state="finished" if records.head().finished else unfinished,
         family=final.config.family.name,
         lang=final.config.lang,
@@ -127,7 +127,7 @@ def of_records(
             records.ended("held_out").get(record.key),
             final.n_layers,
             Family(**final.config.family.model_dump()),
-            f"--study {shlex.quote(str(records.place))}",
+            f"--study {shlex.quote(str(records.path))}",
         ),
         reason=final.choice.reason,
         alike={r.label: r.value(main) for r in alike},

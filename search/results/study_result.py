@@ -51,7 +51,7 @@ class StudyResult:
         """
         head = records.head()
         if not head.layers:
-            raise StudyError(f"{records.place} has not begun: its models were never opened")
+            raise StudyError(f"{records.path} has not begun: its models were never opened")
         config = compose.parse(head.config)
         choice = recommend(records, head.layers, config.search.tolerance)
         default = best_default(space_of(config, head.layers), records)

@@ -144,7 +144,7 @@ def _main(arguments: argparse.Namespace) -> int:
 
 
 def _dry_run(arguments: argparse.Namespace, console: Console) -> None:
-    from search.records.place import locate
+    from search.records.study_path import locate
     from search.run import estimate, foreseen
 
     known = arguments.extend or (arguments.resume if arguments.resume != "auto" else None)
@@ -229,7 +229,7 @@ def _ray_on_loopback(address: str | None) -> Iterator[None]:
 def _open(arguments: argparse.Namespace, door: Any) -> Any:
     """The study that is meant, by the functions of `opening`, or those of `foreseen`."""
     from search.common.errors import ConfigError
-    from search.records.place import locate
+    from search.records.study_path import locate
     from search.run.opening import own_name
 
     known = arguments.extend or (arguments.resume if arguments.resume != "auto" else None)

@@ -21,9 +21,9 @@ from search.merging.recipe import Recipe, label
 from search.merging.space.swap import baselines
 from search.records import listing
 from search.records.head import StudyHead
-from search.records.place import Place
 from search.records.reader import RecordsReader
 from search.records.record import Record
+from search.records.study_path import StudyPath
 from search.results import choose
 from search.results.recommendation import recommend
 from search.run import imports
@@ -69,7 +69,7 @@ class Cost:
     source: str
 
 
-def say(foreseen: Foreseen, out: Place) -> Iterator[str]:
+def say(foreseen: Foreseen, out: StudyPath) -> Iterator[str]:
     """What would be run and what it costs, line by line.
 
     Args:
@@ -176,7 +176,7 @@ def _engines(search: SearchConfig) -> _Engines:
     return _Engines(number, f"{number} on this machine; {each}")
 
 
-def earlier(config: Config, out: Place) -> Cost | None:
+def earlier(config: Config, out: StudyPath) -> Cost | None:
     """What an item cost in earlier studies of the family; None if nothing tells.
 
     Of those the ones are taken that are most alike: the same language, the same engine.
@@ -186,9 +186,9 @@ def earlier(config: Config, out: Place) -> Cost | None:
         out: the folder of studies.
     """
     alike: dict[int, list[Sequence[Record]]] = {}
-    for place in _studies(out):
+    for path in _studies(out):
         try:
-            records = RecordsReader.read(place)
+            records = RecordsReader.read(path)
             like = _likeness(records.head(), config)
         except SearchError:
             continue  # a broken study tells nothing
@@ -200,7 +200,7 @@ def earlier(config: Config, out: Place) -> Cost | None:
     studies = alike[max(alike)]
     trials = [record for told in studies for record in told]
     items = sum(map(_asked, trials))
-    engines = {(place, record.host) for place, told in enumerate(studies) for record in told}
+    engines = {(path, record.host) for path, told in enumerate(studies) for record in told}
     many = "an earlier study" if len(studies) == 1 else f"{len(studies)} earlier studies"
     return Cost(
         sum(record.tokens for record in trials) / items,
@@ -211,7 +211,7 @@ def earlier(config: Config, out: Place) -> Cost | None:
     )
 
 
-def _studies(out: Place) -> Iterable[Place]:
+def _studies(out: StudyPath) -> Iterable[StudyPath]:
     if isinstance(out, Path) and not out.is_dir():
         return []
     return listing.studies(out)

@@ -16,15 +16,15 @@ from search.merging.recipe import Layered, LayerSwap, Recipe, clip, key, label, 
 from search.merging.space.contract import MainSpace
 from search.merging.space.pairs import Pair
 from search.merging.space.swap import Space
-from search.records.place import Place
 from search.records.reader import RecordsReader
 from search.records.record import Record
+from search.records.study_path import StudyPath
 from search.results import choose
 
 COUNT = 5
 
 
-def best(source: Place, space: MainSpace) -> dict[str, Any]:
+def best(source: StudyPath, space: MainSpace) -> dict[str, Any]:
     """The best recipes of a study, fitted to a space; a search may be running on the study.
 
     Returns:

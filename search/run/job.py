@@ -214,7 +214,7 @@ def _start_outbox(prepared: Prepared, console: Console) -> Outbox:
     }
     experiment = experiment_name(config.family.name, config.lang)
     outbox = Outbox(
-        prepared.uri, experiment, records.head(), tags, records.folder, place=str(records.place)
+        prepared.uri, experiment, records.head(), tags, records.folder, path=str(records.path)
     )
     if not outbox.start():
         console.print(
@@ -243,7 +243,7 @@ def _report(prepared: Prepared, outbox: Outbox, console: Console, finished: bool
     records = prepared.records
     if not records.trials:
         outbox.finish(status="KILLED")
-        console.print(f"no trial has ended yet; start again with --resume {records.place}")
+        console.print(f"no trial has ended yet; start again with --resume {records.path}")
         return True
     study = Material.of(records, running=False)
     found, choice = study.report, study.final.choice
@@ -264,12 +264,12 @@ def _report(prepared: Prepared, outbox: Outbox, console: Console, finished: bool
 
 
 def _say_where(prepared: Prepared, console: Console, finished: bool, unsent: int) -> None:
-    folder, place = prepared.records.folder, prepared.records.place
+    folder, path = prepared.records.folder, prepared.records.path
     lines = [f"records: {folder}/trials.jsonl, per-item answers: {folder}/items, table: report.md"]
     server = _server(prepared)
     if unsent:
-        lines.append(f"MLflow lacks {unsent} runs: python -m search.sync {place}{server}")
-    lines += [f"which recipe, and why: python -m search.best {place}", _look(prepared)]
+        lines.append(f"MLflow lacks {unsent} runs: python -m search.sync {path}{server}")
+    lines += [f"which recipe, and why: python -m search.best {path}", _look(prepared)]
     if not finished:
         lines.append(f"not finished; go on with: {go_on_by(prepared)}")
     for line in lines:
@@ -280,7 +280,7 @@ def go_on_by(prepared: Prepared) -> str:
     """The command that goes on with a study."""
     code = f" {FLAG}" if runs_code(prepared.config) else ""
     where = f"{_server(prepared)}{_addresses(prepared.config)}{code}"
-    return f"python -m search.run --resume {prepared.records.place}{where}"
+    return f"python -m search.run --resume {prepared.records.path}{where}"
 
 
 def _server(prepared: Prepared) -> str:
@@ -291,7 +291,7 @@ def _server(prepared: Prepared) -> str:
 
 def _look(prepared: Prepared) -> str:
     """How the study is seen, while it runs and after."""
-    return f"look at it: python -m search.ui {prepared.records.place}{_server(prepared)}"
+    return f"look at it: python -m search.ui {prepared.records.path}{_server(prepared)}"
 
 
 def _addresses(config: Config) -> str:

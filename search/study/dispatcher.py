@@ -251,23 +251,23 @@ class Dispatcher:
             what = "trials fail wherever they run"
         else:
             return False
-        mend = f"Mend the cause, then --resume {self._records.place}"
+        mend = f"Mend the cause, then --resume {self._records.path}"
         self.stop(StudyError(f"{what}; the last with: {reason}\n{mend}"))
         return True
 
     def _fault_of(self, error: Exception) -> StudyError:
-        folder, place = self._records.folder, self._records.place
+        folder, path = self._records.folder, self._records.path
         if isinstance(error, StudyError):
             return error
         if isinstance(error, OSError):
             return StudyError(
                 f"the study's log in {folder} cannot be written: {error}; make room, then --resume "
-                f"{place}"
+                f"{path}"
             )
         trace = masked("".join(format_exception(error)))
         _log.error("the search stops by a fault of its own: %s", trace)
         what = f"{type(error).__name__}: {error}"
-        return StudyError(f"the search stopped by a fault of its own: {what}; --resume {place}")
+        return StudyError(f"the search stopped by a fault of its own: {what}; --resume {path}")
 
     def _name(self, candidate: Candidate) -> str:
         return label(candidate.recipe, self._lang, self._n_layers)

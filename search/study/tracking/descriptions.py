@@ -37,14 +37,14 @@ class Where:
 
     Attributes:
         study_id: of `study.yaml`.
-        place: its folder or address, as commands take it.
+        path: its folder or address, as commands take it.
         experiment: id of its experiment in MLflow.
         parent: id of its own run there.
         run: trial -> id of its run; None where there is none.
     """
 
     study_id: str
-    place: str
+    path: str
     experiment: str
     parent: str
     run: Callable[[Record], str | None]
@@ -108,7 +108,7 @@ def of_study(where: Where, report: Report, n_layers: int) -> str:
         lines = ["## No recommendation", in_markdown(report.no_recommendation)]
         lines += map(in_markdown, report.notes[:1])
     elif best:
-        study = shlex.quote(where.place)
+        study = shlex.quote(where.path)
         lines = [
             f"## Recommended: {where.linked(best.record)}",
             *map(in_markdown, report.notes[:1]),

@@ -24,7 +24,7 @@ def study(tmp_path: Path) -> RecordsWriter:
 
 def test_a_whole_study(study: RecordsWriter) -> None:
     full(study)
-    records = RecordsReader.read(study.place)  # nothing but files
+    records = RecordsReader.read(study.path)  # nothing but files
     final = StudyResult.of(records)
     assert final.choice is not None and final.choice.record.recipe == BEST
     assert (final.default, final.n_layers) == (DEFAULT, L)

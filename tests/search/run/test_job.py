@@ -152,7 +152,7 @@ def test_nothing_can_be_recommended(
 
 def test_nothing_to_report(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     found, printed = run(prepared, scoring([], False), monkeypatch)
-    place = prepared.records.place
+    place = prepared.records.path
     assert found == "stopped"
     assert f"no trial has ended yet; start again with --resume {place}" in printed.replace("\n", "")
     assert not (prepared.records.folder / "report.md").exists()
@@ -243,7 +243,7 @@ def test_the_commands_that_come_next(prepared: Prepared, uri: str, option: str) 
     out = io.StringIO()
     job._say_where(replace(prepared, uri=uri), Console(file=out), finished=False, unsent=3)
     records, lacks, best, look, resume = out.getvalue().splitlines()
-    place = prepared.records.place
+    place = prepared.records.path
     assert records.startswith(f"records: {folder}/trials.jsonl")
     assert lacks == f"MLflow lacks 3 runs: python -m search.sync {place}{option}"
     assert best == f"which recipe, and why: python -m search.best {place}"
