@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from objectives.command_line import Parser
 from objectives.errors import ObjectiveError
 from search.common.errors import SearchError
 
@@ -31,7 +32,7 @@ _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m search.best",
         description="Say which recipe a study recommends, what it beats, and how to export it.",
         epilog="example: python -m search.best runs/demo-te-20261128-055218 --json",

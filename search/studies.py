@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from objectives import targets
+from objectives.command_line import Parser
 from objectives.errors import ObjectiveError
 from search.common.errors import SearchError
 from search.common.values import percent
@@ -60,7 +61,7 @@ class StudyLine:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m search.studies",
         description="List the studies of a folder: state, trials, best recipe; newest first.",
         epilog="example: python -m search.studies runs --json",

@@ -10,8 +10,10 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 
+from objectives.command_line import Parser
 from objectives.errors import ObjectiveError
 from objectives.letters import visible
+from objectives.words import counted
 from search.common.errors import SearchError
 from search.common.masking import masked
 from search.records.study_path import locate
@@ -24,7 +26,7 @@ from search.study.tracking.runs import experiment_name
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m search.sync",
         description="Send to MLflow what it lacks of a study, from the study's folder.",
         epilog="example: python -m search.sync runs/demo-te --tracking-uri http://mlflow:5000",
@@ -62,11 +64,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     trials = len({(record.key, record.split) for record in records.trials})
     if lacking:
-        runs = f"{lacking} of the {trials + 1} runs of {args.study}"
-        each = f"one for each of its {trials} trials, and its own"
+        runs = f"{lacking} of the {counted(trials + 1, 'run')} of {args.study}"
+        each = f"one for each of its {counted(trials, 'trial')}, and its own"
         print(visible(f"{masked(uri)} still lacks {runs} ({each})"), file=sys.stderr)
         return 1
-    print(visible(f"{masked(uri)} holds the {trials} trials of {args.study}"))
+    print(visible(f"{masked(uri)} holds the {counted(trials, 'trial')} of {args.study}"))
     return 0
 
 

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from socket import AF_INET, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
 
+from objectives.command_line import Parser
 from search.common.ending import as_ctrl_c
 from search.common.errors import SearchError, StudyError
 from search.common.masking import masked
@@ -45,7 +46,7 @@ _SMALL = {
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m search.ui",
         description="Open a study's page in MLflow: its recipes, best first; final table; charts.",
         epilog="example: python -m search.ui runs/demo-te-20260101-120000",

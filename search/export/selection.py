@@ -15,6 +15,7 @@ from typing import Any
 
 from objectives.bounds import read_whole
 from objectives.types import Score
+from objectives.words import counted, did_you_mean
 from search.checkpoints.family import Family
 from search.common.errors import RecipeError, SearchError, StudyError
 from search.config import compose
@@ -136,7 +137,8 @@ def read_recipe(text: str) -> Recipe:
     for word in text.split():
         name, sign, value = word.partition("=")
         if not sign or name not in _READERS:
-            faults.append(f"{word}: write NAME=VALUE; names are {', '.join(_READERS)}")
+            near = did_you_mean(name, _READERS)
+            faults.append(f"{word}: write NAME=VALUE; names are {', '.join(_READERS)}{near}")
         elif name in values:
             faults.append(f"{word}: {name} is given twice")
         else:
@@ -155,7 +157,9 @@ def read_recipe(text: str) -> Recipe:
             faults.append(f"{one}={values[one]} without {other} must lie in [0, 1]")
         values[other] = 1 - values[one]
     if faults:
-        raise RecipeError(f"{len(faults)} faults in recipe {text!r}:\n  " + "\n  ".join(faults))
+        raise RecipeError(
+            f"{counted(len(faults), 'fault')} in recipe {text!r}:\n  " + "\n  ".join(faults)
+        )
     task, lang = values.pop("pair")
     return LayerSwap(task, lang, **{"t_b": 0, "t_u": 0, **values})
 

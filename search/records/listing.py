@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from objectives.words import guess, nearest
 from search.common.errors import StudyError
 from search.records import lease, lock, remote
 from search.records.bucket import Bucket
@@ -61,6 +62,13 @@ def named(text: str, out: str = "runs") -> StudyPath:
     path = locate(text or out)
     if RecordsReader.exists(path):
         return path
+    if isinstance(path, Path) and not path.exists():
+        there = studies(Path(out)) if Path(out).is_dir() else ()
+        known = {study.name: study for study in there}
+        near = known.get(nearest(path.name, known), "")
+        raise StudyError(
+            f"{path}: no such folder{guess(str(near))}; python -m search.studies lists studies"
+        )
     found = studies(path)
     if not found:
         raise StudyError(f"{path} holds no study; name one, a folder or s3://...")

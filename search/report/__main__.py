@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from objectives.command_line import Parser
 from objectives.errors import ObjectiveError
+from objectives.words import counted
 from search.common.errors import SearchError, StudyError
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ EVERY = 60.0
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m search.report",
         description="Write a study's report from its records; report.html needs no network.",
         epilog="example: python -m search.report runs/demo-te-20261128-055218 --watch",
@@ -86,7 +88,7 @@ def _write(path: StudyPath, folder: Path) -> bool:
         write(study, folder)
     except OSError as error:
         raise StudyError(f"{folder} cannot be written: {error}; name another with --out") from None
-    print(visible(f"{folder / HTML}: {len(study.records.trials)} trials"), flush=True)
+    print(visible(f"{folder / HTML}: {counted(len(study.records.trials), 'trial')}"), flush=True)
     return running
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from objectives.command_line import Parser
 from objectives.confusion import ConfusionJudge, EnglishWords
 from objectives.confusion_points import PointTable, TracedResponse, points, traced
 from objectives.errors import ObjectiveError
@@ -49,7 +50,7 @@ class TracedTrial:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m search.report.confusion",
         description="How sure the models of a study were where their responses switch language.",
         epilog=EXAMPLES,

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from objectives import targets
 from objectives.target import Target
+from objectives.words import counted
 from search.common.values import percent
 from search.merging.methods.registry import rivals
 from search.merging.recipe import (
@@ -132,14 +133,14 @@ def best_swap(records: Iterable[Record], n_layers: int, tolerance: float) -> Cho
         if not known:
             missing = " and no ".join(target.people for target in guards)
             why = f" (no language expert has an {missing})" if guards else ""
-            return Choice(best, f"{what}{len(swaps)} swaps{why}.")
+            return Choice(best, f"{what}{counted(len(swaps), 'swap')}{why}.")
         rule = " and whose ".join(f"{f.target.people} is {_rule(f, best)}" for f in known)
-        return Choice(best, f"{what}the {len(good)} of {len(swaps)} swaps whose {rule}.")
+        return Choice(best, f"{what}the {len(good)} of {counted(len(swaps), 'swap')} whose {rule}.")
     best = min(swaps, key=lambda r: (*_guards_first(r), *_size(r, n_layers)))
     first = known[0]
     what = f"{_superlative(first.target)} {first.target.people}, {_shown(best, first.target)}, of "
     rule = " and ".join(f"an {f.target.people} of {_rule(f, best)}" for f in known)
-    return Choice(best, f"{what}{len(swaps)} swaps: none has {rule}.")
+    return Choice(best, f"{what}{counted(len(swaps), 'swap')}: none has {rule}.")
 
 
 def best_soup(records: Iterable[Record], n_layers: int) -> Record | None:

@@ -31,6 +31,7 @@ from typing import NamedTuple
 from objectives import targets
 from objectives.stats import mcnemar
 from objectives.types import ItemResult
+from objectives.words import counted
 from search.common.errors import StudyError
 from search.merging.recipe import Single
 from search.records.reader import RecordsReader
@@ -149,12 +150,12 @@ def _doubt(best: Record, records: Sequence[Record], n_layers: int, answers: Answ
         needed = min(needed, pair.needed(pairs))
     if not others:
         return f"{has}, and there is no other recipe yet to tell it from."
-    named = [f"any of the {len(swaps)} others"] if swaps else []
+    named = [f"any of the {counted(len(swaps), 'other swap')}"] if swaps else []
     named += [f"{record.label}, the best that needs no search" for record in plain]
     more = f" (at least about {_round(needed)})" if needed < math.inf else ""
     return (
         f"{has}, and is not told from {' or '.join(named)} (McNemar's exact test, the best of "
-        f"{pairs} pairs). What would decide: more items{more}, or "
+        f"{counted(pairs, 'pair')}). What would decide: more items{more}, or "
         f"{'an easier' if 2 * right < n else 'a harder'} task."
     )
 

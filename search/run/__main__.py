@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from objectives.command_line import Parser
 from search.common.ending import as_ctrl_c
 from search.common.errors import SearchError
 
@@ -47,7 +48,7 @@ UNDECIDED = 3
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m search.run",
         description="Search the best layer-swap merge of a family of experts for one language.",
         epilog=EXAMPLES,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from objectives import targets
 from objectives.types import Objective
+from objectives.words import counted
 from search.common.errors import SearchError
 from search.common.masking import masked
 from search.common.values import some
@@ -97,7 +98,7 @@ def say(foreseen: Foreseen, out: StudyPath) -> Iterator[str]:
     hours = (left * cost.seconds + (many or 1) * cost.start) / 3600
     early = f", {100 * cost.share:.0f}% of a proposed recipe's" if cost.share < 1 else ""
     yield f"answers: {left:,.0f}{early}; tokens: about {_short(left * cost.tokens)}"
-    wall = f"about {duration(3600 * hours / many)} on {many} engines; " if many else ""
+    wall = f"about {duration(3600 * hours / many)} on {counted(many, 'engine')}; " if many else ""
     yield f"time: {wall}{hours:.2g} engine hours"
     if config.search.gpus_per_engine:
         yield f"GPU hours: about {hours * config.search.gpus_per_engine:.2g}"
@@ -134,7 +135,8 @@ def _recipes(
     begins = f"the {imported} imported ones, then " if imported else ""
     first = [space.default_recipe(space.pairs[0])] if space.default_points() else []
     default = some([label(recipe, space.lang, space.n_layers) for recipe in first])
-    yield f"  search: {search} recipes over {len(space.pairs)} pairs, first {begins}{default}"
+    over = counted(len(space.pairs), "pair")
+    yield f"  search: {counted(search, 'recipe')} over {over}, first {begins}{default}"
     rivals = ", ".join(f"{method} {n}" for method, n in counts.items())
     yield f"  rival methods: {sum(counts.values())}" + (f" ({rivals})" if rivals else "")
     yield f"  final table, on held-out items: {final}"
@@ -207,7 +209,7 @@ def earlier(config: Config, out: StudyPath) -> Cost | None:
         sum(map(_worked, trials)) / items,
         sum(record.seconds["total"] - _worked(record) for record in trials) / len(engines),
         proposed_share(trials) if config.search.race else 1.0,
-        f"estimated from {len(trials)} trials of {many} of this family in {out}",
+        f"estimated from {counted(len(trials), 'trial')} of {many} of this family in {out}",
     )
 
 

@@ -19,6 +19,7 @@ from typing import Literal
 from rich.console import Console
 
 from objectives import targets
+from objectives.words import counted
 from search.common.ending import ENDING
 from search.common.errors import SearchError
 from search.common.masking import masked
@@ -268,7 +269,7 @@ def _say_where(prepared: Prepared, console: Console, finished: bool, unsent: int
     lines = [f"records: {folder}/trials.jsonl, per-item answers: {folder}/items, table: report.md"]
     server = _server(prepared)
     if unsent:
-        lines.append(f"MLflow lacks {unsent} runs: python -m search.sync {path}{server}")
+        lines.append(f"MLflow lacks {counted(unsent, 'run')}: python -m search.sync {path}{server}")
     lines += [f"which recipe, and why: python -m search.best {path}", _look(prepared)]
     if not finished:
         lines.append(f"not finished; go on with: {go_on_by(prepared)}")

@@ -15,6 +15,7 @@ from traceback import format_exception
 from rich.console import Console
 
 from objectives.errors import ObjectiveError
+from objectives.words import did_you_mean
 from search.common.ending import ENDING
 from search.common.errors import ConfigError, SearchError
 from search.common.masking import masked
@@ -51,7 +52,7 @@ def codes(asked: str, known: Iterable[str]) -> list[str]:
     if unknown:
         raise ConfigError(
             f"--lang {asked}: the family has no expert for {', '.join(unknown)}; it has "
-            f"{', '.join(have)}"
+            f"{', '.join(have)}{did_you_mean(unknown[0], have)}"
         )
     if twice := sorted({code for code in found if found.count(code) > 1}):
         raise ConfigError(f"--lang {asked}: {', '.join(twice)} is there twice")

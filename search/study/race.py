@@ -19,6 +19,7 @@ from scipy.special import betaln, gammaln
 from objectives import targets
 from objectives.target import Target
 from objectives.types import ItemResult
+from objectives.words import counted
 from search.records.record import Stopped
 
 SHRINK = 3
@@ -131,7 +132,7 @@ def chance(own: Sequence[bool], incumbent: Sequence[bool]) -> float:
     """
     seen, left = list(incumbent[: len(own)]), list(incumbent[len(own) :])
     if len(own) > len(incumbent):
-        raise ValueError(f"{len(own)} answers to {len(incumbent)} items")
+        raise ValueError(f"{counted(len(own), 'answer')} to {counted(len(incumbent), 'item')}")
     reached = np.array([1.0])
     for kind in (True, False):
         answers = [mine for mine, its in zip(own, seen, strict=True) if its == kind]

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from objectives.types import Decoding
+from objectives.words import counted
 from search.common.errors import ConfigError
 from search.merging.recipe import (
     Experts,
@@ -424,7 +425,9 @@ def make_space(
     for pair in space.pairs:
         faults += pair_faults(pair, n_task, n_lang, lang)
     if faults:
-        raise ConfigError(f"{len(faults)} faults in the search space:\n  " + "\n  ".join(faults))
+        raise ConfigError(
+            f"{counted(len(faults), 'fault')} in the search space:\n  " + "\n  ".join(faults)
+        )
     return space
 
 

@@ -14,6 +14,7 @@ from traceback import format_exception
 
 from objectives import targets
 from objectives.types import Completion, Evaluation, ItemResult, Objective, Request, Split
+from objectives.words import counted
 from search.common.masking import masked
 from search.merging.recipe import Recipe
 from search.records.items import pack_items
@@ -124,7 +125,7 @@ def _n(batch: Sequence[Request], share: float) -> int:
 def _why(stopped: Stopped) -> str:
     what = "be as good as the best so far" if stopped.incumbent else "keep its floor"
     return (
-        f"after {stopped.items} of {stopped.total} items its chance to {what} was "
+        f"after {stopped.items} of {counted(stopped.total, 'item')} its chance to {what} was "
         f"{stopped.chance:.3f}"
     )
 

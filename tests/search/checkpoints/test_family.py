@@ -132,8 +132,8 @@ def test_what_cannot_be_opened_and_what_does_not_fit_at_once(family: dict[str, P
     edit_config(quantization_config={})(family["base"])
     message = (
         r"(?s)2 checkpoints that cannot be opened:\n  task/0: .*config.json is missing.*"
-        r"task/1: .*tokenizer.json cannot be read.*\n1 reasons why this base cannot be searched:.*"
-        r"quantised.*\n1 faults of experts, which do not fit the base:\n  lang/1 .*has 5 layers"
+        r"task/1: .*tokenizer.json cannot be read.*\n1 reason why this base cannot be searched:.*"
+        r"quantised.*\n1 fault of experts, which do not fit the base:\n  lang/1 .*has 5 layers"
     )
     with pytest.raises(CheckpointError, match=message):
         fit(family)
@@ -177,7 +177,7 @@ def test_base_that_cannot_be_searched(
     family: dict[str, Path], changes: dict[str, object], message: str
 ) -> None:
     edit_config(**changes)(family["base"])
-    with pytest.raises(CheckpointError, match=r"(?s)1 reasons why this base.*" + message):
+    with pytest.raises(CheckpointError, match=r"(?s)1 reason why this base.*" + message):
         fit({"base": family["base"]})
 
 
@@ -189,7 +189,7 @@ def test_code_that_is_not_needed_is_ignored(family: dict[str, Path]) -> None:
 
 def test_base_with_quantised_tensors(family: dict[str, Path]) -> None:
     edit_tensors(lambda t: t.update({NORM: t[NORM].to(torch.uint8)}))(family["base"])
-    with pytest.raises(CheckpointError, match=r"1 tensors that are not bf16.*norm.weight U8"):
+    with pytest.raises(CheckpointError, match=r"1 tensor that is not bf16.*norm.weight U8"):
         fit({"base": family["base"]})
 
 

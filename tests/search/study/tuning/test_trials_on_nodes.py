@@ -99,7 +99,7 @@ def test_a_node_that_lacks_an_expert_says_so(tiny_llama: Family, tmp_path: Path)
     for _ in range(2):  # the actor lives on, and looks again
         found = runner.run(Single("base"), "search")
         assert (found.state, found.attempts) == ("failed", 1)
-        assert found.reason.startswith(f"node {socket.gethostname()}: 1 checkpoints that cannot")
+        assert found.reason.startswith(f"node {socket.gethostname()}: 1 checkpoint that cannot")
         assert f"lang/0: {n_dead}/config.json is missing" in found.reason
         assert "put them at the same path there or on a shared filesystem" in found.reason
     n_dead.parent.mkdir()
