@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from objectives.command_line import Parser
 from objectives.errors import ObjectiveError
+from objectives.words import counted
 from search.common.errors import SearchError
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 ALIKE = 5
 """Recipes that are named of those that might as well be taken; all are in the JSON."""
+UNFINISHED = ("running", "stopped")
+"""States of a study to which trials are still to come."""
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -144,19 +147,24 @@ def lines(best: Best) -> Iterator[str]:
     from search.common.values import percent
 
     where = f"{best.study}{f' ({best.state})' if best.state else ''}"
-    yield f"{where}: {best.family} / {best.lang}, {best.compared} recipes compared"
+    yield f"{where}: {best.family} / {best.lang}, {counted(best.compared, 'recipe')} compared"
+    so_far = best.state in UNFINISHED
     if best.no_recommendation:
-        yield f"no recommendation: {best.no_recommendation}"
+        yield f"no recommendation{' yet' if so_far else ''}: {best.no_recommendation}"
     if not best.label:
         return
-    yield f"{'best on the search items' if best.no_recommendation else 'recommended'}: {best.label}"
+    called = "best on the search items" if best.no_recommendation else "recommended"
+    itself = [other.what for other in best.beats if other.label == best.label]
+    known = f" (the {' and the '.join(itself)})" if itself else ""
+    yield f"{called}{' so far' if so_far else ''}: {best.label}{known}"
     yield f"  {best.words}"
     yield f"  {', '.join(f'{name} is {place}' for name, place in best.experts.items())}"
     yield f"  {best.reason}"
     yield from _scores(best)
-    if best.beats:
+    others = [other for other in best.beats if other.label != best.label]
+    if others:
         yield f"  on the same {best.split.replace('_', '-')} items, in points of {_people()}:"
-    for other in best.beats:
+    for other in others:
         yield f"    against the {_versus(other)}"
     if best.alike:
         shown = [f"{name} ({percent(value)}%)" for name, value in best.alike.items()]
@@ -173,7 +181,8 @@ def _scores(best: Best) -> Iterator[str]:
     for words, scores in (("held-out", best.held_out), ("search", best.search)):
         told = [
             f"{target.people} {percent(score['value'])}% "
-            f"({percent(score['low'])} to {percent(score['high'])}, {score['n_scored']} items)"
+            f"({percent(score['low'])} to {percent(score['high'])}, "
+            f"{counted(score['n_scored'], 'item')})"
             for target in targets.TARGETS
             if (score := scores.get(target.score)) and score["value"] is not None
         ]
@@ -192,7 +201,7 @@ def _versus(other: Versus) -> str:
     from search.results.comparison import signed
 
     if other.difference is None or other.low is None or other.high is None or other.p is None:
-        return f"{other.what} ({other.label}): it is that one, or has no item in common"
+        return f"{other.what} ({other.label}): no item in common"
     p = "p<0.001" if other.p < 0.001 else f"p={other.p:.3f}"
     return (
         f"{other.what} ({other.label}): {signed(other.difference)} "

@@ -51,7 +51,7 @@ class Listed(Grid):
     """The flat form of a space of which only some recipes can be asked for.
 
     Attributes:
-        codes: their places on the axes.
+        codes: their indices on the axes.
     """
 
     codes: Codes
@@ -64,11 +64,11 @@ class Listed(Grid):
         """All of them."""
         return self.codes
 
-    def each(self) -> Iterator[NDArray[np.int64]]:
+    def iterate(self) -> Iterator[NDArray[np.int64]]:
         """All of them."""
         yield from self.codes
 
-    def drawn(self, rng: np.random.Generator, count: int) -> Codes:
+    def sample(self, rng: np.random.Generator, count: int) -> Codes:
         """Some of them, each as likely as another."""
         return self.codes[np.sort(rng.permutation(len(self.codes))[:count])]
 

@@ -66,9 +66,9 @@ def named(text: str, out: str = "runs") -> StudyPath:
         there = studies(Path(out)) if Path(out).is_dir() else ()
         known = {study.name: study for study in there}
         near = known.get(nearest(path.name, known), "")
-        raise StudyError(
-            f"{path}: no such folder{guess(str(near))}; python -m search.studies lists studies"
-        )
+        listed = "python -m search.studies lists studies"
+        begin = "begin a study with python -m search.run --lang CODE"
+        raise StudyError(f"{path}: no such folder{guess(str(near))}; {listed if text else begin}")
     found = studies(path)
     if not found:
         raise StudyError(f"{path} holds no study; name one, a folder or s3://...")

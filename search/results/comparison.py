@@ -17,6 +17,7 @@ from objectives.languages import LANGUAGES
 from objectives.stats import PairedDifference
 from objectives.target import Target
 from objectives.types import ItemResult, Score, Split
+from objectives.words import counted
 from search.common.errors import StudyError
 from search.common.values import percent
 from search.merging.recipe import Layered, Single, key
@@ -238,14 +239,17 @@ def _choice_notes(
     states = Counter(record.state for record in ended)
     words = {"stopped": "stopped early", "infeasible": "infeasible", "failed": "failed"}
     lost = [f"{n} {words[state]}" for state, n in sorted(states.items()) if state in words]
-    compared = f"{states['scored']} recipes" + (f" ({', '.join(lost)} besides)" if lost else "")
+    compared = counted(states["scored"], "recipe") + (
+        f" ({', '.join(lost)} besides)" if lost else ""
+    )
     if choice is None:
         return [f"The search compared {compared}; no swap was scored, so none is recommended."]
     main = targets.TARGETS[0].score
     score = choice.record.scores[main]
     luck = (
-        f"The search compared {compared} on {score.n_scored} items. The highest of so many scores "
-        f"is partly luck: {percent(score.value)}% of the {_called((choice.role,))} is optimistic"
+        f"The search compared {compared} on {counted(score.n_scored, 'item')}. The highest of so "
+        f"many scores is partly luck: {percent(score.value)}% of the {_called((choice.role,))} is "
+        "optimistic"
     )
     final = _best_line(lines)
     if split == "search":

@@ -44,6 +44,8 @@ Answers = Callable[[Record], Sequence[ItemResult]]
 
 MIN_RIGHT = next(right for right in itertools.count(1) if 0.5 ** (right - 1) < LEVEL)
 """Items right from which on a recipe can be told from one that has none right."""
+FEW_TRIALS = 10
+"""Compared swaps below which more of them are what is missing, before items or another task are."""
 NO_SWAP = "no layer swap has been scored"
 _ENDS = {"failed": "failed", "infeasible": "was infeasible"}
 
@@ -132,14 +134,15 @@ def with_doubt(
 
 def _doubt(best: Record, records: Sequence[Record], n_layers: int, answers: Answers) -> str:
     right, n = _count(best)
+    swaps = [r for r in _compared(records) if is_swap(r.recipe, n_layers) and r.key != best.key]
+    decides = f"What would decide: {_first_of_all(len(swaps) + 1)}"
     has = f"the best swap, {best.label}, has {right} of {n} search items right"
     if right < MIN_RIGHT:
         more = f" (about {_round(n * MIN_RIGHT / right)} at this rate)" if right else ""
         return (
-            f"{has}, which cannot be told from none, as fewer than {MIN_RIGHT} cannot. What would "
-            f"decide: an easier task, or more items{more}."
+            f"{has}, which cannot be told from none, as fewer than {MIN_RIGHT} cannot. {decides}an "
+            f"easier task, or more items{more}."
         )
-    swaps = [r for r in _compared(records) if is_swap(r.recipe, n_layers) and r.key != best.key]
     plain = _plain(records, n_layers)
     others = sorted([*swaps, *plain], key=_share)
     pairs = math.comb(len(others) + 1, 2)
@@ -149,15 +152,23 @@ def _doubt(best: Record, records: Sequence[Record], n_layers: int, answers: Answ
             return ""
         needed = min(needed, pair.needed(pairs))
     if not others:
-        return f"{has}, and there is no other recipe yet to tell it from."
-    named = [f"any of the {counted(len(swaps), 'other swap')}"] if swaps else []
+        return f"{has}, and there is no other recipe yet to tell it from. {decides}more items."
+    others_in_words = f"any of the {len(swaps)} others" if len(swaps) > 1 else "the other one"
+    named = [others_in_words] if swaps else []
     named += [f"{record.label}, the best that needs no search" for record in plain]
     more = f" (at least about {_round(needed)})" if needed < math.inf else ""
     return (
         f"{has}, and is not told from {' or '.join(named)} (McNemar's exact test, the best of "
-        f"{counted(pairs, 'pair')}). What would decide: more items{more}, or "
+        f"{counted(pairs, 'pair')}). {decides}more items{more}, or "
         f"{'an easier' if 2 * right < n else 'a harder'} task."
     )
+
+
+def _first_of_all(swaps: int) -> str:
+    """What would decide before anything else does: trials, where there are hardly any."""
+    if swaps >= FEW_TRIALS:
+        return ""
+    return f"more trials, as {counted(swaps, 'swap is', 'swaps are')} few; after that "
 
 
 def _distances(

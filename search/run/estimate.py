@@ -27,6 +27,7 @@ from search.records.record import Record
 from search.records.study_path import StudyPath
 from search.results import choose
 from search.results.recommendation import recommend
+from search.results.study_result import best_default
 from search.run import imports
 from search.run.foreseen import Foreseen
 from search.run.prepare import Checked, check
@@ -109,7 +110,7 @@ def _work(foreseen: Foreseen, checked: Checked) -> Workload:
     config, records, space = foreseen.config, foreseen.records, checked.space
     choice = recommend(records, space.n_layers, config.search.tolerance) if records else None
     trials = records.trials if records else ()
-    default = space.default_recipe(space.pairs[0])
+    default = best_default(space, records) if records else space.default_recipe(space.pairs[0])
     rows = choose.final_rows(trials, choice, default, checked.family.locations, space.n_layers)
     n_final = final_rows(config.search, len(rows), choice, trials)
     return planned(
@@ -129,7 +130,7 @@ def _recipes(
     """How many recipes of each kind, and those whose names are known."""
     space, counts = checked.space, dict(work.recipes)
     names = [label(recipe, space.lang, space.n_layers) for recipe in _first(config, checked)]
-    yield f"trials: {work.total}, of which {len(trials)} have ended"
+    yield f"the study {work.standing(trials)}"
     yield f"  first: {counts.pop('baseline')} ({some(names)})"
     search, final = counts.pop("search"), counts.pop("final")
     begins = f"the {imported} imported ones, then " if imported else ""

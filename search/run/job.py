@@ -117,6 +117,8 @@ def run(prepared: Prepared, console: Console, engines: Engines, verbose: bool = 
     now = StudyResult.of(records)
     n_final = final_rows(config.search, len(now.rows), now.choice, records.trials)
     work = planned(config.search, len(first), n_final, prepared.objectives.values())
+    said = f"study {records.path} {work.standing(records.trials)}"
+    console.print(said, soft_wrap=True, highlight=False, markup=False)
     space, n_layers = prepared.space, prepared.family.n_layers
     defaults = {key(space.default_recipe(pair), n_layers) for pair in space.pairs}
     rule = Rule(n_layers, config.search.tolerance, defaults)

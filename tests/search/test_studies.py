@@ -82,7 +82,7 @@ def test_lines(folder: Path) -> None:
     assert done.changed == 1_700_000_000.5  # the held-out trial's
     assert done.no_recommendation == ""
     assert found["stopped"].best == "" and found["stopped"].search == (None, None)  # two alike
-    assert "is not told from any of the 1 others" in found["stopped"].no_recommendation
+    assert "is not told from the other one" in found["stopped"].no_recommendation
     assert found["empty"].no_recommendation == "no layer swap has been scored"
     assert found["stopped"].held_out == (None, None) and found["stopped"].trials == 2
     assert found["empty"].best == "" and found["empty"].search == (None, None)

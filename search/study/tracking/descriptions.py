@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from objectives import targets
 from objectives.stats import PairedDifference
 from objectives.types import Score
+from objectives.words import counted
 from search.common.errors import RecipeError
 from search.common.values import in_markdown, percent
 from search.merging.mix import Mix
@@ -77,7 +78,9 @@ def of_running(where: Where, records: Sequence[Record], n_layers: int, tolerance
         tolerance: as for `search.results.choose.best_swap`.
     """
     choice = best_swap(records, n_layers, tolerance) if n_layers else None
-    lines = [f"{len(records)} trials have ended; scores are of the search items."]
+    lines = [
+        f"{counted(len(records), 'trial has', 'trials have')} ended; scores are of search items."
+    ]
     if choice:
         lines = [
             f"## Best so far: {where.linked(choice.record)}",

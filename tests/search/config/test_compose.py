@@ -143,7 +143,7 @@ def test_bad_input(overrides: list[str], flags: dict[str, str], message: str) ->
     [
         (
             "name: x\nbase: b\ntask: [m]\nlanguage: {te: [g]}\nlangauge: {}\n",
-            r"family.langauge = .*unknown key \(did you mean family.language\?\); allowed are name, ",
+            r"family.langauge = .*unknown key \(did you mean family.language\?\); allowed are ",
         ),
         ("name: x\nbase: b\ntask: [m]\nlanguage: {te: []}\n", r"no expert is listed for te"),
         ("name: ../x\nbase: b\ntask: [m]\nlanguage: {te: [g]}\n", r"family.name = '../x'"),

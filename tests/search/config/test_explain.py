@@ -20,8 +20,8 @@ TE = {"lang": "te"}
         ("serch.trials=4", "serch = {'trials': 4}: unknown key (did you mean search?); allowed"),
         (
             "objective.mgsm.shot=3",
-            "objective.mgsm.shot = 3: unknown key (did you mean objective.mgsm.shots?); allowed are "
-            "data_dir, ",
+            "objective.mgsm.shot = 3: unknown key (did you mean objective.mgsm.shots?); allowed "
+            "are data_dir, ",
         ),
         ("search.zzz=4", "search.zzz = 4: unknown key; allowed are trials, "),
         ("search.sampler=tpee", "'random' or 'nsga2' (did you mean tpe?)"),

@@ -18,6 +18,7 @@ from search.records.writer import RecordsWriter
 from search.results import recommendation
 from search.results.choose import BEST, RECOMMENDED, best_swap, final_rows
 from search.results.recommendation import (
+    FEW_TRIALS,
     MIN_RIGHT,
     Discordant,
     no_recommendation,
@@ -87,11 +88,11 @@ def test_no_more_than_chance(right: int, more: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("right", "with_doubt"), [(MIN_RIGHT - 1, True), (MIN_RIGHT, True), (12, False)]
+    ("right", "doubted"), [(MIN_RIGHT - 1, True), (MIN_RIGHT, True), (12, False)]
 )
-def test_more_than_chance_must_also_be_more_than_another(right: int, with_doubt: bool) -> None:
+def test_more_than_chance_must_also_be_more_than_another(right: int, doubted: bool) -> None:
     found = doubt_of(swaps(first(right, 40), first(0, 40), first(1, 40)))
-    assert bool(found) == with_doubt
+    assert bool(found) == doubted
     assert ("cannot be told from none" in found) == (right < MIN_RIGHT)
 
 
@@ -101,6 +102,26 @@ def test_swaps_that_are_alike() -> None:
     found = doubt_of(alike)
     assert "has 170 of 200 search items right, and is not told from any of the 4 others" in found
     assert "best of 10 pairs" in found and "a harder task" in found
+
+
+@pytest.mark.parametrize("right", [2, 170])
+@pytest.mark.parametrize(("number", "said"), [(1, "1 swap is"), (2, "2 swaps are"), (9, "9 swaps")])
+def test_after_hardly_any_trials_more_of_them_would_decide(
+    right: int, number: int, said: str
+) -> None:
+    found = doubt_of(swaps(*(first(right, 200) for _ in range(number))))
+    assert f"What would decide: more trials, as {said}" in found and "few; after that " in found
+
+
+@pytest.mark.parametrize("right", [2, 170])
+def test_after_enough_trials_more_of_them_would_not(right: int) -> None:
+    found = doubt_of(swaps(*(first(right, 200) for _ in range(FEW_TRIALS))))
+    assert "What would decide: " in found and "trials" not in found
+
+
+def test_the_other_swap_is_one() -> None:
+    found = doubt_of(swaps(first(60, 100), first(60, 100)))
+    assert "is not told from the other one (McNemar's exact test, the best of 1 pair)" in found
 
 
 def test_alike_but_better_than_what_needs_no_search() -> None:

@@ -61,7 +61,7 @@ def test_one_target_alone_has_no_floor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets, "TARGETS", TARGETS[:1])
     choice = best_swap([*EXPERTS, trial(swap(1, 1), 0.9, 0.1)], L, 0.02)
     assert choice is not None
-    assert choice.reason == "Highest search accuracy, 90.0%, of 1 swaps."
+    assert choice.reason == "Highest search accuracy, 90.0%, of 1 swap."
 
 
 def test_tables_have_a_column_for_each_target(three: None) -> None:
