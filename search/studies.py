@@ -25,6 +25,9 @@ from search.records.study_path import StudyPath, locate
 from search.results.recommendation import no_recommendation, recommend
 from search.results.summary import values
 
+FOLDED = ("study", "family", "best")
+"""Columns that are folded where the table would be too wide."""
+
 
 @dataclass(frozen=True)
 class StudyLine:
@@ -142,15 +145,20 @@ def _time(path: StudyPath) -> float:
 
 def _show(lines: Sequence[StudyLine]) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from search.common.terminal import Terminal
+    from search.results.tables import WIDTH, plain
 
     named = [target.people for target in targets.TARGETS]
     columns = ("study", "family", "lang", "state", "trials", *named, "last change", "best")
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, no_wrap=name not in FOLDED, overflow="fold")
     for line in lines:
-        table.add_row(*_cells(line))
-    Terminal(width=None if sys.stdout.isatty() else 200).print(table, soft_wrap=True)
+        table.add_row(*map(Text, _cells(line)))
+    console = plain(Terminal())
+    console.print(table, width=min(console.width, WIDTH))
     shown = " and ".join(named)
     print(f"{shown} of the recommended recipe, in percent: search items / held-out items")
 

@@ -103,10 +103,21 @@ def test_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert studies.main([str(folder)]) == 0
     text = capsys.readouterr().out
     (line,) = [line for line in text.splitlines() if line.startswith("done")]
-    assert "4/4" in line and "58.0 / 58.0" in line and trial(0).label in line
+    assert "4/4" in line and "58.0 / 58.0" in line
+    name, _, pair = trial(0).label.rpartition(" ")  # folded between words
+    assert name in line and any(line.split() == [pair] for line in text.splitlines())
     assert len([x for x in text.splitlines() if x.startswith(("broken", "odd", "empty"))]) == 3
     (line,) = [line for line in text.splitlines() if line.startswith("stopped")]
     assert line.split()[-2:] == ["no", "recommendation"]
+
+
+def test_long_names_are_folded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "s" * 100
+    make(folder / name, 4).close()
+    assert studies.main([str(folder)]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert max(map(len, rows)) <= 110
+    assert "".join(row.split(" ")[0] for row in rows if row.startswith("ss")) == name
 
 
 def test_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
