@@ -40,7 +40,7 @@ from search.results.summary import ARTIFACTS, headline, recommended
 from search.run.opening import finish
 from search.run.prepare import Prepared, versions
 from search.run.progress import ProgressDisplay, Rule
-from search.run.workload import final_rows, planned
+from search.run.workload import final_rows, planned, tried_again
 from search.study.proposing.notes import annotate
 from search.study.race import Rules
 from search.study.schedule import Schedule
@@ -117,8 +117,11 @@ def run(prepared: Prepared, console: Console, engines: Engines, verbose: bool = 
     now = StudyResult.of(records)
     n_final = final_rows(config.search, len(now.rows), now.choice, records.trials)
     work = planned(config.search, len(first), n_final, prepared.objectives.values())
-    said = f"study {records.path} {work.standing(records.trials)}"
-    console.print(said, soft_wrap=True, highlight=False, markup=False)
+    nothing_left = bool(records.head().finished) and not tried_again(records.trials)
+    stands = (
+        "is finished: nothing is left to run" if nothing_left else work.standing(records.trials)
+    )
+    console.print(f"study {records.path} {stands}", soft_wrap=True, highlight=False, markup=False)
     space, n_layers = prepared.space, prepared.family.n_layers
     defaults = {key(space.default_recipe(pair), n_layers) for pair in space.pairs}
     rule = Rule(n_layers, config.search.tolerance, defaults)
@@ -128,7 +131,7 @@ def run(prepared: Prepared, console: Console, engines: Engines, verbose: bool = 
     renewal = Renewal(records, records.folder, files.renew)
     renewal.start()
     try:
-        finished = run_study(
+        finished = nothing_left or run_study(
             Schedule.of(prepared.name, config.search),
             engines=engines,
             space=prepared.space,

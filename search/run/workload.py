@@ -59,7 +59,7 @@ class Workload:
         left = {o: n - done[o] for o, n in self.recipes.items() if n > done[o]}
         states = Counter(record.state for record in kept)
         ended = ", ".join(f"{n} {state}" for state, n in states.items())
-        again = len({(r.key, r.split) for r in trials}) - len(kept)
+        again = tried_again(trials)
         total = max(self.total, len(kept))
         said = f"{len(kept)} of {counted(total, 'trial')} ended" + (f" ({ended})" if kept else "")
         said += f", {again} that failed in a row tried again" if again else ""
@@ -119,6 +119,12 @@ def final_rows(
     rivals = {method for method, budget in search.baselines.items() if budget}
     missing = len(rivals & rival_roles().keys()) - len(best_rivals(trials))
     return rows + (known is None) + missing
+
+
+def tried_again(trials: Sequence[Record]) -> int:
+    """How many trials failed with others in a row, and are tried again."""
+    kept = sum(len(finished_trials(trials, split)) for split in SPLITS)
+    return len({(record.key, record.split) for record in trials}) - kept
 
 
 def proposed_share(trials: Iterable[Record], unknown: float = 1.0) -> float:

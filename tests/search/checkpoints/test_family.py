@@ -90,15 +90,15 @@ def _shard_alone(folder: Path) -> None:
         (edit_config(num_hidden_layers=5), r"lang/1 .*has 5 layers, base has 4 \(num_hidden"),
         (edit_config(tie_word_embeddings=True), r"has tie_word_embeddings True, base has False"),
         (edit_config(model_type="mistral"), r"has model_type mistral, base has llama"),
-        (edit_tensors(lambda t: t.pop(NORM)), r"lacks 1 tensors: model.norm.weight"),
-        (edit_tensors(lambda t: t.update(extra=t[NORM].clone())), r"has unknown 1 tensors: extra"),
+        (edit_tensors(lambda t: t.pop(NORM)), r"lacks 1 tensor: model.norm.weight"),
+        (edit_tensors(lambda t: t.update(extra=t[NORM].clone())), r"has unknown 1 tensor: extra"),
         (
             edit_tensors(lambda t: t.update({NORM: t[NORM][:32].clone()})),
-            r"differs in shape in 1 tensors: model.norm.weight 32 \(base: 64\)",
+            r"differs in shape in 1 tensor: model.norm.weight 32 \(base: 64\)",
         ),
         (
             edit_tensors(lambda t: t.update({NORM: t[NORM].to(torch.int8)})),
-            r"differs in dtype in 1 tensors: model.norm.weight I8 \(base: BF16\)",
+            r"differs in dtype in 1 tensor: model.norm.weight I8 \(base: BF16\)",
         ),
         (_edit_vocabulary, r"has another tokenizer than the base"),
         (
@@ -244,7 +244,7 @@ def test_all_sources(tiny_llama: Family) -> None:
         (shutil.rmtree, r"config.json is missing: a Hugging Face model folder holds one"),
         (lambda p: (p / "model.safetensors").unlink(), r"holds no \*.safetensors; convert it"),
         (_truncate, r"model.safetensors is truncated or not safetensors"),
-        (_shard_alone, r"names 1 shards, missing: model-00001-of-00002.safetensors"),
+        (_shard_alone, r"names 1 shard, missing: model-00001-of-00002.safetensors"),
         (edit_tensors(_poison), r"task/1 .*has NaN or infinity in model.norm.weight"),
     ],
 )

@@ -524,7 +524,7 @@ def test_commands_take_addresses(
     records = RecordsWriter.create(runs / "s", StudyHead("s", chosen, layers=10))
     records.append(record("a"))
     assert show_best([str(runs)]) == 1  # one recipe is nothing to recommend
-    assert capsys.readouterr().out.startswith(f"{runs}/s (running): demo / te, 1 recipes")
+    assert capsys.readouterr().out.startswith(f"{runs}/s (running): demo / te, 1 recipe compared")
     assert write_report([f"{runs}/s", "--out", str(tmp_path / "here")]) == 0
     assert (tmp_path / "here" / "report.html").is_file() and capsys.readouterr().out
     assert list_studies([str(runs), "--json"]) == 0
