@@ -172,7 +172,8 @@ def _cells(line: StudyLine) -> Iterator[str]:
     for search, held_out in zip(line.search, line.held_out, strict=True):
         yield " / ".join(map(percent, (search, held_out)))
     yield time.strftime("%Y-%m-%d %H:%M", time.localtime(line.changed))
-    yield line.fault or line.best or (line.no_recommendation and "no recommendation")
+    none = "no recommendation" + ("" if line.state == "finished" else " yet")
+    yield line.fault or line.best or (line.no_recommendation and none)
 
 
 if __name__ == "__main__":

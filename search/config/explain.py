@@ -49,7 +49,8 @@ def _lines(found: Iterable[dict[str, Any]]) -> list[str]:
         whole = (
             isinstance(value, Mapping) and kind != "extra_forbidden"
         )  # of a key that holds others
-        shown = "" if whole or kind == "missing" else f" = {_shown(value)}"
+        of_key = telling[0]["loc"][-1:] == ("[key]",)
+        shown = "" if whole or of_key or kind == "missing" else f" = {_shown(value)}"
         said = dict.fromkeys(_said(key, fault) for fault in telling)
         lines.append(f"{'.'.join(map(str, key)) or '(whole)'}{shown}: {', or '.join(said)}")
     return lines

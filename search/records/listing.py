@@ -10,11 +10,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from objectives.words import guess, nearest
+from objectives.words import guess
 from search.common.errors import StudyError
 from search.records import lease, lock, remote
 from search.records.bucket import Bucket
-from search.records.reader import RecordsReader
+from search.records.reader import RecordsReader, nearest_study
 from search.records.study_path import StudyPath, locate
 
 
@@ -63,12 +63,11 @@ def named(text: str, out: str = "runs") -> StudyPath:
     if RecordsReader.exists(path):
         return path
     if isinstance(path, Path) and not path.exists():
-        there = studies(Path(out)) if Path(out).is_dir() else ()
-        known = {study.name: study for study in there}
-        near = known.get(nearest(path.name, known), "")
         listed = "python -m search.studies lists studies"
         begin = "begin a study with python -m search.run --lang CODE"
-        raise StudyError(f"{path}: no such folder{guess(str(near))}; {listed if text else begin}")
+        raise StudyError(
+            f"{path}: no such folder{guess(nearest_study(path, out))}; {listed if text else begin}"
+        )
     found = studies(path)
     if not found:
         raise StudyError(f"{path} holds no study; name one, a folder or s3://...")

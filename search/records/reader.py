@@ -11,9 +11,11 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from objectives import targets
 from objectives.types import ItemResult, Split
+from objectives.words import guess, nearest
 from search.common.errors import StudyError
 from search.records.folder import HEAD, FolderReader
 from search.records.head import StudyHead
@@ -103,6 +105,18 @@ class RecordsReader:
             raise StudyError(f"{self.path}/{record.items} cannot be read: {error}") from None
 
 
+def nearest_study(path: StudyPath, runs: str = "runs") -> str:
+    """The study of a folder whose name was mistyped: beside it or in `runs`; empty if none is."""
+    if not isinstance(path, Path):
+        return ""
+    folders = (path.parent, Path(runs)) if path.parent == Path() else (path.parent,)
+    try:
+        known = {f.parent.name: str(f.parent) for at in folders for f in at.glob(f"*/{HEAD}")}
+    except OSError:
+        return ""
+    return known.get(nearest(path.name, known), "")
+
+
 def head_of(store: StoreReader, path: StudyPath) -> bytes:
     """The head of the study in a store, as it is written.
 
@@ -112,7 +126,7 @@ def head_of(store: StoreReader, path: StudyPath) -> bytes:
     """
     head = store.head()
     if head is None:
-        raise StudyError(f"{path} holds no study (no {HEAD})")
+        raise StudyError(f"{path} holds no study (no {HEAD}){guess(nearest_study(path))}")
     return head
 
 

@@ -210,7 +210,7 @@ def going_on(
     if fixed:
         raise ConfigError(
             f"{path}/study.yaml says what is searched and scored: leave out {', '.join(fixed)}; "
-            f"only {', '.join(sorted(FREE))} may change"
+            f"only {', '.join(sorted(FREE))} may change; --extend {path} --trials N adds trials"
         )
     chosen = compose.parse(head.config)
     if trials:

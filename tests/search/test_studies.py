@@ -108,7 +108,7 @@ def test_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert name in line and any(line.split() == [pair] for line in text.splitlines())
     assert len([x for x in text.splitlines() if x.startswith(("broken", "odd", "empty"))]) == 3
     (line,) = [line for line in text.splitlines() if line.startswith("stopped")]
-    assert line.split()[-2:] == ["no", "recommendation"]
+    assert line.split()[-3:] == ["no", "recommendation", "yet"]
 
 
 def test_long_names_are_folded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -92,3 +92,18 @@ def test_head_that_cannot_be_used(tmp_path: Path) -> None:
     assert reader.trials == []
     with pytest.raises(StudyError, match="study.yaml is of schema 1, not 2"):
         reader.head()
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("runs/smal", "runs/small"), ("smal", "runs/small"), ("runs/other", ""), ("gone/smal", "")],
+)
+def test_a_mistyped_study(
+    given: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    RecordsWriter.create(Path("runs/small"), HEAD).close()
+    with pytest.raises(StudyError) as error:
+        RecordsReader.read(Path(given))
+    guess = f" (did you mean {meant}?)" if meant else ""
+    assert str(error.value) == f"{given} holds no study (no study.yaml){guess}"
