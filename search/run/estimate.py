@@ -29,7 +29,7 @@ from search.results import choose
 from search.results.recommendation import recommend
 from search.results.study_result import best_default
 from search.run import imports
-from search.run.foreseen import Foreseen
+from search.run.dry_run import DryRun
 from search.run.prepare import Checked, check
 from search.run.progress import duration
 from search.run.workload import (
@@ -71,24 +71,24 @@ class Cost:
     source: str
 
 
-def say(foreseen: Foreseen, out: StudyPath) -> Iterator[str]:
+def say(dry_run: DryRun, out: StudyPath) -> Iterator[str]:
     """What would be run and what it costs, line by line.
 
     Args:
-        foreseen: the study.
+        dry_run: the study.
         out: the folder of studies, where earlier ones of the family are looked for.
 
     Raises:
         SearchError, ObjectiveError: what the checks before a study find, but for its weights.
     """
-    config, records = foreseen.config, foreseen.records
+    config, records = dry_run.config, dry_run.records
     checked = check(config)
     trials = list(records.trials) if records else []
-    work = _work(foreseen, checked)
-    imported = imports.best(foreseen.source, checked.space) if foreseen.source else {}
+    work = _work(dry_run, checked)
+    imported = imports.best(dry_run.source, checked.space) if dry_run.source else {}
     for warning in checked.warnings:
         yield f"warning: {warning}"
-    yield f"dry run of {foreseen.name}: nothing is written, no engine starts, no weight is read"
+    yield f"dry run of {dry_run.name}: nothing is written, no engine starts, no weight is read"
     yield from _recipes(work, checked, config, trials, len(imported.get("recipes", ())))
     yield f"items: {_items(work, checked.objectives)}"
     engines = _engines(config.search)
@@ -106,8 +106,8 @@ def say(foreseen: Foreseen, out: StudyPath) -> Iterator[str]:
     yield cost.source
 
 
-def _work(foreseen: Foreseen, checked: Checked) -> Workload:
-    config, records, space = foreseen.config, foreseen.records, checked.space
+def _work(dry_run: DryRun, checked: Checked) -> Workload:
+    config, records, space = dry_run.config, dry_run.records, checked.space
     choice = recommend(records, space.n_layers, config.search.tolerance) if records else None
     trials = records.trials if records else ()
     default = best_default(space, records) if records else space.default_recipe(space.pairs[0])

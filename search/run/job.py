@@ -277,12 +277,12 @@ def _say_where(prepared: Prepared, console: Console, finished: bool, unsent: int
         lines.append(f"MLflow lacks {counted(unsent, 'run')}: python -m search.sync {path}{server}")
     lines += [f"which recipe, and why: python -m search.best {path}", _look(prepared)]
     if not finished:
-        lines.append(f"not finished; go on with: {go_on_by(prepared)}")
+        lines.append(f"not finished; go on with: {resume_command(prepared)}")
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-def go_on_by(prepared: Prepared) -> str:
+def resume_command(prepared: Prepared) -> str:
     """The command that goes on with a study."""
     code = f" {FLAG}" if runs_code(prepared.config) else ""
     where = f"{_server(prepared)}{_addresses(prepared.config)}{code}"

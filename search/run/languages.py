@@ -90,7 +90,8 @@ def run_all(studies: Sequence[Prepared], console: Console, verbose: bool = False
     left = [p for p in studies if not p.records.head().finished]
     for prepared in left:
         _say(
-            console, f"{prepared.config.lang} is not finished; go on with: {job.go_on_by(prepared)}"
+            console,
+            f"{prepared.config.lang} is not finished; go on with: {job.resume_command(prepared)}",
         )
     seen = {*ends.values(), *(["stopped"] if len(ends) < len(studies) else [])}
     return next(status for state, status in reversed(STATES.items()) if state in seen)

@@ -103,7 +103,7 @@ def begin_or_resume(
     records = RecordsWriter.open(path)
     try:
         head = records.head()
-        chosen = meant(chosen, head, path)
+        chosen = matching_config(chosen, head, path)
     except BaseException:
         records.close()
         raise
@@ -132,7 +132,7 @@ def resume(
     records = RecordsWriter.open(path)
     try:
         head = records.head()
-        chosen, head = going_on(head, path, overrides, trials, trusted=trusted)
+        chosen, head = resumed_config(head, path, overrides, trials, trusted=trusted)
     except BaseException:
         records.close()
         raise
@@ -184,7 +184,7 @@ def own_name(chosen: Config) -> str:
     return f"{chosen.family.name}-{chosen.lang}-{digest[:8]}"
 
 
-def meant(chosen: Config, head: StudyHead, path: StudyPath) -> Config:
+def matching_config(chosen: Config, head: StudyHead, path: StudyPath) -> Config:
     """The configuration of a study that exists, as the command that begins it means it.
 
     Raises:
@@ -202,7 +202,7 @@ def meant(chosen: Config, head: StudyHead, path: StudyPath) -> Config:
     return chosen
 
 
-def going_on(
+def resumed_config(
     head: StudyHead, path: StudyPath, overrides: Sequence[str], trials: int, *, trusted: bool
 ) -> tuple[Config, StudyHead]:
     """What a study goes on with, and what its head will say. Arguments and errors as `resume`."""

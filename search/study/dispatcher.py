@@ -23,7 +23,7 @@ from search.records.writer import RecordsWriter
 from search.study.fate import Fate, Known, Losses, judge
 from search.study.order import Candidate, Order
 from search.study.outcome import ActorExit, TrialOutcome
-from search.study.retries import FAILURES, Tally
+from search.study.retries import FAILURES, FailureCounts
 
 _log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ class Dispatcher:
         self._running: dict[str, Running] = {}
         self._again: list[Running] = []
         self._lost: list[Running] = []
-        self._tally = Tally()
+        self._failures = FailureCounts()
         self.finished = False
         self.fault: StudyError | None = None
 
@@ -215,7 +215,7 @@ class Dispatcher:
         if record.state == "failed":
             self._failed(node, record.reason)
         else:
-            self._tally.succeeded(node)
+            self._failures.succeeded(node)
         for listener in self._listeners:
             try:
                 listener.ended(record)
@@ -239,15 +239,15 @@ class Dispatcher:
 
     def _failed(self, node: str | None, reason: str) -> bool:
         """Count a failure; whether the search ends with it."""
-        if self._tally.failed(node) and node is not None:
+        if self._failures.failed(node) and node is not None:
             self._cluster.exclude(node)
             what = f"{FAILURES} trials failed in a row on node {node[:8]}: it is not used further"
             if self._cluster.has_room():
-                self._tally.explained()
+                self._failures.explained()
                 _log.warning("%s; the last with: %s", what, reason)
                 return False
             what += ", and no other has room for an engine"
-        elif self._tally.hopeless:
+        elif self._failures.hopeless:
             what = "trials fail wherever they run"
         else:
             return False

@@ -59,7 +59,7 @@ def finished_trials(trials: Sequence[R], split: Split) -> dict[str, R]:
     return {r.key: r for r in trials if r.split == split and (r.key, split) not in again}
 
 
-class Tally:
+class FailureCounts:
     """Failures in a row: on each node, and in all."""
 
     def __init__(self) -> None:

@@ -28,7 +28,7 @@ from search.study.schedule import Schedule
 from search.study.tuning.searcher import StudySearcher
 from search.study.tuning.trainable import Job, MergeTrial
 from search.study.tuning.waiting import Waiting
-from search.study.tuning.watch import TellEngines, Watch, placement, resources, untold
+from search.study.tuning.watch import TellEngines, Watch, ignore_states, placement, resources
 
 OURS = ("objectives", "search", "demo", "benchmarks", "tests")
 """Packages that every node has, or that only run on one."""
@@ -71,7 +71,7 @@ class Engines:
         """Close."""
         self.close()
 
-    def begin(self, schedule: Schedule, tell: TellEngines = untold) -> Watch:
+    def begin(self, schedule: Schedule, tell: TellEngines = ignore_states) -> Watch:
         """A study's view of its engines; those that run already are its own if they are alike.
 
         Args:
@@ -127,7 +127,7 @@ class Engines:
             self._thread.join(LOOK_SECONDS)  # not without end: a signal is heard between
         if not dispatcher.finished or not self._left:
             self.close()
-        watch.tell = untold
+        watch.tell = ignore_states
         if self._error is not None and not (dispatcher.fault or watch.fault or watch.stopping):
             raise StudyError(
                 f"Ray Tune stopped: {self._error}; --resume the study"

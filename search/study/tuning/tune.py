@@ -25,7 +25,7 @@ from search.study.race import Rules
 from search.study.schedule import Schedule
 from search.study.thresholds import Thresholds
 from search.study.tuning.engines import Engines
-from search.study.tuning.watch import TellEngines, Watch, untold
+from search.study.tuning.watch import TellEngines, Watch, ignore_states
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -40,7 +40,7 @@ def run_study(
     final: Callable[[], Iterable[Recipe]],
     listeners: Iterable[Listener],
     race: Rules | None = None,
-    tell: TellEngines = untold,
+    tell: TellEngines = ignore_states,
 ) -> bool:
     """Run or go on with a study until its final table's recipes are scored.
 

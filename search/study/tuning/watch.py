@@ -43,7 +43,7 @@ TellEngines = Callable[[Mapping[EngineState, int]], None]
 """Who wants to know how many engines are in each state; must not block."""
 
 
-def untold(states: Mapping[EngineState, int]) -> None:
+def ignore_states(states: Mapping[EngineState, int]) -> None:
     """Nobody wants to know."""
 
 
@@ -80,7 +80,7 @@ class Watch(tune.Callback, tune.Stopper):
     """
 
     def __init__(
-        self, schedule: Schedule, *, fetches: bool = False, tell: TellEngines = untold
+        self, schedule: Schedule, *, fetches: bool = False, tell: TellEngines = ignore_states
     ) -> None:
         """Watch the trials of a study that runs by this schedule.
 

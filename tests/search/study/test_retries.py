@@ -6,7 +6,7 @@ import pytest
 
 from search.merging.recipe import Single
 from search.records.record import Record
-from search.study.retries import FAILURES, FAILURES_IN_ALL, Tally, finished_trials
+from search.study.retries import FAILURES, FAILURES_IN_ALL, FailureCounts, finished_trials
 
 
 def trials(text: str) -> list[Record]:
@@ -36,7 +36,7 @@ def test_failures_in_a_row_are_tried_again(text: str, kept: str) -> None:
 
 
 def test_a_node_is_counted_for_itself() -> None:
-    tally = Tally()
+    tally = FailureCounts()
     for node in ("a", "b") * (FAILURES - 1):
         assert not tally.failed(node)
     tally.succeeded("b")
@@ -44,7 +44,7 @@ def test_a_node_is_counted_for_itself() -> None:
 
 
 def test_failures_everywhere_are_hopeless_unless_a_node_explains_them() -> None:
-    tally = Tally()
+    tally = FailureCounts()
     for number in range(FAILURES_IN_ALL):
         assert not tally.hopeless
         tally.failed(None if number % 2 else f"node{number}")

@@ -13,11 +13,11 @@ from search.config.schema import Config
 from search.records.head import StudyHead, taken
 from search.records.reader import RecordsReader
 from search.records.study_path import StudyPath, check_name
-from search.run.opening import going_on, meant
+from search.run.opening import matching_config, resumed_config
 
 
 @dataclass(frozen=True)
-class Foreseen:
+class DryRun:
     """A study that a command would run.
 
     Attributes:
@@ -33,7 +33,7 @@ class Foreseen:
     source: StudyPath | None = None
 
 
-def begin(chosen: Config, out: StudyPath, name: str, source: StudyPath | None = None) -> Foreseen:
+def begin(chosen: Config, out: StudyPath, name: str, source: StudyPath | None = None) -> DryRun:
     """A new study. Errors as of `opening.begin`, but for a folder that cannot be written."""
     check_name(name)
     path = out / name
@@ -41,25 +41,25 @@ def begin(chosen: Config, out: StudyPath, name: str, source: StudyPath | None = 
         there = RecordsReader.read(path).head()
         here = StudyHead(name, chosen.model_dump(mode="json"))
         raise StudyError(taken(there, here, str(path)))
-    return Foreseen(name, chosen, source=source)
+    return DryRun(name, chosen, source=source)
 
 
 def begin_or_resume(
     chosen: Config, out: StudyPath, name: str, source: StudyPath | None = None
-) -> Foreseen:
+) -> DryRun:
     """The study of this name if there is one, or a new one. Errors as of the original."""
     check_name(name)
     path = out / name
     if not RecordsReader.exists(path):
         return begin(chosen, out, name, source)
     records = RecordsReader.read(path)
-    return Foreseen(name, meant(chosen, records.head(), path), records)
+    return DryRun(name, matching_config(chosen, records.head(), path), records)
 
 
 def resume(
     path: StudyPath, overrides: Sequence[str] = (), trials: int = 0, *, trusted: bool = False
-) -> Foreseen:
+) -> DryRun:
     """An existing study, which another process may hold. Errors as of the original."""
     records = RecordsReader.read(path)
-    chosen, head = going_on(records.head(), path, overrides, trials, trusted=trusted)
-    return Foreseen(head.name, chosen, records)
+    chosen, head = resumed_config(records.head(), path, overrides, trials, trusted=trusted)
+    return DryRun(head.name, chosen, records)
