@@ -26,7 +26,7 @@ from search.config.schema import SearchConfig
 from search.merging.space.swap import Space, make_space
 from search.records.head import StudyHead
 from search.records.writer import RecordsWriter
-from search.study.course import Course
+from search.study.dispatcher import Dispatcher
 from search.study.order import Order
 from search.study.outcome import ActorExit, TrialOutcome
 from search.study.proposing.optuna_study import phase
@@ -88,8 +88,8 @@ def main(
         cluster = AllWell(engines)
         phases = [phase(schedule, "search", trials, space, records, [])]
         order = Order(phases, records.trials, space.n_layers, list, lag=schedule.lag)
-        course = Course(order, records, cluster, [], lang="te", n_layers=space.n_layers)
-        rows += _drive(StudySearcher(course, cluster), course, engines, trials, seconds)
+        dispatcher = Dispatcher(order, records, cluster, [], lang="te", n_layers=space.n_layers)
+        rows += _drive(StudySearcher(dispatcher, cluster), dispatcher, engines, trials, seconds)
         records.close()
     return rows
 
@@ -120,7 +120,7 @@ def bench_space() -> Space:
 
 
 def _drive(
-    searcher: StudySearcher, course: Course, engines: int, trials: int, seconds: float
+    searcher: StudySearcher, dispatcher: Dispatcher, engines: int, trials: int, seconds: float
 ) -> list[str]:
     """Trials end in the order of a simulated clock; each engine that is free is given a recipe."""
     rng = random.Random(0)
@@ -136,7 +136,7 @@ def _drive(
 
     for _ in range(engines):
         ask(0.0)
-    while working and course.fault is None:
+    while working and dispatcher.fault is None:
         now, name = heapq.heappop(working)
         free = time.perf_counter()
         searcher.on_trial_complete(name, {"outcome": _outcome(rng)})

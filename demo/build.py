@@ -27,7 +27,7 @@ from pathlib import Path
 from demo import checkpoint, experts, table, testdata, tokenizer, train
 from demo.confused.experts import EXPERTS as CONFUSED
 from demo.evaluate import MAX_NEW
-from demo.experts import Course
+from demo.experts import ExpertTraining
 from demo.mixes import base_mix
 from demo.model import Shape, State
 
@@ -58,8 +58,8 @@ class Plan:
     """What a build makes: the full family, or a sketch of it."""
 
     base: tuple[tuple[train.BaseRun, float], ...]
-    experts: tuple[Course, ...]
-    confused: tuple[Course, ...]
+    experts: tuple[ExpertTraining, ...]
+    confused: tuple[ExpertTraining, ...]
     reach: int
     limit: int | None
     new: int
@@ -104,19 +104,19 @@ def make_base(plan: Plan, work: Path) -> State:
     return state
 
 
-def make_expert(expert: Course, base: State, work: Path) -> None:
+def make_expert(expert: ExpertTraining, base: State, work: Path) -> None:
     """One expert, trained from a base into the work folder; for a process of its own."""
     state = experts.train_expert(expert, base, SHAPE, tokenizer.build(), log)
     train.save_state(state, work / f"{expert.name}.pt")
 
 
-def make_experts(courses: Sequence[Course], base: State, work: Path) -> dict[str, State]:
+def make_experts(trainings: Sequence[ExpertTraining], base: State, work: Path) -> dict[str, State]:
     """Experts, trained two at a time unless the work folder has them."""
-    missing = [e for e in courses if not (work / f"{e.name}.pt").exists()]
+    missing = [e for e in trainings if not (work / f"{e.name}.pt").exists()]
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
         for done in [pool.submit(make_expert, expert, base, work) for expert in missing]:
             done.result()
-    return {e.name: train.load_state(work / f"{e.name}.pt") for e in courses}
+    return {e.name: train.load_state(work / f"{e.name}.pt") for e in trainings}
 
 
 def shipped_models(out: Path) -> dict[str, State]:

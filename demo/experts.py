@@ -45,7 +45,7 @@ class Lesson(NamedTuple):
     batch: Batch
 
 
-class Course(Protocol):
+class ExpertTraining(Protocol):
     """What the fine-tuning of one expert consists of; `Expert` says what its numbers mean."""
 
     @property
@@ -120,10 +120,10 @@ def drawn_ends(rng: Random, layers: int, stitched: float) -> set[int]:
     return {i for i in range(layers) if i < bottom or i >= layers - top}
 
 
-def rate_at(course: Course, step: int) -> float:
+def rate_at(training: ExpertTraining, step: int) -> float:
     """Learning rate of a step: up, level, and down to a tenth over the last 30%."""
-    left = (course.steps - step) / (0.3 * course.steps)
-    return course.rate * min(1.0, (step + 1) / WARMUP, max(0.1, left))
+    left = (training.steps - step) / (0.3 * training.steps)
+    return training.rate * min(1.0, (step + 1) / WARMUP, max(0.1, left))
 
 
 EXPERTS = (
@@ -162,7 +162,11 @@ def borrowed(parameters: list[Tensor], originals: list[Tensor]) -> Iterator[None
 
 
 def train_expert(
-    expert: Course, base: State, shape: Shape, tokenizer: Tokenizer, log: Callable[[str], None]
+    expert: ExpertTraining,
+    base: State,
+    shape: Shape,
+    tokenizer: Tokenizer,
+    log: Callable[[str], None],
 ) -> State:
     """Fine-tunes the base into one expert, on one thread."""
     prepare(threads=1, seed=expert.seed)

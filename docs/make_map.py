@@ -31,8 +31,8 @@ know. A command is a file, or a folder with a `__main__.py`. `tests/` mirrors th
 `search/study/proposing/phase.py`; Ray Tune's controller asks for each trial, by `search/study/tuning/searcher.py` |
 | where a record is fsynced | `append_line` in `search/records/durable.py`, by `search/records/folder.py`; in an object store `BucketStore.append` in `search/records/remote.py` |
 | where MLflow is written | `StudyView.send` in `search/study/tracking/view.py`, when `search/study/tracking/outbox.py` says |
-| what chooses the recommended recipe | `recommend` in `search/results/choose.py` |
-| whether anything is recommended | `settle` in `search/results/doubt.py` |
+| what chooses the recommended recipe | `best_swap` in `search/results/choose.py` |
+| whether anything is recommended | `recommend` in `search/results/recommendation.py` |
 | what happens when an engine dies | `judge` in `search/study/fate.py`; one that raises, `TrialRunner._run` in \
 `search/study/tuning/trainable.py` (on a GPU its process ends, `MergeTrial.step`); one that hangs, `Watch.on_step_begin` in `search/study/tuning/watch.py` |
 | every key of the configuration | `search/config/schema.py`, `docs/config.md` |

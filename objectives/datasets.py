@@ -42,6 +42,7 @@ from objectives.languages import LANGUAGES, Language
 from objectives.letters import composed, whole
 from objectives.numerals import as_number
 from objectives.rows import csv_rows, decode
+from objectives.words import counted
 
 Setting = Literal["crosslingual", "monolingual"]
 
@@ -163,7 +164,7 @@ def read_exemplars(source: MgsmSource, lang: Language, shots: int) -> list[Exemp
     else:
         where, rows = _hub_rows(source, lang, "train", ("question", "answer"))
     if len(rows) < shots:
-        problem = f"{len(rows)} exemplars of {lang.code!r}, shots {shots} are asked for"
+        problem = f"{counted(len(rows), 'exemplar')} of {lang.code!r}, shots {shots} are asked for"
         raise DataError.at(where, problem, "Lower shots or add exemplars")
     return [_exemplar(n, row, lang, where) for n, row in enumerate(rows[:shots], 1)]
 
@@ -295,7 +296,9 @@ def load_rows(
             remedy = f"It has {', '.join(table.column_names)}; name another data set"
             raise DataError.at(where, f"no column {', '.join(missing)}", remedy)
         if len(table) > _MOST_ROWS:
-            raise DataError.at(where, f"{len(table)} rows", f"MGSM has 250; at most {_MOST_ROWS}")
+            raise DataError.at(
+                where, counted(len(table), "row"), f"MGSM has 250; at most {_MOST_ROWS}"
+            )
         rows = zip(*(table[column] for column in columns), strict=True)
         plain = (str, int, float, type(None))
         return [[v if isinstance(v, plain) else str(v) for v in row] for row in rows]
@@ -356,10 +359,10 @@ def _renamed(
     source: Path, rows: Iterator[tuple[int, LcbPrompt]], donor: Language, lang: Language
 ) -> Iterator[tuple[int, LcbPrompt]]:
     for line, row in rows:
-        if row.prompt.count(donor.name) != 1:
+        if (times := row.prompt.count(donor.name)) != 1:
             raise DataError.at(
                 source / f"{donor.code}.csv",
-                f"names {donor.name} {row.prompt.count(donor.name)} times, expected once",
+                f"names {donor.name} {counted(times, 'time')}, expected once",
                 f"Give {lang.name} prompts in {lang.code}.csv",
                 line,
             )

@@ -24,6 +24,7 @@ from pathlib import Path
 from objectives.errors import DataError, SettingError
 from objectives.rows import csv_rows, json_rows
 from objectives.types import Message
+from objectives.words import counted
 
 QA_TEMPLATE = "Q: {prompt}\nA:"
 MAX_SHOTS = 5
@@ -90,7 +91,7 @@ class Examples:
         if shots > 0 and self.path is None:
             raise SettingError(f"shots is {shots}, but no file of examples is named")
         if shots > len(self.rows) and self.path is not None:
-            problem = f"{len(self.rows)} examples, shots {shots} are asked for"
+            problem = f"{counted(len(self.rows), 'example')}, shots {shots} are asked for"
             raise DataError.at(self.path, problem, "Lower shots or add examples")
         return self.rows[:shots]
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from objectives.errors import LanguageError
+from objectives.words import guess, nearest
 
 Splitter = Literal["spaces", "jieba", "fugashi", "script"]
 
@@ -217,5 +218,12 @@ def language(code: str) -> Language:
         return LANGUAGES[code]
     except KeyError:
         raise LanguageError(
-            f"unknown language {code!r}: objectives/languages.py has {' '.join(sorted(LANGUAGES))}"
+            f"unknown language {code!r}{guess(nearest_code(code))}: objectives/languages.py has "
+            f"{' '.join(sorted(LANGUAGES))}"
         ) from None
+
+
+def nearest_code(word: str) -> str:
+    """The code of the language whose code or name a mistyped word is nearest to; empty if none."""
+    known = {row.name: row.code for row in _TABLE} | {code: code for code in LANGUAGES}
+    return known.get(nearest(word, known), "")

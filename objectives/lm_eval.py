@@ -32,6 +32,7 @@ from objectives.types import (
     Score,
     Split,
 )
+from objectives.words import counted
 
 DEFAULT_TOKENS = 256
 """New tokens where a task says nothing, as in the harness."""
@@ -132,7 +133,9 @@ class LmEvalObjective:
         wanted = sum(len(item.asks) for item in self._parts.of(split))
         wanted = wanted if first is None else min(first, wanted)
         if len(completions) != wanted:
-            raise ValueError(f"{len(completions)} completions for {wanted} requests")
+            raise ValueError(
+                f"{counted(len(completions), 'completion')} for {counted(wanted, 'request')}"
+            )
         results, worths, place = [], [], 0
         for item in self._parts.of(split):
             mine = completions[place : place + len(item.asks)]

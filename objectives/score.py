@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from objectives.command_line import Parser
 from objectives.errors import ObjectiveError
 from objectives.letters import visible
 
@@ -67,7 +68,7 @@ _EXAMPLES = """examples:
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     raw = argparse.RawDescriptionHelpFormatter
-    main_parser = argparse.ArgumentParser(
+    main_parser = Parser(
         prog="python -m objectives.score",
         description="Scores completions that were made anywhere.",
         epilog=_EXAMPLES,

@@ -13,6 +13,7 @@ from typing import Generic, Protocol, TypeVar
 
 from objectives.errors import DataError, SettingError
 from objectives.types import Split
+from objectives.words import counted
 
 
 class Item(Protocol):
@@ -78,8 +79,8 @@ def split_items(
     asked = search_items + held_out_items
     if asked > len(items):
         raise DataError(
-            f"{where} has {len(items)} items; search_items {search_items} + held_out_items "
-            f"{held_out_items} = {asked} are asked for. Ask for fewer"
+            f"{where} has {counted(len(items), 'item')}; search_items {search_items} + "
+            f"held_out_items {held_out_items} = {asked} are asked for. Ask for fewer"
         )
     ordered = _ordered(items, seed)
     return Parts(tuple(ordered[:search_items]), tuple(ordered[search_items:asked]))
@@ -113,7 +114,9 @@ def split_apart(
         (search, held_out), (search_items, held_out_items), where, names, strict=True
     ):
         if asked > len(own):
-            raise DataError(f"{place} has {len(own)} items; {name} is {asked}. Ask for fewer")
+            raise DataError(
+                f"{place} has {counted(len(own), 'item')}; {name} is {asked}. Ask for fewer"
+            )
     first, rest = _ordered(search, seed)[:search_items], _ordered(held_out, seed)[:held_out_items]
     return Parts(tuple(first), tuple(rest))
 

@@ -17,7 +17,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from objectives.command_line import Parser
 from objectives.errors import ObjectiveError
+from objectives.words import counted
 from search.common.errors import SearchError
 
 if TYPE_CHECKING:
@@ -26,12 +28,14 @@ if TYPE_CHECKING:
 
 ALIKE = 5
 """Recipes that are named of those that might as well be taken; all are in the JSON."""
+UNFINISHED = ("running", "stopped")
+"""States of a study to which trials are still to come."""
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m search.best",
         description="Say which recipe a study recommends, what it beats, and how to export it.",
         epilog="example: python -m search.best runs/demo-te-20261128-055218 --json",
@@ -83,7 +87,7 @@ def find(text: str = "", tracking_uri: str | None = None) -> Best:
     from search.records import listing
     from search.records.reader import RecordsReader
     from search.results.best import of_records
-    from search.results.final import Final
+    from search.results.study_result import StudyResult
 
     records: RecordsReader | None
     if not _RUN_ID.fullmatch(text) or Path(text).exists():
@@ -98,8 +102,8 @@ def find(text: str = "", tracking_uri: str | None = None) -> Best:
         if records is None:
             option = f" --tracking-uri {shlex.quote(tracking_uri)}" if tracking_uri else ""
             return of_runs(study, f"--run {text}{option} --recommended")
-    final = Final.of(records)
-    running = listing.is_held(records.place)
+    final = StudyResult.of(records)
+    running = listing.is_held(records.path)
     return of_records(records, final, final.compare(records), running=running)
 
 
@@ -114,15 +118,15 @@ def of_runs(study: Study, named: str) -> Best:
         SearchError: its base cannot be opened, which knows the number of layers.
     """
     from search.checkpoints.family import examine
-    from search.export.selection import held_out, settled
+    from search.export.selection import held_out, recommended
     from search.results.best import Best, described
     from search.results.choose import scored
-    from search.results.doubt import no_recommendation
+    from search.results.recommendation import no_recommendation
 
     base = examine({"base": study.family.base}, allow_bin=study.family.allow_bin)
     base.raise_faults()
     n_layers = base.opened["base"].n_layers
-    choice = settled(study, n_layers)
+    choice = recommended(study, n_layers)
     known = Best(
         study=study.name,
         state="",
@@ -143,19 +147,24 @@ def lines(best: Best) -> Iterator[str]:
     from search.common.values import percent
 
     where = f"{best.study}{f' ({best.state})' if best.state else ''}"
-    yield f"{where}: {best.family} / {best.lang}, {best.compared} recipes compared"
+    yield f"{where}: {best.family} / {best.lang}, {counted(best.compared, 'recipe')} compared"
+    so_far = best.state in UNFINISHED
     if best.no_recommendation:
-        yield f"no recommendation: {best.no_recommendation}"
+        yield f"no recommendation{' yet' if so_far else ''}: {best.no_recommendation}"
     if not best.label:
         return
-    yield f"{'best on the search items' if best.no_recommendation else 'recommended'}: {best.label}"
+    called = "best on the search items" if best.no_recommendation else "recommended"
+    itself = [other.what for other in best.beats if other.label == best.label]
+    known = f" (the {' and the '.join(itself)})" if itself else ""
+    yield f"{called}{' so far' if so_far else ''}: {best.label}{known}"
     yield f"  {best.words}"
     yield f"  {', '.join(f'{name} is {place}' for name, place in best.experts.items())}"
     yield f"  {best.reason}"
     yield from _scores(best)
-    if best.beats:
+    others = [other for other in best.beats if other.label != best.label]
+    if others:
         yield f"  on the same {best.split.replace('_', '-')} items, in points of {_people()}:"
-    for other in best.beats:
+    for other in others:
         yield f"    against the {_versus(other)}"
     if best.alike:
         shown = [f"{name} ({percent(value)}%)" for name, value in best.alike.items()]
@@ -172,7 +181,8 @@ def _scores(best: Best) -> Iterator[str]:
     for words, scores in (("held-out", best.held_out), ("search", best.search)):
         told = [
             f"{target.people} {percent(score['value'])}% "
-            f"({percent(score['low'])} to {percent(score['high'])}, {score['n_scored']} items)"
+            f"({percent(score['low'])} to {percent(score['high'])}, "
+            f"{counted(score['n_scored'], 'item')})"
             for target in targets.TARGETS
             if (score := scores.get(target.score)) and score["value"] is not None
         ]
@@ -191,7 +201,7 @@ def _versus(other: Versus) -> str:
     from search.results.comparison import signed
 
     if other.difference is None or other.low is None or other.high is None or other.p is None:
-        return f"{other.what} ({other.label}): it is that one, or has no item in common"
+        return f"{other.what} ({other.label}): no item in common"
     p = "p<0.001" if other.p < 0.001 else f"p={other.p:.3f}"
     return (
         f"{other.what} ({other.label}): {signed(other.difference)} "

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from objectives.command_line import Parser
+from objectives.words import counted
 from search.common.errors import SearchError
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ exit status: 0 they fit, 1 some do not, 2 some cannot be opened or the command i
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m search.check",
         description="Check that the experts of a family fit their base; opens headers only.",
         epilog=EXAMPLES,
@@ -70,7 +72,7 @@ def _main(arguments: argparse.Namespace) -> int:
     found = examine(sources, allow_bin=family.allow_bin)
     console = Terminal()
     console.width = max(console.width, 100)  # the table's; a log has no width of its own
-    console.print(_table(f"{family.name}: {len(sources)} checkpoints", found))
+    console.print(_table(f"{family.name}: {counted(len(sources), 'checkpoint')}", found))
     for remark in found.remarks():
         console.print(f"note: {remark}", soft_wrap=True, markup=False, highlight=False)
     error = found.error()

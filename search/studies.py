@@ -15,14 +15,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from objectives import targets
+from objectives.command_line import Parser
 from objectives.errors import ObjectiveError
 from search.common.errors import SearchError
 from search.common.values import percent
 from search.records import listing
-from search.records.place import Place, locate
 from search.records.reader import RecordsReader
-from search.results.doubt import no_recommendation, settle
+from search.records.study_path import StudyPath, locate
+from search.results.recommendation import no_recommendation, recommend
 from search.results.summary import values
+
+FOLDED = ("study", "family", "best")
+"""Columns that are folded where the table would be too wide."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class StudyLine:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m search.studies",
         description="List the studies of a folder: state, trials, best recipe; newest first.",
         epilog="example: python -m search.studies runs --json",
@@ -87,40 +91,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def studies(place: Place) -> list[StudyLine]:
+def studies(path: StudyPath) -> list[StudyLine]:
     """The studies of a folder, or the one that the folder itself is; the last changed first.
 
     Raises:
         StudyError: the folder, or the object store, cannot be read.
     """
-    found = [place] if RecordsReader.exists(place) else listing.studies(place)
+    found = [path] if RecordsReader.exists(path) else listing.studies(path)
     return sorted(map(look, found), key=lambda line: (-line.changed, line.study))
 
 
-def look(place: Place) -> StudyLine:
+def look(path: StudyPath) -> StudyLine:
     """One study; whatever is wrong with its files is its `fault`."""
     try:
-        return _line(place, _time(place))
+        return _line(path, _time(path))
     except (SearchError, ObjectiveError, OSError) as error:
         what = str(error) or type(error).__name__
-        return StudyLine(str(place), changed=_time(place), fault=what.partition("\n")[0])
+        return StudyLine(str(path), changed=_time(path), fault=what.partition("\n")[0])
 
 
-def _line(place: Place, changed: float) -> StudyLine:
-    records = RecordsReader.read(place)
+def _line(path: StudyPath, changed: float) -> StudyLine:
+    records = RecordsReader.read(path)
     head = records.head()
     trials = records.trials
     tolerance = head.value("search.tolerance", float)
-    choice = settle(records, head.layers, tolerance) if head.layers else None
+    choice = recommend(records, head.layers, tolerance) if head.layers else None
     why_not = no_recommendation(choice, trials)
     best = None if choice is None or why_not else choice.record
     held_out = records.ended("held_out").get(best.key) if best else None
     state = "finished" if head.finished else "stopped"
     return StudyLine(
-        study=str(place),
+        study=str(path),
         family=head.value("family.name", str),
         lang=head.value("lang", str),
-        state="running" if listing.is_held(place) else state,
+        state="running" if listing.is_held(path) else state,
         trials=sum((r.origin, r.split) == ("search", "search") for r in trials),
         budget=head.value("search.trials", int),
         best=best.label if best else "",
@@ -131,25 +135,30 @@ def _line(place: Place, changed: float) -> StudyLine:
     )
 
 
-def _time(place: Place) -> float:
+def _time(path: StudyPath) -> float:
     """When study.yaml was written; stores are asked for the trials' own times only."""
     try:
-        return (place / "study.yaml").stat().st_mtime if isinstance(place, Path) else 0.0
+        return (path / "study.yaml").stat().st_mtime if isinstance(path, Path) else 0.0
     except OSError:
         return 0.0
 
 
 def _show(lines: Sequence[StudyLine]) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from search.common.terminal import Terminal
+    from search.results.tables import WIDTH, plain
 
     named = [target.people for target in targets.TARGETS]
     columns = ("study", "family", "lang", "state", "trials", *named, "last change", "best")
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, no_wrap=name not in FOLDED, overflow="fold")
     for line in lines:
-        table.add_row(*_cells(line))
-    Terminal(width=None if sys.stdout.isatty() else 200).print(table, soft_wrap=True)
+        table.add_row(*map(Text, _cells(line)))
+    console = plain(Terminal())
+    console.print(table, width=min(console.width, WIDTH))
     shown = " and ".join(named)
     print(f"{shown} of the recommended recipe, in percent: search items / held-out items")
 
@@ -163,7 +172,8 @@ def _cells(line: StudyLine) -> Iterator[str]:
     for search, held_out in zip(line.search, line.held_out, strict=True):
         yield " / ".join(map(percent, (search, held_out)))
     yield time.strftime("%Y-%m-%d %H:%M", time.localtime(line.changed))
-    yield line.fault or line.best or (line.no_recommendation and "no recommendation")
+    none = "no recommendation" + ("" if line.state == "finished" else " yet")
+    yield line.fault or line.best or (line.no_recommendation and none)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,15 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 
+from objectives.command_line import Parser
 from objectives.errors import ObjectiveError
 from objectives.letters import visible
+from objectives.words import counted
 from search.common.errors import SearchError
 from search.common.masking import masked
-from search.records.place import locate
+from search.records.study_path import locate
 from search.records.writer import RecordsWriter
-from search.results.doubt import settle
+from search.results.recommendation import recommend
 from search.results.summary import ARTIFACTS, headline, recommended
 from search.study.tracking.outbox import Outbox, address, remember
 from search.study.tracking.runs import experiment_name
@@ -24,7 +26,7 @@ from search.study.tracking.runs import experiment_name
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m search.sync",
         description="Send to MLflow what it lacks of a study, from the study's folder.",
         epilog="example: python -m search.sync runs/demo-te --tracking-uri http://mlflow:5000",
@@ -62,11 +64,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     trials = len({(record.key, record.split) for record in records.trials})
     if lacking:
-        runs = f"{lacking} of the {trials + 1} runs of {args.study}"
-        each = f"one for each of its {trials} trials, and its own"
+        runs = f"{lacking} of the {counted(trials + 1, 'run')} of {args.study}"
+        each = f"one for each of its {counted(trials, 'trial')}, and its own"
         print(visible(f"{masked(uri)} still lacks {runs} ({each})"), file=sys.stderr)
         return 1
-    print(visible(f"{masked(uri)} holds the {trials} trials of {args.study}"))
+    print(visible(f"{masked(uri)} holds the {counted(trials, 'trial')} of {args.study}"))
     return 0
 
 
@@ -87,7 +89,7 @@ def send(records: RecordsWriter, uri: str, *, rebuild: bool = False) -> int:
     head, folder = records.head(), records.folder.resolve()
     experiment = experiment_name(head.value("family.name", str), head.value("lang", str))
     outbox = Outbox(
-        uri, experiment, head, {}, folder, rebuild=rebuild, remember=False, place=str(records.place)
+        uri, experiment, head, {}, folder, rebuild=rebuild, remember=False, path=str(records.path)
     )
     outbox.start()
     for record in records.trials:
@@ -95,13 +97,13 @@ def send(records: RecordsWriter, uri: str, *, rebuild: bool = False) -> int:
     choice, report = None, None
     tags: Mapping[str, str] = {}
     if head.layers:
-        from search.results.final import Final
+        from search.results.study_result import StudyResult
 
         try:
-            final = Final.of(records)
+            final = StudyResult.of(records)
             choice, report = final.choice, final.compare(records)
         except SearchError:  # of earlier versions: its runs are worth having
-            choice = settle(records, head.layers, head.value("search.tolerance", float))
+            choice = recommend(records, head.layers, head.value("search.tolerance", float))
         tags = recommended(choice, records.trials)
     return outbox.finish(
         [folder / name for name in ARTIFACTS],

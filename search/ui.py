@@ -20,13 +20,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from socket import AF_INET, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
 
+from objectives.command_line import Parser
 from search.common.ending import as_ctrl_c
 from search.common.errors import SearchError, StudyError
 from search.common.masking import masked
 from search.records import listing
-from search.records.place import Place
 from search.records.reader import RecordsReader
 from search.records.remote import working_copy
+from search.records.study_path import StudyPath
 from search.study.tracking.outbox import address
 from search.study.tracking.pages import TAG, pages
 from search.study.tracking.reading import find_study
@@ -45,7 +46,7 @@ _SMALL = {
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m search.ui",
         description="Open a study's page in MLflow: its recipes, best first; final table; charts.",
         epilog="example: python -m search.ui runs/demo-te-20260101-120000",
@@ -70,11 +71,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = parser().parse_args(argv)
     try:
-        place = listing.named(args.study)
-        folder = place if isinstance(place, Path) else working_copy(place)
+        path = listing.named(args.study)
+        folder = path if isinstance(path, Path) else working_copy(path)
         uri = address(folder, args.tracking_uri, trusted=args.trust_addresses)
         with as_ctrl_c(signal.SIGINT, signal.SIGTERM):
-            return _open(place, uri, browser=not args.no_browser)
+            return _open(path, uri, browser=not args.no_browser)
     except KeyboardInterrupt:
         return 0
     except SearchError as error:
@@ -82,38 +83,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-def page_address(place: Place, uri: str, server: str) -> str:
+def page_address(path: StudyPath, uri: str, server: str) -> str:
     """Where a study's table is seen.
 
     Args:
-        place: the study.
+        path: the study.
         uri: MLflow's tracking URI.
         server: address of the server that shows it.
 
     Raises:
         StudyError: MLflow has nothing of the study yet, or does not answer.
     """
-    head = RecordsReader.read(place).head()
+    head = RecordsReader.read(path).head()
     experiment = experiment_name(head.value("family.name", str), head.value("lang", str))
     found = find_study(uri, experiment, head.id)
     if found is None:
         raise StudyError(
-            f"{masked(uri)} has no run of {place}: python -m search.sync {place} sends it"
+            f"{masked(uri)} has no run of {path}: python -m search.sync {path} sends it"
         )
     number, tags = found
     first = pages(head.id)[0]
     return first.address(server, number, shared=TAG + first.key in tags)
 
 
-def _open(place: Place, uri: str, *, browser: bool) -> int:
+def _open(path: StudyPath, uri: str, *, browser: bool) -> int:
     if is_server(uri):
-        _show(page_address(place, uri, masked(uri)), browser)
+        _show(page_address(path, uri, masked(uri)), browser)
         return 0
-    known = _running(place)
+    known = _running(path)
     if known:
         _show(known, browser)
         return 0
-    here = page_address(place, uri, "")  # before a server is started in vain
+    here = page_address(path, uri, "")  # before a server is started in vain
     with _server(uri) as server:
         _show(f"{server}{here}", browser)
         print("Ctrl-C ends the server", flush=True)
@@ -121,7 +122,7 @@ def _open(place: Place, uri: str, *, browser: bool) -> int:
             time.sleep(3600)
 
 
-def _running(place: Place) -> str | None:
+def _running(path: StudyPath) -> str | None:
     """The study's page on the server at MLflow's usual port of this machine, if it has the study.
 
     A study's id is random: who has it shows the same study.
@@ -130,7 +131,7 @@ def _running(place: Place) -> str | None:
     if _free(PORT) or not answers(server, 2.0):
         return None
     try:
-        return page_address(place, server, server)
+        return page_address(path, server, server)
     except StudyError:
         return None  # it is another store's
 

@@ -172,7 +172,7 @@ def _nothing(text: str) -> str:
 
 
 def _wrong_short_name(text: str) -> str | None:
-    """A key, a library's name, or what follows any module's name: `choose.recommend`."""
+    """A key, a library's name, or what follows any module's name: `choose.best_swap`."""
     if _is_key(text) or any(is_defined(f"{module}.{text}") for module in modules()):
         return None
     first, _, rest = text.partition(".")

@@ -83,7 +83,7 @@ FENCES = {
     "pydantic": {
         *(
             f"search/config/{name}.py"
-            for name in ("compose", "fields", "schema", "secrets", "space")
+            for name in ("compose", "explain", "fields", "schema", "secrets", "space")
         ),
         *(f"search/records/{name}.py" for name in ("head", "items")),
         "search/common/values.py",

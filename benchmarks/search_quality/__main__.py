@@ -27,9 +27,9 @@ from benchmarks.search_quality.rows import AT, Row, as_tsv, rows
 from benchmarks.search_quality.runs import (
     OURS,
     SAMPLERS,
-    Course,
     Marks,
     Task,
+    Trajectory,
     field,
     interval,
     kinds,
@@ -46,11 +46,11 @@ MARKED = ("best", "whole", "default")
 """Of `Marks`, what stands above a table."""
 
 
-def quality(found: Sequence[Row], courses: Sequence[Course]) -> Iterator[str]:
+def quality(found: Sequence[Row], trajectories: Sequence[Trajectory]) -> Iterator[str]:
     """A Markdown table for each language: held-out accuracy after so many trials."""
     for lang in dict.fromkeys(row[0] for row in found):
         land = field(lang)
-        marks = [c.marks for c in courses if c.task.lang == lang] or [Marks.of(land)]
+        marks = [c.marks for c in trajectories if c.task.lang == lang] or [Marks.of(land)]
         means = (100 * float(np.mean([getattr(m, name) for m in marks])) for name in MARKED)
         best, whole, default = means
         yield ""
@@ -68,30 +68,30 @@ def quality(found: Sequence[Row], courses: Sequence[Course]) -> Iterator[str]:
             yield f"| {sampler} | " + " | ".join([cells.get(t, "") for t in AT] + [regret]) + " |"
 
 
-def costs(courses: Sequence[Course]) -> Iterator[str]:
+def costs(trajectories: Sequence[Trajectory]) -> Iterator[str]:
     """What reaching TPE's quality after 60 trials costs each sampler, in the mean over seeds."""
     yield ""
     yield "| | quality | sampler | trials | answers | simulated s |"
     yield "| --- | --- | --- | ---: | ---: | ---: |"
-    for lang in dict.fromkeys(course.task.lang for course in courses):
-        whole = float(np.mean([c.marks.whole for c in courses if c.task.lang == lang]))
+    for lang in dict.fromkeys(trajectory.task.lang for trajectory in trajectories):
+        whole = float(np.mean([c.marks.whole for c in trajectories if c.task.lang == lang]))
         goals = {"within 1 point of scoring all": whole - 0.01}
-        tpe = of_kind(courses, lang, "tpe")
+        tpe = of_kind(trajectories, lang, "tpe")
         if tpe:
             goals = {"TPE after 60 trials": _mean(tpe, 60), **goals}
         for name, goal in goals.items():
-            for sampler in dict.fromkeys(c.task.name for c in courses if c.task.lang == lang):
-                cost = _cost(courses, lang, sampler, goal)
+            for sampler in dict.fromkeys(c.task.name for c in trajectories if c.task.lang == lang):
+                cost = _cost(trajectories, lang, sampler, goal)
                 yield f"| {lang} | {name}, {100 * goal:.1f} | {sampler} | {cost} |"
 
 
-def wins(courses: Sequence[Course]) -> Iterator[str]:
+def wins(trajectories: Sequence[Trajectory]) -> Iterator[str]:
     """How often the choice after the demo's budget beats what needs no search."""
     yield ""
     yield f"| after {BUDGET} trials | sampler | beats the default | by | best soup | best TIES |"
     yield "| --- | --- | ---: | ---: | ---: | ---: |"
-    for lang, sampler in kinds(courses):
-        own = of_kind(courses, lang, sampler)
+    for lang, sampler in kinds(trajectories):
+        own = of_kind(trajectories, lang, sampler)
         found = np.array([c.held_out[min(BUDGET, len(c.held_out)) - 1] for c in own])
         default = np.array([c.marks.default for c in own])
         by, low, high = (100 * v for v in interval(found - default))
@@ -102,8 +102,8 @@ def wins(courses: Sequence[Course]) -> Iterator[str]:
         )
 
 
-def _rivals(course: Course) -> tuple[float | None, float | None]:
-    return course.marks.soup, course.marks.ties
+def _rivals(trajectory: Trajectory) -> tuple[float | None, float | None]:
+    return trajectory.marks.soup, trajectory.marks.ties
 
 
 def _beaten(found: NDArray[np.float64], rival: Sequence[float | None]) -> str:
@@ -113,20 +113,20 @@ def _beaten(found: NDArray[np.float64], rival: Sequence[float | None]) -> str:
     return f"{np.mean(found > theirs):.0%} ({100 * theirs.mean():.1f})"
 
 
-def _mean(courses: Sequence[Course], trials: int) -> float:
-    return float(np.mean([c.held_out[min(trials, len(c.held_out)) - 1] for c in courses]))
+def _mean(trajectories: Sequence[Trajectory], trials: int) -> float:
+    return float(np.mean([c.held_out[min(trials, len(c.held_out)) - 1] for c in trajectories]))
 
 
-def _cost(courses: Sequence[Course], lang: str, sampler: str, goal: float) -> str:
-    own = of_kind(courses, lang, sampler)
-    length = min(len(course.held_out) for course in own)
-    means = np.mean([course.held_out[:length] for course in own], axis=0)
+def _cost(trajectories: Sequence[Trajectory], lang: str, sampler: str, goal: float) -> str:
+    own = of_kind(trajectories, lang, sampler)
+    length = min(len(trajectory.held_out) for trajectory in own)
+    means = np.mean([trajectory.held_out[:length] for trajectory in own], axis=0)
     reached = np.flatnonzero(means >= goal)
     if not len(reached):
         return f"not in {length} | | "
     at = int(reached[0])
-    items = np.mean([course.items[at] for course in own])
-    seconds = np.mean([course.seconds[at] for course in own])
+    items = np.mean([trajectory.items[at] for trajectory in own])
+    seconds = np.mean([trajectory.seconds[at] for trajectory in own])
     return f"{at + 1} | {items:.0f} | {seconds:.0f}"
 
 
@@ -190,13 +190,13 @@ def main(argv: Sequence[str] | None = None, file: Path = recorded.FILE) -> int:
         rules = Rules(RaceConfig().looks, given.race)
         raced = (replace(task, name="raced", race=rules) for task in tasks)
         tasks += [task for task in raced if task.sampler == "ours"]
-    courses = sorted(run_all(tasks), key=lambda c: (c.task.lang, tasks.index(c.task)))
+    trajectories = sorted(run_all(tasks), key=lambda c: (c.task.lang, tasks.index(c.task)))
     others = last_recorded([name for name in samplers if name not in here], langs, file)
-    found = in_order([*rows(courses), *others], langs, samplers)
+    found = in_order([*rows(trajectories), *others], langs, samplers)
     if given.tsv:
         print("\n".join(as_tsv(found)))
     else:
-        print("\n".join([*quality(found, courses), *costs(courses), *wins(courses)]))
+        print("\n".join([*quality(found, trajectories), *costs(trajectories), *wins(trajectories)]))
     return 0
 
 

@@ -47,14 +47,14 @@ class Cap:
 
 CAPS = {
     "no cap": Cap({}),
-    "200 candidates of 1,674, as 1,000 of 8,370": Cap({"WHOLE": 0, "DRAWN": 200}),
-    "100 candidates, as 1,000 of 16,740": Cap({"WHOLE": 0, "DRAWN": 100}),
-    "25 trials known, as 200 of 800": Cap({"KNOWN": 25}),
-    "20 trials known, as 200 of 1,000": Cap({"KNOWN": 20}),
-    "settings fitted to 10 trials, as to 100 of 1,000": Cap({"FITTED": 10}),
+    "200 candidates of 1,674, as 1,000 of 8,370": Cap({"MAX_ENUMERATED": 0, "N_CANDIDATES": 200}),
+    "100 candidates, as 1,000 of 16,740": Cap({"MAX_ENUMERATED": 0, "N_CANDIDATES": 100}),
+    "25 trials known, as 200 of 800": Cap({"MAX_OBSERVATIONS": 25}),
+    "20 trials known, as 200 of 1,000": Cap({"MAX_OBSERVATIONS": 20}),
+    "candidates fitted to 10 trials, as to 100 of 1,000": Cap({"MAX_FIT_OBSERVATIONS": 10}),
     "no cap, 8 engines": Cap({}, engines=8),
-    "20 candidates held against what is under way": Cap({"SHORT": 20}, engines=8),
-    "4 of up to 15 under way counted": Cap({"PENDING": 4}, engines=8),
+    "20 candidates held against what is under way": Cap({"SHORTLIST": 20}, engines=8),
+    "4 of up to 15 under way counted": Cap({"MAX_PENDING": 4}, engines=8),
 }
 
 

@@ -29,9 +29,16 @@ from search.config.schema import SearchConfig
 from search.merging.recipe import LayerSwap
 from search.records.record import Record
 from search.results import choose
-from search.results.selection import alike
+from search.results.selection_bias import indistinguishable
 from search.study.proposing.sampler import make_sampler
-from search.study.proposing.surrogate import Floats, Kernel, Posterior, likeliest, noise, stable
+from search.study.proposing.surrogate import (
+    Floats,
+    Kernel,
+    Posterior,
+    arcsine,
+    fit_hyperparameters,
+    noise_variance,
+)
 from search.study.schedule import Schedule
 
 AT = (20, 40, 100)
@@ -60,7 +67,7 @@ class Tried:
     @cached_property
     def best(self) -> int:
         """Row of what the product recommends."""
-        choice = choose.recommend(self.trials, N_LAYERS, SearchConfig().tolerance)
+        choice = choose.best_swap(self.trials, N_LAYERS, SearchConfig().tolerance)
         assert choice is not None
         return [record.key for record in self.trials].index(choice.record.key)
 
@@ -70,11 +77,11 @@ class Tried:
         space, n = self.land.space(), self.right.shape[1]
         points = [space.point(record.recipe) or {} for record in self.trials]
         codes = np.array([space.grid.code(point) for point in points])
-        values = stable(self.right.mean(axis=1), n)
-        kernel, noises = Kernel(space.grid), np.full(len(values), noise(n))
-        recipes = kernel.recipes(codes)
-        setting = likeliest(kernel, recipes, values, noises)
-        return Posterior(kernel, setting, recipes, values, noises).known
+        values = arcsine(self.right.mean(axis=1), n)
+        kernel, noises = Kernel(space.grid), np.full(len(values), noise_variance(n))
+        recipes = kernel.encode(codes)
+        hyperparameters = fit_hyperparameters(kernel, recipes, values, noises)
+        return Posterior(kernel, hyperparameters, recipes, values, noises).posterior_mean
 
     @cached_property
     def layers(self) -> Floats:
@@ -99,7 +106,7 @@ def posterior_mean(tried: Tried) -> int:
 
 def not_told_apart(tried: Tried) -> int:
     """The fewest layers of the language expert among those that McNemar's test cannot tell."""
-    return _simplest(tried, [tried.best, *alike(tried.right, tried.best)])
+    return _simplest(tried, [tried.best, *indistinguishable(tried.right, tried.best)])
 
 
 def half_an_error(tried: Tried) -> int:

@@ -37,10 +37,10 @@ class Flat:
         code = [int(places.get(axis.name, axis.unset)) for axis in grid.axes]
         for name in ("t_u", "t_b"):
             place = [axis.name for axis in grid.axes].index(name)
-            while not len(grid.settle(np.array([code]))) and code[place] > 0:
+            while not len(grid.canonical(np.array([code]))) and code[place] > 0:
                 code[place] -= 1
-        settled = grid.settle(np.array([code]))
-        return grid.point(settled[0]) if len(settled) else None
+        found = grid.canonical(np.array([code]))
+        return grid.point(found[0]) if len(found) else None
 
     def places(self, point: Mapping[str, Any]) -> dict[str, int]:
         """Places of a recipe's parameters, on the axes that vary.

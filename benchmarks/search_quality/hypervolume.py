@@ -88,7 +88,7 @@ def _gains(trial: FrozenTrial) -> list[float]:
 
 
 def _best(known: torch.Tensor, gains: torch.Tensor, candidates: torch.Tensor) -> int:
-    """Place of the candidate with the largest improvement.
+    """StudyPath of the candidate with the largest improvement.
 
     Args:
         known: features of scored recipes, of shape (n, numbers).

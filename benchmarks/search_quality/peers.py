@@ -55,7 +55,7 @@ class Other(FlatSampler):
             value = None if name is None else self._values.get(name)
             self._study.tell(asked, value, TrialState.FAIL if value is None else None)
         unseen = self._space.unseen(int(self._rng.integers(2**31)))
-        return {**self._grid.point(self._grid.drawn(self._rng, 50)[0]), **(unseen or {})}
+        return {**self._grid.point(self._grid.sample(self._rng, 50)[0]), **(unseen or {})}
 
     def after_trial(
         self,

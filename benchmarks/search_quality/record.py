@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.search_quality import recorded
 from benchmarks.search_quality.rows import AT, rows
-from benchmarks.search_quality.runs import PEERS, Course, Task, missing, run_each
+from benchmarks.search_quality.runs import PEERS, Task, Trajectory, missing, run_each
 
 COMMON = ("optuna", "numpy")
 """Packages that every replay uses."""
@@ -43,12 +43,12 @@ def record(
     versions = {name: importlib.metadata.version(name) for name in names}
     day = datetime.date.today().isoformat()
     ground = recorded.shipped(lang)
-    courses: list[Course] = []
-    for course in run_each(tasks, processes):
-        courses.append(course)
-        if len(courses) > 1:
-            found = tuple(rows(courses))
-            yield recorded.Recording(lang, sampler, len(courses), day, ground, versions, found)
+    trajectories: list[Trajectory] = []
+    for trajectory in run_each(tasks, processes):
+        trajectories.append(trajectory)
+        if len(trajectories) > 1:
+            found = tuple(rows(trajectories))
+            yield recorded.Recording(lang, sampler, len(trajectories), day, ground, versions, found)
 
 
 def main(argv: Sequence[str] | None = None, file: Path = recorded.FILE) -> int:

@@ -28,9 +28,9 @@ from search.merging.space.pairs import Pair, all_pairs
 from search.merging.space.swap import Space
 from search.records.record import Origin, Record
 from search.results import choose
-from search.study.order import Candidate, Order, SetBar, no_bar
+from search.study.order import Candidate, Order, SetThreshold, no_threshold
 from search.study.proposing.phase import Phase
-from search.study.race import Bar, Rules, judge
+from search.study.race import Rules, Threshold, judge
 from search.study.schedule import Schedule
 
 EXPERTS = {"te": (3, 3), "sw": (3, 2)}
@@ -171,26 +171,26 @@ class Field:
         assert found is not None  # a space has a pair
         return found
 
-    def bar(self, rules: Rules) -> SetBar:
+    def threshold(self, rules: Rules) -> SetThreshold:
         """Holds each trial to the best of those known, as the product does."""
 
-        def bar(recipe: Recipe, origin: Origin, known: Iterable[Record]) -> Bar | None:
+        def threshold(recipe: Recipe, origin: Origin, known: Iterable[Record]) -> Threshold | None:
             best = min(choose.scored(known), key=choose.best_first, default=None)
             if best is None:
                 return None
             answers = self.recorded.right("search")[self.row[best.key]]
-            return Bar(rules, best.key, tuple(map(bool, answers)))
+            return Threshold(rules, best.key, tuple(map(bool, answers)))
 
-        return bar
+        return threshold
 
     def record(self, candidate: Candidate) -> Record:
-        """A trial as the product's records have it, stopped where its bar says so."""
+        """A trial as the product's records have it, stopped where its threshold says so."""
         row = self.row[candidate.key]
         right = self.recorded.right("search")[row]
-        stopped, bar = None, candidate.bar
-        for share in bar.rules.looks if bar else ():
+        stopped, threshold = None, candidate.threshold
+        for share in threshold.rules.looks if threshold else ():
             own = right[: round(share * len(right))]
-            stopped = judge(bar, own.tolist())
+            stopped = judge(threshold, own.tolist())
             if stopped is not None:
                 right = own
                 break
@@ -262,7 +262,7 @@ def replay(
         N_LAYERS,
         lambda: (),
         lag=schedule.lag,
-        bar=land.bar(race) if race else no_bar,
+        threshold=land.threshold(race) if race else no_threshold,
     )
     free = [0.0] * (schedule.engines or 1)
     running: list[tuple[float, int, Candidate, Record]] = []
@@ -275,7 +275,10 @@ def replay(
             now = max(now, heapq.heappop(free))
             record = land.record(candidate)
             tokens = land.recorded.tokens["mgsm.search"][land.row[candidate.key]]
-            seconds, looks = 0.0, [*(candidate.bar.rules.looks if candidate.bar else ()), 1.0]
+            seconds, looks = (
+                0.0,
+                [*(candidate.threshold.rules.looks if candidate.threshold else ()), 1.0],
+            )
             asked, before = record.scores["accuracy"].n_total, 0
             for look in looks:
                 n = round(look * len(tokens))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from benchmarks.search_quality.runs import Course, interval, kinds, of_kind
+from benchmarks.search_quality.runs import Trajectory, interval, kinds, of_kind
 
 AT = (10, 20, 40, 60, 100)
 """Trials after which the tables look."""
@@ -18,11 +18,11 @@ Row = tuple[str, str, int, float, float, float]
 """Language, sampler, trials; held-out accuracy in percent with the 95% interval of its mean."""
 
 
-def rows(courses: Sequence[Course]) -> list[Row]:
+def rows(trajectories: Sequence[Trajectory]) -> list[Row]:
     """Held-out accuracy in percent with the interval of its mean, by language, sampler, trials."""
     found: list[Row] = []
-    for lang, sampler in kinds(courses):
-        own = of_kind(courses, lang, sampler)
+    for lang, sampler in kinds(trajectories):
+        own = of_kind(trajectories, lang, sampler)
         for trials in AT:
             if all(len(c.held_out) >= trials for c in own):
                 values = np.array([c.held_out[trials - 1] for c in own])

@@ -123,7 +123,7 @@ class Marks:
 
 
 @dataclass(frozen=True)
-class Course:
+class Trajectory:
     """What became of a search, after each of its trials.
 
     Attributes:
@@ -147,7 +147,7 @@ def field(lang: str) -> Field:
     return Field(packed.shipped(lang))
 
 
-def run(task: Task) -> Course:
+def run(task: Task) -> Trajectory:
     """Replay one search.
 
     Raises:
@@ -162,7 +162,7 @@ def run(task: Task) -> Course:
         return _of_partial(task, land, _fidelity(task, land))
     found = replay(land, sampler_of(task.sampler), _schedule(task), CLOCKS[task.clock], task.race)
     items, ends = np.array(found.items), np.array(found.ends)
-    return Course(task, _held_out(land, found), items, ends, Marks.of(land))
+    return Trajectory(task, _held_out(land, found), items, ends, Marks.of(land))
 
 
 def _fidelity(task: Task, land: Field) -> Run:
@@ -173,13 +173,13 @@ def _fidelity(task: Task, land: Field) -> Run:
     return fidelity.replay(land, task.seed, task.trials, CLOCKS[task.clock])
 
 
-def _of_partial(task: Task, land: Field, found: Run) -> Course:
-    """The course of a search by parts: a trial is as many answers as the landscape has items."""
+def _of_partial(task: Task, land: Field, found: Run) -> Trajectory:
+    """Of a search by parts: a trial is as many answers as the landscape has items."""
     per_trial = land.recorded.right("search").shape[1]
     items = per_trial * np.arange(1, task.trials + 1)
     latest = np.searchsorted(found.items, items, side="right") - 1
     ends = np.array(found.ends)[latest]
-    return Course(task, _held_out(land, found)[latest], items, ends, Marks.of(land))
+    return Trajectory(task, _held_out(land, found)[latest], items, ends, Marks.of(land))
 
 
 def _held_out(land: Field, found: Run) -> NDArray[np.float64]:
@@ -227,12 +227,12 @@ def command(
     return 0
 
 
-def run_each(tasks: Iterable[Task], processes: int | None = None) -> Iterator[Course]:
+def run_each(tasks: Iterable[Task], processes: int | None = None) -> Iterator[Trajectory]:
     """Replay many searches, one on each core; in their order, each as soon as it is there."""
     return on_cores(run, tasks, processes)
 
 
-def run_all(tasks: Iterable[Task], processes: int | None = None) -> list[Course]:
+def run_all(tasks: Iterable[Task], processes: int | None = None) -> list[Trajectory]:
     """Replay many searches, one on each core; the same results whatever their number."""
     return list(run_each(tasks, processes))
 
@@ -246,7 +246,7 @@ def chosen(trials: Sequence[Record]) -> list[str]:
         # any other trial leaves the choice as it was
         if record.state == "scored" and value is not None and value >= best:
             best = value
-            choice = choose.recommend(trials[:number], N_LAYERS, SearchConfig().tolerance)
+            choice = choose.best_swap(trials[:number], N_LAYERS, SearchConfig().tolerance)
             assert choice is not None
             found.append(choice.record.key)
         else:
@@ -284,14 +284,14 @@ def _peer(sampler: str) -> Callable[[int, SearchSpace], optuna.samplers.BaseSamp
     return {"gp": peers.optunas_process, "cma": peers.evolution}[sampler]
 
 
-def kinds(courses: Sequence[Course]) -> list[tuple[str, str]]:
+def kinds(trajectories: Sequence[Trajectory]) -> list[tuple[str, str]]:
     """Languages and samplers of some searches, each once."""
-    return list(dict.fromkeys((c.task.lang, c.task.name) for c in courses))
+    return list(dict.fromkeys((c.task.lang, c.task.name) for c in trajectories))
 
 
-def of_kind(courses: Sequence[Course], lang: str, sampler: str) -> list[Course]:
+def of_kind(trajectories: Sequence[Trajectory], lang: str, sampler: str) -> list[Trajectory]:
     """The searches of one sampler in one language."""
-    return [c for c in courses if (c.task.lang, c.task.name) == (lang, sampler)]
+    return [c for c in trajectories if (c.task.lang, c.task.name) == (lang, sampler)]
 
 
 def interval(values: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -51,7 +51,7 @@ class Listed(Grid):
     """The flat form of a space of which only some recipes can be asked for.
 
     Attributes:
-        codes: their places on the axes.
+        codes: their indices on the axes.
     """
 
     codes: Codes
@@ -64,11 +64,11 @@ class Listed(Grid):
         """All of them."""
         return self.codes
 
-    def each(self) -> Iterator[NDArray[np.int64]]:
+    def iterate(self) -> Iterator[NDArray[np.int64]]:
         """All of them."""
         yield from self.codes
 
-    def drawn(self, rng: np.random.Generator, count: int) -> Codes:
+    def sample(self, rng: np.random.Generator, count: int) -> Codes:
         """Some of them, each as likely as another."""
         return self.codes[np.sort(rng.permutation(len(self.codes))[:count])]
 
@@ -113,7 +113,7 @@ def _grid(make: Callable[[], Form]) -> Listed:
     points = map(space.point, own)
     codes = np.array([space.grid.code(point) for point in points if point is not None])
     grid = space.grid
-    return Listed(grid.axes, grid.settle, grid.features, grid.once(codes))
+    return Listed(grid.axes, grid.canonical, grid.features, grid.unique(codes))
 
 
 SPACES: Mapping[str, Callable[[], MainSpace]] = {
@@ -147,7 +147,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Course:
+class Trajectory:
     """What became of it.
 
     Attributes:
@@ -159,7 +159,7 @@ class Course:
     marks: Marks
 
 
-def run(task: Task, trials: int = AT[-1]) -> Course:
+def run(task: Task, trials: int = AT[-1]) -> Trajectory:
     """Replay one search, of as many trials as there are recipes at most."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     land = field(task.space).drawn(task.seed)
@@ -167,39 +167,39 @@ def run(task: Task, trials: int = AT[-1]) -> Course:
     schedule = Schedule.of("replay", SearchConfig(trials=trials, seed=task.seed))
     found = replay(land, sampler_of("ours"), schedule)
     held_out = np.array([land.held_out[land.row[name]] for name in chosen(found.trials)])
-    return Course(held_out, Marks.of(land))
+    return Trajectory(held_out, Marks.of(land))
 
 
-def table(found: Mapping[Task, Course]) -> Iterator[str]:
+def table(found: Mapping[Task, Trajectory]) -> Iterator[str]:
     """A Markdown table: a row for each space; below, differences to the first."""
     heads = " | ".join(f"{n} trials" for n in AT)
     yield f"| space | recipes | {heads} | all scored |"
     yield "| --- | ---: |" + " ---: |" * (len(AT) + 1)
     plain = _of(found, next(iter(SPACES)))
     for name in SPACES:
-        courses = _of(found, name)
-        cells = [_cell(_after(courses, n)) for n in AT]
-        cells.append(_cell(np.array([course.marks.whole for course in courses])))
+        trajectories = _of(found, name)
+        cells = [_cell(_after(trajectories, n)) for n in AT]
+        cells.append(_cell(np.array([trajectory.marks.whole for trajectory in trajectories])))
         yield f"| {name} | {len(field(name).in_space)} | " + " | ".join(cells) + " |"
     yield ""
     yield f"| more than in {next(iter(SPACES))} | {heads} | all scored |"
     yield "| --- |" + " ---: |" * (len(AT) + 1)
     for name in list(SPACES)[1:]:
-        courses = _of(found, name)
-        cells = [_cell(_minus(_after(courses, n), _after(plain, n)), "+") for n in AT]
-        both = zip(courses, plain, strict=True)
+        trajectories = _of(found, name)
+        cells = [_cell(_minus(_after(trajectories, n), _after(plain, n)), "+") for n in AT]
+        both = zip(trajectories, plain, strict=True)
         cells.append(_cell(np.array([a.marks.whole - b.marks.whole for a, b in both]), "+"))
         yield f"| {name} | " + " | ".join(cells) + " |"
 
 
-def _of(found: Mapping[Task, Course], name: str) -> list[Course]:
-    return [course for task, course in found.items() if task.space == name]
+def _of(found: Mapping[Task, Trajectory], name: str) -> list[Trajectory]:
+    return [trajectory for task, trajectory in found.items() if task.space == name]
 
 
-def _after(courses: Sequence[Course], trials: int) -> NDArray[np.float64] | None:
-    if any(len(course.held_out) < trials for course in courses):
+def _after(trajectories: Sequence[Trajectory], trials: int) -> NDArray[np.float64] | None:
+    if any(len(trajectory.held_out) < trials for trajectory in trajectories):
         return None
-    return np.array([course.held_out[trials - 1] for course in courses])
+    return np.array([trajectory.held_out[trials - 1] for trajectory in trajectories])
 
 
 def _minus(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from objectives.words import counted
 from search.checkpoints.architectures import refusals
 from search.checkpoints.checkpoint import HEADS, Checkpoint
 from search.checkpoints.meaning import differing, in_words, meaning
@@ -50,9 +51,8 @@ def look_at_base(base: Checkpoint) -> Comparison:
     odd = {name: info.dtype for name, info in base.tensors.items() if info.dtype not in _FLOATS}
     if odd:
         words = [f"{name} {dtype}" for name, dtype in odd.items()]
-        faults.append(
-            f"has {len(odd)} tensors that are not bf16, fp16 or fp32 (quantised?): {some(words)}"
-        )
+        which = counted(len(odd), "tensor that is not", "tensors that are not")
+        faults.append(f"has {which} bf16, fp16 or fp32 (quantised?): {some(words)}")
     layers = {layer_of(tensor) for tensor in base.tensors} - {None}
     if len(layers) != base.n_layers or layers != set(range(base.n_layers)):
         seen = sorted(map(str, layers))
@@ -67,8 +67,8 @@ def look_at_base(base: Checkpoint) -> Comparison:
     if base.carried:
         parts = sorted({name.removeprefix("model.").split(".")[0] for name in base.carried})
         notes.append(
-            f"has {len(base.carried)} tensors beside its text decoder ({some(parts)}): they are "
-            "not searched, and an export has the base's"
+            f"has {counted(len(base.carried), 'tensor')} beside its text decoder ({some(parts)}): "
+            "they are not searched, and an export has the base's"
         )
     try:
         known = meaning(base.config).known
@@ -115,7 +115,7 @@ def look_at(base: Checkpoint, expert: Checkpoint, parse: Parse) -> Comparison:
         ("has unknown", set(expert.tensors) - set(base.tensors)),
     ):
         if names:
-            faults.append(f"{word} {len(names)} tensors: {some(sorted(names))}")
+            faults.append(f"{word} {counted(len(names), 'tensor')}: {some(sorted(names))}")
     tokens = compare(base.path, expert.path, parse)
     if tokens.faults:
         faults.append(f"{OTHER_TOKENIZER}: {'; '.join(tokens.faults)}")
@@ -187,11 +187,12 @@ def _headers(base: Checkpoint, expert: Checkpoint, tokens: Difference) -> Compar
             (cast if floats else dtypes).append(f"{name} {own.dtype} (base: {wanted.dtype})")
     for entry, differ in (("shape", shapes), ("dtype", dtypes)):
         if differ:
-            faults.append(f"differs in {entry} in {len(differ)} tensors: {some(differ)}")
+            faults.append(f"differs in {entry} in {counted(len(differ), 'tensor')}: {some(differ)}")
     if cast:
         kinds = sorted({(own.dtype, wanted.dtype) for own, wanted in pairs.values()})
         words = ", ".join(f"{own} to {wanted}" for own, wanted in kinds if own != wanted)
-        notes.append(f"has {len(cast)} tensors that are cast once, {words}")
+        which = counted(len(cast), "tensor that is", "tensors that are")
+        notes.append(f"has {which} cast once, {words}")
     rows = _rows(base, expert, tokens)
     return Comparison(faults + rows.faults, notes + rows.notes)
 
@@ -221,15 +222,15 @@ def _rows(base: Checkpoint, expert: Checkpoint, tokens: Difference) -> Compariso
     beyond = {row: token for row, token in tokens.added.items() if row >= rows}
     if here:
         notes.append(
-            f"knows {len(here)} tokens that the base does not: {_tokens(here)}; a merge has the "
-            "base's tokenizer, and in these rows what the one expert that knows them has"
+            f"knows {counted(len(here), 'token')} that the base does not: {_tokens(here)}; a merge "
+            "has the base's tokenizer, and in these rows what the one expert that knows them has"
         )
     if beyond:
         notes.append(f"knows {_tokens(beyond)} too: a merge has no rows for them")
     if tokens.lacking:
         notes.append(
-            f"does not know {len(tokens.lacking)} tokens of the base: {_tokens(tokens.lacking)}; a "
-            "merge has in these rows what the one that knows them has"
+            f"does not know {counted(len(tokens.lacking), 'token')} of the base: "
+            f"{_tokens(tokens.lacking)}; a merge has in these rows what the one that knows them has"
         )
     return Comparison(faults, notes)
 

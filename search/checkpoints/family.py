@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from objectives.words import counted, did_you_mean
 from search.checkpoints.cache import alone, store
 from search.checkpoints.checkpoint import Checkpoint, revision_of
 from search.checkpoints.compatibility import (
@@ -65,7 +66,7 @@ class Family:
         if lang not in self.language:
             raise ConfigError(
                 f"--lang {lang}: family {self.name} has no expert for it; it has "
-                f"{', '.join(sorted(self.language)) or 'none'}"
+                f"{', '.join(sorted(self.language)) or 'none'}{did_you_mean(lang, self.language)}"
             )
         return self._named({"lang": self.language[lang]})
 
@@ -161,16 +162,16 @@ class Examined:
         parts = []
         if self.unopened:
             faults = [f"{name}: {error}" for name, error in self.unopened.items()]
-            parts.append(_list("checkpoints that cannot be opened", faults))
+            parts.append(_list("checkpoint", faults, "that cannot be opened"))
         if any(isinstance(e, HubError) and e.unreachable for e in self.unopened.values()):
             parts.append(hub.WAYS_OUT)
         if "base" in self.misfits:
             faults = [f"{self.locations['base']} {fault}" for fault in self.misfits["base"]]
-            parts.append(_list("reasons why this base cannot be searched", faults))
+            parts.append(_list("reason", faults, "why this base cannot be searched"))
         misfits = {name: faults for name, faults in self.misfits.items() if name != "base"}
         if misfits:
             faults = [f"{n} ({self.locations[n]}) {fault}" for n in misfits for fault in misfits[n]]
-            parts.append(_list("faults of experts, which do not fit the base", faults))
+            parts.append(_list("fault", faults, "of experts, which do not fit the base"))
         kind = CheckpointError if self.unopened else ExpertMismatchError
         return kind("\n".join(parts)) if parts else None
 
@@ -328,11 +329,11 @@ def _refuse_non_finite(sources: Mapping[str, Checkpoint]) -> None:
     for name, checkpoint in sources.items():
         bad = list(checkpoint.non_finite())
         if bad:
-            more = f" and {len(bad) - 1} more tensors" if len(bad) > 1 else ""
+            more = f" and {counted(len(bad) - 1, 'more tensor')}" if len(bad) > 1 else ""
             faults.append(f"{name} ({checkpoint.path}) has NaN or infinity in {bad[0]}{more}")
     if faults:
-        raise CheckpointError(_list("weights that are not finite", faults))
+        raise CheckpointError(_list("model", faults, "with weights that are not finite"))
 
 
-def _list(what: str, faults: Sequence[str]) -> str:
-    return f"{len(faults)} {what}:\n  " + "\n  ".join(faults)
+def _list(what: str, faults: Sequence[str], which: str) -> str:
+    return f"{counted(len(faults), what)} {which}:\n  " + "\n  ".join(faults)

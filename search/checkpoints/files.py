@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from objectives.bounds import read_whole
+from objectives.words import counted
 from search.common.errors import CheckpointError, SearchError
 from search.common.values import short
 
@@ -96,12 +97,15 @@ def choose_of(folder: str, names: Iterable[str], index_file: Callable[[], bytes]
         missing = [f for f in files if f not in there or not f.endswith(".safetensors")]
         if missing or not files:
             raise CheckpointError(
-                f"{folder}: {INDEX} names {len(files)} shards, missing: {', '.join(missing[:5])}"
+                f"{folder}: {INDEX} names {counted(len(files), 'shard')}, missing: "
+                f"{', '.join(missing[:5])}"
             )
     else:
         files = [] if pickled else sorted(tensors - beside)
         if len(files) > 1:
-            raise CheckpointError(f"{folder} holds {len(files)} safetensors files but no {INDEX}")
+            raise CheckpointError(
+                f"{folder} holds {counted(len(files), 'safetensors file')} but no {INDEX}"
+            )
     kind = "safetensors" if files else "pickled" if pickled else ""
     adapter = ADAPTER_CONFIG in there
     if adapter and not kind:

@@ -41,7 +41,7 @@ IGNORED = (
     *("vocab_size", "num_hidden_layers", "tie_word_embeddings"),
     # said by layer_types, or by sliding_window, once the class has read them
     *("max_window_layers", "use_sliding_window", "sliding_window_pattern"),
-    # how long a prompt may be; where it changes the rotation, it is said by `_settled`
+    # how long a prompt may be; where it changes the rotation, it is said by `_normalised`
     *("max_position_embeddings", "original_max_position_embeddings", "n_positions", "seq_length"),
     *("max_seq*",),
 )
@@ -191,7 +191,7 @@ def _parted(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What computes and what does not, with dotted names."""
     computes: dict[str, Any] = {}
     other: dict[str, Any] = {}
-    for name, value in flatten(_settled(values)).items():
+    for name, value in flatten(_normalised(values)).items():
         (other if _is_ignored(name) else computes)[name] = value
     return computes, other
 
@@ -214,9 +214,9 @@ def _of_generation() -> frozenset[str]:
     return frozenset(GenerationConfig().to_dict())
 
 
-def _settled(values: Mapping[str, Any]) -> dict[str, Any]:
+def _normalised(values: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with what follows from others filled in, and one word for each function."""
-    found = {n: _settled(v) if _is_model(v) else v for n, v in values.items()}
+    found = {n: _normalised(v) if _is_model(v) else v for n, v in values.items()}
     heads, width = (_count(found.get(n)) for n in ("num_attention_heads", "hidden_size"))
     if heads and width:
         found["head_dim"] = found.get("head_dim") or width // heads

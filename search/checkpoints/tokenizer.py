@@ -21,6 +21,7 @@ from typing import Any
 
 from objectives import apart
 from objectives.bounds import read_whole
+from objectives.words import counted
 from search.checkpoints.files import POINTER, is_lfs_pointer, read_json
 from search.common.errors import CheckpointError
 from search.common.values import short, some
@@ -199,7 +200,8 @@ def _compare_pieces(base: Tokenizer, expert: Tokenizer, found: Difference) -> No
         if base.numbers.get(piece, number) != number
     ]
     if moved:
-        found.faults.append(f"{len(moved)} pieces have other numbers: {some(moved)}")
+        which = counted(len(moved), "piece has another number", "pieces have other numbers")
+        found.faults.append(f"{which}: {some(moved)}")
     at_base = {number: piece for piece, number in base.numbers.items()}
     at_expert = {number: piece for piece, number in expert.numbers.items()}
     for one, others, where, words in (
@@ -223,7 +225,8 @@ def _compare_pieces(base: Tokenizer, expert: Tokenizer, found: Difference) -> No
     rows = [p for p in base.numbers if p in expert.numbers]
     off = [p for p in rows if not _close(base.scores.get(p), expert.scores.get(p))]
     if off and base.scores and expert.scores:
-        found.faults.append(f"{len(off)} pieces have other scores: {some(off)}")
+        which = counted(len(off), "piece has another score", "pieces have other scores")
+        found.faults.append(f"{which}: {some(off)}")
     if not base.kind or not expert.kind:
         return
     plain = not any(t.parts.get("normalizer") for t in (base, expert))

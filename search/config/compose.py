@@ -1,6 +1,6 @@
 """conf/*.yaml, files of one's own and the command line -> one validated, frozen configuration.
 
-Owns groups, overrides and how a fault is explained. Groups are composed with OmegaConf, then
+Owns groups and overrides. Groups are composed with OmegaConf, then
 pydantic checks the whole against `search.config.schema` and all faults are reported together.
 Values are what is written: nothing is put in for `${...}`, as files come from others, too, and
 could have the environment sent somewhere. Knows no key, default or range by itself.
@@ -19,8 +19,9 @@ from yaml import YAMLError, safe_load
 
 import search
 from objectives.bounds import LARGEST, check_yaml, read_whole
+from objectives.words import did_you_mean
 from search.common.errors import ConfigError
-from search.common.values import short
+from search.config import explain
 from search.config.schema import Config
 from search.config.trust import refuse_code_in_file
 
@@ -28,9 +29,6 @@ CONF = Path(search.__file__).resolve().parents[1] / "conf"
 GROUPS = ("family", "objective", "space", "search")
 """Each a folder of conf/, and a field of `search.config.schema.Config`."""
 
-_HINTS = {
-    "objective.lcpr.data_dir": "; name the folder of LCB's test sets with --lcb-dir",
-}
 _PATH_KEYS = {"base", "task", "language", "references", "data_dir", "examples", "words", "lid"}
 
 
@@ -86,19 +84,18 @@ def parse(data: Any) -> Config:
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        lines = [_explain(dict(fault)) for fault in error.errors()]
-        raise ConfigError(
-            f"{len(lines)} faults in the configuration:\n  " + "\n  ".join(lines)
-        ) from None
+        raise ConfigError(explain.faults(error)) from None
 
 
 def _group(group: str, choice: str) -> dict[str, Any]:
     own = choice.endswith((".yaml", ".yml"))
     file = Path(choice).expanduser() if own else CONF / group / f"{choice}.yaml"
     if not file.is_file():
-        shipped = ", ".join(sorted(p.stem for p in (CONF / group).glob("*.yaml")))
+        shipped = sorted(p.stem for p in (CONF / group).glob("*.yaml"))
+        here = sorted(p.name for p in Path().glob("*.y*ml"))
         raise ConfigError(
-            f"{group}={choice}: no such file; shipped are {shipped}, or name a .yaml file"
+            f"{group}={choice}: no such file{did_you_mean(choice, [*shipped, *here])}; shipped are "
+            f"{', '.join(shipped)}, or name a .yaml file"
         )
     data = _read(file)
     if own and group == "objective":
@@ -160,29 +157,3 @@ def _place(path: Path) -> str:
     job = Path.cwd().resolve()
     brought = job.parent.name == "working_dir_files" and path.is_relative_to(job)
     return str(path.relative_to(job) if brought else path)
-
-
-def _explain(fault: dict[str, Any]) -> str:
-    path = ".".join(str(part) for part in fault["loc"]) or "(whole)"
-    if fault["type"] == "extra_forbidden":
-        return f"{path} = {_shown(fault['input'])}: unknown key; {_allowed(fault['loc'])}"
-    if fault["type"] == "missing":
-        return f"{path}: missing; give it in the YAML or as {path}=VALUE"
-    hint = _HINTS.get(path, "") if fault["input"] is None else ""
-    value = "" if isinstance(fault["input"], Mapping) else f" = {_shown(fault['input'])}"
-    return f"{path}{value}: {fault['msg'].removeprefix('Value error, ')}{hint}"
-
-
-def _shown(value: Any) -> str:
-    try:
-        return short(repr(value))
-    except (ValueError, RecursionError) as error:  # an integer of too many digits; in itself
-        return f"({error})"
-
-
-def _allowed(location: Sequence[int | str]) -> str:
-    model: Any = Config
-    for part in location[:-1]:
-        field = getattr(model, "model_fields", {}).get(part)
-        model = field.annotation if field else None
-    return "allowed are " + ", ".join(getattr(model, "model_fields", {}) or ["none"])

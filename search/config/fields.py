@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from objectives import targets
 from objectives.own import FORM, is_own
 from objectives.settings import Count, Positive
+from objectives.words import did_you_mean
 from search.common.masking import masked
 from search.merging.methods.registry import rivals
 
@@ -30,7 +31,8 @@ def _cores(given: Any) -> Any:
 def _task(name: str) -> str:
     tasks = [task for task in targets.OBJECTIVES if task != "lcpr"]
     if name not in tasks and not is_own(name):
-        raise ValueError(f"{name!r} is none of {', '.join(tasks)}, {FORM}")
+        near = did_you_mean(name, tasks)
+        raise ValueError(f"{name!r} is none of {', '.join(tasks)}, {FORM}{near}")
     return name
 
 
@@ -56,7 +58,7 @@ Address = Annotated[
 
 def _rival(given: str) -> str:
     if given not in rivals():
-        allowed = ", ".join(map(repr, rivals()))
+        allowed = ", ".join(map(repr, rivals())) + did_you_mean(given, rivals())
         raise ValueError(f"no merge method that is searched as a rival; allowed are {allowed}")
     return given
 

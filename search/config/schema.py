@@ -19,6 +19,7 @@ from objectives import targets
 from objectives.own import is_own, own_settings
 from objectives.settings import Count, Positive, Settings, Share, Strict
 from objectives.target import Target
+from objectives.words import did_you_mean
 from search.common.errors import ConfigError
 from search.config.fields import Address, Budget, Engines, Location, RivalMethod, Task
 from search.config.secrets import Database
@@ -159,7 +160,8 @@ class ObjectiveShared(Strict):
             raise ValueError("combine is set, but there is one task: name several, as a list")
         unknown = [name for name in self.also if name not in targets.OBJECTIVES]
         if unknown:
-            raise ValueError(f"also: {unknown[0]} is none of {', '.join(targets.OBJECTIVES)}")
+            near = did_you_mean(unknown[0], targets.OBJECTIVES)
+            raise ValueError(f"also: {unknown[0]} is none of {', '.join(targets.OBJECTIVES)}{near}")
         bad = [name for name, least in self.constraints.items() if not math.isfinite(least)]
         if bad:
             raise ValueError(f"constraints.{bad[0]} is not a finite number")

@@ -6,6 +6,7 @@ Pure for who reads a study's records, which may be a stranger's: no module that 
 from __future__ import annotations
 
 from objectives.types import Decoding
+from objectives.words import counted
 from search.common.errors import ConfigError
 from search.config.schema import Config
 from search.merging.space.components import ComponentsForm
@@ -54,6 +55,9 @@ def space_of(config: Config, n_layers: int, *, run: bool = False) -> MainSpace:
         if blocks > n_layers:
             raise ConfigError(f"space.blocks = {blocks}, but the model has {n_layers} layers")
         if len(wanted.start) not in (0, blocks):
-            raise ConfigError(f"space.start has {len(wanted.start)} shares for {blocks} blocks")
+            raise ConfigError(
+                f"space.start has {counted(len(wanted.start), 'share')} for "
+                f"{counted(blocks, 'block')}"
+            )
         return WiderSpace(LayerwiseForm(swaps, blocks, wanted.start))
     return swaps

@@ -21,6 +21,7 @@ import torch
 from filelock import FileLock
 
 from objectives.types import Completion, Prompt, Request
+from objectives.words import counted
 from search.checkpoints.architectures import is_recurrent
 from search.checkpoints.family import FittedFamily
 from search.checkpoints.towers import is_multimodal
@@ -235,7 +236,7 @@ class Engine:
                     written = self.llm.collective_rpc("swap_write", args=(jobs,))[0]
             except Exception as error:
                 raise MaterialiseError(
-                    f"the rewrite of {len(jobs)} tensors failed: {error}"
+                    f"the rewrite of {counted(len(jobs), 'tensor')} failed: {error}"
                 ) from error
             if bad:
                 source, name = min(bad)
@@ -275,7 +276,7 @@ class Engine:
                 answers |= zip(places, found, strict=True)
         except Exception as error:
             raise EngineDeadError(
-                f"generation of {len(requests)} prompts failed: {error}"
+                f"generation of {counted(len(requests), 'prompt')} failed: {error}"
             ) from error
         return [answers[i] for i in range(len(requests))]
 

@@ -15,7 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from objectives.command_line import Parser
 from objectives.errors import ObjectiveError
+from objectives.words import counted
 from search.common.errors import ConfigError, EngineError, RecipeError, SearchError, StudyError
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ answers, 2 bad input or the hub or MLflow refuses; what was written before stays
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m search.export",
         description="Write a merged model as a Hugging Face checkpoint.",
         epilog=EXAMPLES,
@@ -187,7 +189,10 @@ def _hand_on(arguments: argparse.Namespace, console: Console) -> None:
             _say(console, f"{size:>15,}  {name}")
         who = "public" if arguments.public else "private"
         total = sum(sizes.values())
-        _say(console, f"{total:>15,}  bytes in {len(sizes)} files, for {arguments.push} ({who})")
+        _say(
+            console,
+            f"{total:>15,}  bytes in {counted(len(sizes), 'file')}, for {arguments.push} ({who})",
+        )
         return
     if arguments.push:
         pushed = push.push(out, arguments.push, public=arguments.public)
@@ -306,7 +311,9 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.verify is not None and arguments.verify < 1:
         faults.append(f"--verify {arguments.verify}: at least one item is needed")
     if faults:
-        raise ConfigError("\n  ".join([f"{len(faults)} faults on the command line:", *faults]))
+        raise ConfigError(
+            "\n  ".join([f"{counted(len(faults), 'fault')} on the command line:", *faults])
+        )
 
 
 def _wanted(arguments: argparse.Namespace) -> _Wanted:
@@ -315,7 +322,7 @@ def _wanted(arguments: argparse.Namespace) -> _Wanted:
     from search.checkpoints.family import Family, examine
     from search.config import compose
     from search.export import selection
-    from search.records.place import locate
+    from search.records.study_path import locate
     from search.study.tracking.runs import default_uri
 
     if arguments.family is not None:
@@ -332,7 +339,7 @@ def _wanted(arguments: argparse.Namespace) -> _Wanted:
     trial = None if key is None else selection.find_trial(study, key)
     base = examine({"base": study.family.base}, allow_bin=study.family.allow_bin)
     base.raise_faults()
-    choice = selection.settled(study, base.opened["base"].n_layers)
+    choice = selection.recommended(study, base.opened["base"].n_layers)
     if trial is None:
         trial = _recommended(study, choice, arguments.force)
     return _Wanted(study.family, study.lang, trial.recipe, study, choice, trial)
@@ -428,7 +435,9 @@ def _verify(wanted: _Wanted, asked: Sequence[Question], out: Path, console: Cons
 
     assert wanted.study is not None and wanted.study.config is not None
     settings = wanted.study.config
-    _say(console, f"verifying: a fresh engine answers {len(asked)} items of {wanted.key}")
+    _say(
+        console, f"verifying: a fresh engine answers {counted(len(asked), 'item')} of {wanted.key}"
+    )
     found = answer_differences(out, asked, engine_options(settings))
     for line in found:
         _say(console, line)

@@ -19,7 +19,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from search.common.errors import CheckpointError, ConfigError, HubError
 from search.export.writer import FILES, MARK
-from search.records.place import is_name
+from search.records.study_path import is_name
 from search.study.tracking.registry import Version
 from search.study.tracking.runs import experiment_name
 
@@ -66,7 +66,7 @@ def files_of(folder: Path) -> dict[str, int]:
     return {name: there[name].stat().st_size for name in sorted(listed)}
 
 
-def told(folder: Path) -> Mapping[str, Any]:
+def stated(folder: Path) -> Mapping[str, Any]:
     """What an export says of itself in its recipe.json.
 
     Raises:
@@ -109,7 +109,7 @@ def version_of(folder: Path, model: str, url: str = "") -> Version:
     Raises:
         CheckpointError: its card or recipe.json cannot be read.
     """
-    said, where = told(folder), folder.resolve()
+    said, where = stated(folder), folder.resolve()
     try:
         card = (folder / CARD).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:

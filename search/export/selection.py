@@ -15,16 +15,17 @@ from typing import Any
 
 from objectives.bounds import read_whole
 from objectives.types import Score
+from objectives.words import counted, did_you_mean
 from search.checkpoints.family import Family
 from search.common.errors import RecipeError, SearchError, StudyError
 from search.config import compose
 from search.config.schema import Config
 from search.merging.recipe import LayerSwap, Recipe, from_dict
-from search.records.place import Place
 from search.records.reader import RecordsReader
 from search.records.record import Record
-from search.results.choose import Choice, recommend
-from search.results.doubt import settle
+from search.records.study_path import StudyPath
+from search.results.choose import Choice, best_swap
+from search.results.recommendation import recommend
 from search.results.summary import NONE
 from search.study.tracking.reading import SentRun, read_study
 
@@ -37,7 +38,7 @@ class Study:
         name: its name.
         lang: language code.
         family: where its checkpoints are.
-        tolerance: of the recommended recipe's LCPR (`search.results.choose.recommend`).
+        tolerance: of the recommended recipe's LCPR (`search.results.choose.best_swap`).
         trials: its trials; from MLflow their scores and recipes only.
         records: its folder; None where only MLflow is left.
         config: its whole configuration; None where only MLflow is left.
@@ -54,14 +55,14 @@ class Study:
     no_recommendation: str = ""
 
 
-def open_study(place: Place) -> Study:
+def open_study(path: StudyPath) -> Study:
     """A study from its folder or object store; a search may be running on it.
 
     Raises:
         StudyError: there is none, or its records cannot be read.
         ConfigError: its configuration cannot be used.
     """
-    records = RecordsReader.read(place)
+    records = RecordsReader.read(path)
     head = records.head()
     chosen = compose.parse(head.config)
     family = Family(**chosen.family.model_dump())
@@ -86,11 +87,11 @@ def open_run(uri: str, run_id: str) -> tuple[Study, str | None]:
     return study, asked.tags.get("key")
 
 
-def settled(study: Study, n_layers: int) -> Choice | None:
+def recommended(study: Study, n_layers: int) -> Choice | None:
     """What a study recommends, with what speaks against it; None if no swap has been scored."""
     if study.records is not None:
-        return settle(study.records, n_layers, study.tolerance)
-    choice = recommend(study.trials, n_layers, study.tolerance)
+        return recommend(study.records, n_layers, study.tolerance)
+    choice = best_swap(study.trials, n_layers, study.tolerance)
     return choice and replace(choice, doubt=study.no_recommendation)
 
 
@@ -136,7 +137,8 @@ def read_recipe(text: str) -> Recipe:
     for word in text.split():
         name, sign, value = word.partition("=")
         if not sign or name not in _READERS:
-            faults.append(f"{word}: write NAME=VALUE; names are {', '.join(_READERS)}")
+            near = did_you_mean(name, _READERS)
+            faults.append(f"{word}: write NAME=VALUE; names are {', '.join(_READERS)}{near}")
         elif name in values:
             faults.append(f"{word}: {name} is given twice")
         else:
@@ -155,7 +157,9 @@ def read_recipe(text: str) -> Recipe:
             faults.append(f"{one}={values[one]} without {other} must lie in [0, 1]")
         values[other] = 1 - values[one]
     if faults:
-        raise RecipeError(f"{len(faults)} faults in recipe {text!r}:\n  " + "\n  ".join(faults))
+        raise RecipeError(
+            f"{counted(len(faults), 'fault')} in recipe {text!r}:\n  " + "\n  ".join(faults)
+        )
     task, lang = values.pop("pair")
     return LayerSwap(task, lang, **{"t_b": 0, "t_u": 0, **values})
 

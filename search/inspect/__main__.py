@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from objectives.command_line import Parser
+from objectives.words import counted
 from search.common.errors import ConfigError, SearchError
 from search.merging.source import Source
 
@@ -33,7 +35,7 @@ EXAMPLES = """examples:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m search.inspect",
         description="Show where the experts of a family changed and suggest a search range.",
         epilog=EXAMPLES,
@@ -153,7 +155,9 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.threshold is not None and not 0 <= arguments.threshold < float("inf"):
         faults.append(f"--threshold {arguments.threshold} must be finite and 0 or more")
     if faults:
-        raise ConfigError("\n  ".join([f"{len(faults)} faults on the command line:", *faults]))
+        raise ConfigError(
+            "\n  ".join([f"{counted(len(faults), 'fault')} on the command line:", *faults])
+        )
 
 
 def _measure(
@@ -171,7 +175,7 @@ def _measure(
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), Remaining()
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task(
-            f"{len(experts)} experts x {total / 1e6:,.0f} M weights", total=total
+            f"{counted(len(experts), 'expert')} x {total / 1e6:,.0f} M weights", total=total
         )
         return measure(
             family,

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from objectives.words import counted
 from search.checkpoints.family import FittedFamily
 from search.common.errors import CheckpointError
 from search.merging.plan import layer_of
@@ -155,8 +156,8 @@ def _collect(
         advance(math.prod(shape))
     if faults:
         raise CheckpointError(
-            f"{len(faults)} tensors of experts, or of the base, hold NaN, infinity or overflow "
-            "float32:\n  " + "\n  ".join(faults)
+            f"in {counted(len(faults), 'tensor')} of experts, or of the base, there is NaN, "
+            "infinity or what overflows float32:\n  " + "\n  ".join(faults)
         )
     return groups
 

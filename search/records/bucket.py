@@ -18,7 +18,7 @@ import fsspec
 
 from search.common.ending import ENDING
 from search.common.values import short
-from search.records.place import Url
+from search.records.study_path import Url
 
 T = TypeVar("T")
 PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs"}

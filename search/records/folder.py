@@ -30,8 +30,8 @@ from search.records.durable import (
 )
 from search.records.head import StudyHead, taken
 from search.records.lock import StudyLock
-from search.records.place import Place
 from search.records.record import Record, parse
+from search.records.study_path import StudyPath
 
 HEAD = "study.yaml"
 TRIALS = "trials.jsonl"
@@ -66,15 +66,15 @@ class FolderStore:
         folder: the study's.
     """
 
-    def __init__(self, folder: Path, place: Place) -> None:
+    def __init__(self, folder: Path, path: StudyPath) -> None:
         """Prepare; the folder is neither made nor locked yet.
 
         Args:
             folder: the study's.
-            place: what messages call the study.
+            path: what messages call the study.
         """
         self.folder = folder
-        self._place = place
+        self._path = path
         self._lock = StudyLock(folder)
         self._stuck: NotTakenBackError | None = None
         self._reader = FolderReader(folder)
@@ -104,14 +104,14 @@ class FolderStore:
                 "leads to: put the file itself there, or remove the link"
             )
         make_folder(self.folder / "items")
-        self._lock.take(str(self._place))
+        self._lock.take(str(self._path))
 
     def begin(self, head: StudyHead) -> None:
         """Write study.yaml where there is none."""
         found = self.head()
         if found is not None:
-            there = StudyHead.from_yaml(found, f"{self._place}/{HEAD}")
-            raise StudyError(taken(there, head, str(self._place)))
+            there = StudyHead.from_yaml(found, f"{self._path}/{HEAD}")
+            raise StudyError(taken(there, head, str(self._path)))
         write_whole(self.folder / HEAD, head.to_yaml())
 
     def load(self) -> list[Record]:

@@ -149,12 +149,12 @@ def _heads() -> TypeAdapter[StudyHead]:
     return TypeAdapter(StudyHead)
 
 
-def taken(there: StudyHead, here: StudyHead, place: str) -> str:
+def taken(there: StudyHead, here: StudyHead, path: str) -> str:
     """Why a study cannot be made where another is, and what to do."""
     differ = [text for _, text in differences(there.config, here.config)]
     if not differ:
-        return f"{place} holds this study already: go on with --resume {place}"
+        return f"{path} holds this study already: go on with --resume {path}"
     return (
         f"study {here.name} exists with another configuration: {', '.join(differ[:5])}; "
-        f"name another with --study, or go on with --resume {place}"
+        f"name another with --study, or go on with --resume {path}"
     )

@@ -11,38 +11,40 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from objectives import targets
 from objectives.types import ItemResult, Split
+from objectives.words import guess, nearest
 from search.common.errors import StudyError
 from search.records.folder import HEAD, FolderReader
 from search.records.head import StudyHead
 from search.records.items import unpack_items
-from search.records.place import Place, Url
 from search.records.record import Record, parse
 from search.records.remote import BucketReader
 from search.records.store import StoreReader
+from search.records.study_path import StudyPath, Url
 
 
 class RecordsReader:
     """The records of one study, as they were when they were read.
 
     Attributes:
-        place: how a user names the study: its folder, or its address in an object store.
+        path: how a user names the study: its folder, or its address in an object store.
         trials: the records, in the order of their ends.
     """
 
     trials: Sequence[Record]
 
     def __init__(
-        self, place: Place, store: StoreReader, head: bytes, trials: Sequence[Record]
+        self, path: StudyPath, store: StoreReader, head: bytes, trials: Sequence[Record]
     ) -> None:
         """Hold what was read; use `read` instead."""
-        self.place, self.trials = place, trials
+        self.path, self.trials = path, trials
         self._store, self._head = store, head
 
     @classmethod
-    def read(cls, place: Place) -> RecordsReader:
+    def read(cls, path: StudyPath) -> RecordsReader:
         """Read a study as it is now; a last line that is not complete is left out.
 
         From then on this process works on what the study optimises (`objectives.targets.use`).
@@ -51,31 +53,31 @@ class RecordsReader:
             StudyError: no study is there, or a line is not a record.
         """
         try:
-            store = _store(place)
-            head = head_of(store, place)
+            store = _store(path)
+            head = head_of(store, path)
             lines = store.lines()
         except OSError as error:
-            raise StudyError(f"{place} cannot be read: {error}") from None
-        found = RecordsReader(place, store, head, parse(lines, str(place)))
+            raise StudyError(f"{path} cannot be read: {error}") from None
+        found = RecordsReader(path, store, head, parse(lines, str(path)))
         with suppress(StudyError):  # whoever needs the head asks for it
             targets.use(found.head().scored_on())
         return found
 
     def snapshot(self) -> RecordsReader:
         """The records so far, to which nothing is added any more; for another thread."""
-        return RecordsReader(self.place, self._store, self._head, list(self.trials))
+        return RecordsReader(self.path, self._store, self._head, list(self.trials))
 
     @staticmethod
-    def exists(place: Place) -> bool:
+    def exists(path: StudyPath) -> bool:
         """Whether a study is there.
 
         Raises:
-            StudyError: the place cannot be looked at.
+            StudyError: the path cannot be looked at.
         """
         try:
-            return _store(place).head() is not None
+            return _store(path).head() is not None
         except OSError as error:
-            raise StudyError(f"{place} cannot be read: {error}") from None
+            raise StudyError(f"{path} cannot be read: {error}") from None
 
     def head(self) -> StudyHead:
         """What study.yaml holds.
@@ -83,7 +85,7 @@ class RecordsReader:
         Raises:
             StudyError: it is not a study's head.
         """
-        return StudyHead.from_yaml(self._head, f"{self.place}/{HEAD}")
+        return StudyHead.from_yaml(self._head, f"{self.path}/{HEAD}")
 
     def ended(self, split: Split) -> dict[str, Record]:
         """Canonical key -> the trial that ended on these items."""
@@ -100,10 +102,22 @@ class RecordsReader:
         try:
             return unpack_items(self._store.items(record.items))
         except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
-            raise StudyError(f"{self.place}/{record.items} cannot be read: {error}") from None
+            raise StudyError(f"{self.path}/{record.items} cannot be read: {error}") from None
 
 
-def head_of(store: StoreReader, place: Place) -> bytes:
+def nearest_study(path: StudyPath, runs: str = "runs") -> str:
+    """The study of a folder whose name was mistyped: beside it or in `runs`; empty if none is."""
+    if not isinstance(path, Path):
+        return ""
+    folders = (path.parent, Path(runs)) if path.parent == Path() else (path.parent,)
+    try:
+        known = {f.parent.name: str(f.parent) for at in folders for f in at.glob(f"*/{HEAD}")}
+    except OSError:
+        return ""
+    return known.get(nearest(path.name, known), "")
+
+
+def head_of(store: StoreReader, path: StudyPath) -> bytes:
     """The head of the study in a store, as it is written.
 
     Raises:
@@ -112,9 +126,9 @@ def head_of(store: StoreReader, place: Place) -> bytes:
     """
     head = store.head()
     if head is None:
-        raise StudyError(f"{place} holds no study (no {HEAD})")
+        raise StudyError(f"{path} holds no study (no {HEAD}){guess(nearest_study(path))}")
     return head
 
 
-def _store(place: Place) -> StoreReader:
-    return BucketReader(place) if isinstance(place, Url) else FolderReader(place)
+def _store(path: StudyPath) -> StoreReader:
+    return BucketReader(path) if isinstance(path, Url) else FolderReader(path)

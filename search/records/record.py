@@ -14,7 +14,7 @@ from objectives.types import Score, Split
 from search.common.errors import RecipeError, StudyError
 from search.common.values import check_types, escaped_json
 from search.merging.recipe import Recipe, from_dict, to_dict
-from search.records.place import is_name
+from search.records.study_path import is_name
 
 SCHEMA = 1
 State = Literal["scored", "stopped", "infeasible", "failed"]

@@ -31,8 +31,8 @@ from search.records.durable import write_whole
 from search.records.folder import FolderStore
 from search.records.head import StudyHead, taken
 from search.records.lease import Lease
-from search.records.place import Url, is_name
 from search.records.record import Record, next_number, parse
+from search.records.study_path import Url, is_name
 
 OPENING_SECONDS = 5.0
 SENDING_SECONDS = 300.0

@@ -18,11 +18,11 @@ from search.common.values import escaped
 from search.records.durable import write_whole
 from search.records.folder import HEAD, FolderStore
 from search.records.head import StudyHead
-from search.records.place import Place, Url, check_name
 from search.records.reader import RecordsReader, head_of
 from search.records.record import Record, next_number
 from search.records.remote import BucketStore, working_copy
 from search.records.store import Store
+from search.records.study_path import StudyPath, Url, check_name
 
 _log = logging.getLogger(__name__)
 
@@ -31,42 +31,42 @@ class RecordsWriter(RecordsReader):
     """The records of one study, held by one driver at a time.
 
     Attributes:
-        place: how a user names the study: its folder, or its address in an object store.
+        path: how a user names the study: its folder, or its address in an object store.
         folder: where its files are on this machine.
         trials: the records, in the order of their ends; what is appended is added here.
     """
 
     trials: list[Record]
 
-    def __init__(self, place: Place, store: Store, head: bytes, trials: list[Record]) -> None:
+    def __init__(self, path: StudyPath, store: Store, head: bytes, trials: list[Record]) -> None:
         """Hold a study that was taken; use `create` or `open` instead."""
-        super().__init__(place, store, head, trials)
+        super().__init__(path, store, head, trials)
         self.folder: Path = store.folder
         self._store: Store = store
         self._held = True
 
     @classmethod
-    def create(cls, place: Place, head: StudyHead) -> RecordsWriter:
+    def create(cls, path: StudyPath, head: StudyHead) -> RecordsWriter:
         """Make a study where none is.
 
         Raises:
             ConfigError: its name could lead out of the folder of studies.
-            StudyError: the place cannot be written, or holds a study already.
+            StudyError: the path cannot be written, or holds a study already.
         """
         check_name(head.name)
-        check_name(place.name)
+        check_name(path.name)
         try:
-            store = _store(place)
+            store = _store(path)
             with _taken(store):
                 store.begin(head)
         except OSError as error:
             raise StudyError(
-                f"{place} cannot be written: {error}; mend that, or name another folder with --out"
+                f"{path} cannot be written: {error}; mend that, or name another folder with --out"
             ) from None
-        return cls(place, store, head.to_yaml(), [])
+        return cls(path, store, head.to_yaml(), [])
 
     @classmethod
-    def open(cls, place: Place) -> RecordsWriter:
+    def open(cls, path: StudyPath) -> RecordsWriter:
         """Take an existing study and read its trials.
 
         A last line that a crash cut off is moved to trials.jsonl.cut. What an object store lacks of
@@ -76,14 +76,14 @@ class RecordsWriter(RecordsReader):
             StudyError: no study is there, another driver holds it, or a line is not a record.
         """
         try:
-            store = _store(place)
-            head_of(store, place)  # before anything is made there
+            store = _store(path)
+            head_of(store, path)  # before anything is made there
             with _taken(store):
                 trials = store.load()
                 head = (store.folder / HEAD).read_bytes()
         except OSError as error:
-            raise StudyError(f"{place} cannot be opened: {error}") from None
-        return cls(place, store, head, trials)
+            raise StudyError(f"{path} cannot be opened: {error}") from None
+        return cls(path, store, head, trials)
 
     def rewrite(self, head: StudyHead) -> None:
         """Replace study.yaml; after a crash it is the old one or the new one, whole.
@@ -97,7 +97,7 @@ class RecordsWriter(RecordsReader):
             self._head = data
             self._store.publish()
         except OSError as error:
-            raise StudyError(f"{self.place}/{HEAD} cannot be written: {error}") from None
+            raise StudyError(f"{self.path}/{HEAD} cannot be written: {error}") from None
 
     def append(self, record: Record, items: bytes = b"") -> Record:
         """Write a trial's items, then its line; on return both are where they are to stay.
@@ -128,7 +128,7 @@ class RecordsWriter(RecordsReader):
         except OSError as error:
             raise StudyError(
                 f"trial {record.label} cannot be recorded in {self.folder}: {error}; make room, "
-                f"then --resume {self.place}"
+                f"then --resume {self.path}"
             ) from None
         except StudyError:  # it is on this machine
             self.trials.append(record)
@@ -152,14 +152,14 @@ class RecordsWriter(RecordsReader):
         try:
             self._store.publish()
         except (OSError, StudyError) as error:
-            _log.warning("%s; --resume %s sends the rest from %s", error, self.place, self.folder)
+            _log.warning("%s; --resume %s sends the rest from %s", error, self.path, self.folder)
         self._store.release()
 
 
-def _store(place: Place) -> Store:
-    if isinstance(place, Url):
-        return BucketStore(place, working_copy(place))
-    return FolderStore(place, place)
+def _store(path: StudyPath) -> Store:
+    if isinstance(path, Url):
+        return BucketStore(path, working_copy(path))
+    return FolderStore(path, path)
 
 
 @contextmanager

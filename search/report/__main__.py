@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from objectives.command_line import Parser
 from objectives.errors import ObjectiveError
+from objectives.words import counted
 from search.common.errors import SearchError, StudyError
 
 if TYPE_CHECKING:
-    from search.records.place import Place
+    from search.records.study_path import StudyPath
 
 EVERY = 60.0
 """Seconds between two reports of `--watch`."""
@@ -25,7 +27,7 @@ EVERY = 60.0
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m search.report",
         description="Write a study's report from its records; report.html needs no network.",
         epilog="example: python -m search.report runs/demo-te-20261128-055218 --watch",
@@ -56,10 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         from search.records import listing
 
-        place = listing.named(args.study)
-        folder = args.out or (place if isinstance(place, Path) else Path("report") / place.name)
+        path = listing.named(args.study)
+        folder = args.out or (path if isinstance(path, Path) else Path("report") / path.name)
         while True:
-            running = _write(place, folder)
+            running = _write(path, folder)
             if not (args.watch and running):
                 return 0
             time.sleep(EVERY)
@@ -70,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _write(place: Place, folder: Path) -> bool:
+def _write(path: StudyPath, folder: Path) -> bool:
     """Write it once; whether a driver holds the study."""
     from objectives.letters import visible
     from search.records import listing
@@ -79,14 +81,14 @@ def _write(place: Place, folder: Path) -> bool:
     from search.report.material import Material
     from search.report.renewal import HTML
 
-    running = listing.is_held(place)
-    study = Material.of(RecordsReader.read(place), running=running)
+    running = listing.is_held(path)
+    study = Material.of(RecordsReader.read(path), running=running)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write(study, folder)
     except OSError as error:
         raise StudyError(f"{folder} cannot be written: {error}; name another with --out") from None
-    print(visible(f"{folder / HTML}: {len(study.records.trials)} trials"), flush=True)
+    print(visible(f"{folder / HTML}: {counted(len(study.records.trials), 'trial')}"), flush=True)
     return running
 
 

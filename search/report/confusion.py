@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from objectives.command_line import Parser
 from objectives.confusion import ConfusionJudge, EnglishWords
 from objectives.confusion_points import PointTable, TracedResponse, points, traced
 from objectives.errors import ObjectiveError
@@ -26,9 +27,9 @@ from search.common.errors import SearchError, StudyError
 from search.common.terminal import Terminal
 from search.config import compose
 from search.config.schema import Config
-from search.records.place import Place, locate
 from search.records.reader import RecordsReader
 from search.records.record import Record
+from search.records.study_path import StudyPath, locate
 
 WIDTH = 130
 """Columns where the terminal's width is not known."""
@@ -49,7 +50,7 @@ class TracedTrial:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m search.report.confusion",
         description="How sure the models of a study were where their responses switch language.",
         epilog=EXAMPLES,
@@ -76,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def read_trials(study: Place, key: str | None = None) -> list[TracedTrial]:
+def read_trials(study: StudyPath, key: str | None = None) -> list[TracedTrial]:
     """A study's trials that have traces.
 
     Args:

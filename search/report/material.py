@@ -18,7 +18,7 @@ from search.results.best import Best, of_records
 from search.results.choose import is_swap
 from search.results.comparison import Report
 from search.results.figures import kind_of
-from search.results.final import Final
+from search.results.study_result import StudyResult
 
 RIVAL = "rival method"
 """What a merge of a rival method is shown as."""
@@ -39,7 +39,7 @@ class Material:
 
     records: RecordsReader
     head: StudyHead
-    final: Final
+    final: StudyResult
     report: Report
     best: Best
 
@@ -56,7 +56,7 @@ class Material:
             ConfigError: its configuration cannot be used.
         """
         now = records.snapshot()
-        final = Final.of(now)
+        final = StudyResult.of(now)
         report = final.compare(now)
         return cls(now, now.head(), final, report, of_records(now, final, report, running=running))
 

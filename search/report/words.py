@@ -10,6 +10,7 @@ from typing import Any
 from objectives import targets
 from objectives.languages import LANGUAGES
 from objectives.stats import PairedDifference
+from objectives.words import counted
 from search.checkpoints.family import Family
 from search.common.masking import masked
 from search.common.values import percent
@@ -40,10 +41,12 @@ def searched(study: Material) -> list[str]:
     done = sum(r.origin == "search" for r in study.search)
     return [
         f"Family {config.family.name}, {name}: {experts[0]} task and {experts[1]} language experts "
-        f"of {study.n_layers} layers, {len(space.pairs)} pairs. Searched were {space.bounds()}, "
-        f"by the sampler {config.search.sampler}, for the best {main.people}{guards}.",
-        f"{states['scored']} recipes were scored on {items} search items{besides}; {done} of "
-        f"{budget} proposals of the search have ended. The study {_state(study)}{when}.",
+        f"of {study.n_layers} layers, {counted(len(space.pairs), 'pair')}. Searched were "
+        f"{space.bounds()}, by the sampler {config.search.sampler}, for the best {main.people}"
+        f"{guards}.",
+        f"Scored: {counted(states['scored'], 'recipe')}, on {counted(items, 'search item')}"
+        f"{besides}; {done} of {counted(budget, 'proposal')} of the search ended. The study "
+        f"{_state(study)}{when}.",
     ]
 
 

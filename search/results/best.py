@@ -20,7 +20,7 @@ from search.records.reader import RecordsReader
 from search.records.record import Record
 from search.results.choose import DEFAULT, SOUP, scored
 from search.results.comparison import Report
-from search.results.final import Final
+from search.results.study_result import StudyResult
 
 EXPERT = "best expert"
 _RIVALS = {"default": DEFAULT, "soup": SOUP, "expert": EXPERT}
@@ -94,7 +94,9 @@ class Best:
     serve: str = ""
 
 
-def of_records(records: RecordsReader, final: Final, report: Report, *, running: bool) -> Best:
+def of_records(
+    records: RecordsReader, final: StudyResult, report: Report, *, running: bool
+) -> Best:
     """The best recipe of a study by its records.
 
     Args:
@@ -105,7 +107,7 @@ def of_records(records: RecordsReader, final: Final, report: Report, *, running:
     """
     unfinished = "running" if running else "stopped"
     known = Best(
-        study=str(records.place),
+        study=str(records.path),
         state="finished" if records.head().finished else unfinished,
         family=final.config.family.name,
         lang=final.config.lang,
@@ -117,7 +119,7 @@ def of_records(records: RecordsReader, final: Final, report: Report, *, running:
     if final.choice is None:
         return known
     main, record = targets.TARGETS[0].score, final.choice.record
-    alike = report.chosen.alike if report.chosen else ()
+    alike = report.selection_bias.alike if report.selection_bias else ()
     return replace(
         described(
             known,
@@ -125,7 +127,7 @@ def of_records(records: RecordsReader, final: Final, report: Report, *, running:
             records.ended("held_out").get(record.key),
             final.n_layers,
             Family(**final.config.family.model_dump()),
-            f"--study {shlex.quote(str(records.place))}",
+            f"--study {shlex.quote(str(records.path))}",
         ),
         reason=final.choice.reason,
         alike={r.label: r.value(main) for r in alike},

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from objectives import targets
 from objectives.target import Target
+from objectives.words import counted
 from search.common.values import percent
 from search.merging.methods.registry import rivals
 from search.merging.recipe import (
@@ -53,8 +54,8 @@ class Choice:
     Attributes:
         record: its trial on the search items.
         reason: one sentence that says the rule with its numbers.
-        doubt: why it is no recommendation, and what would decide (`search.results.doubt`); empty
-            where it is one.
+        doubt: why it is no recommendation, and what would decide; empty where it is one
+            (`search.results.recommendation`).
     """
 
     record: Record
@@ -100,7 +101,7 @@ def pareto(records: Iterable[Record]) -> list[Record]:
     return sorted(front, key=best_first)
 
 
-def recommend(records: Iterable[Record], n_layers: int, tolerance: float) -> Choice | None:
+def best_swap(records: Iterable[Record], n_layers: int, tolerance: float) -> Choice | None:
     """The swap with the best first target whose other targets are good enough.
 
     Candidates are the layer swaps, not single checkpoints or soups. A candidate's LCPR must be at
@@ -132,14 +133,14 @@ def recommend(records: Iterable[Record], n_layers: int, tolerance: float) -> Cho
         if not known:
             missing = " and no ".join(target.people for target in guards)
             why = f" (no language expert has an {missing})" if guards else ""
-            return Choice(best, f"{what}{len(swaps)} swaps{why}.")
+            return Choice(best, f"{what}{counted(len(swaps), 'swap')}{why}.")
         rule = " and whose ".join(f"{f.target.people} is {_rule(f, best)}" for f in known)
-        return Choice(best, f"{what}the {len(good)} of {len(swaps)} swaps whose {rule}.")
+        return Choice(best, f"{what}the {len(good)} of {counted(len(swaps), 'swap')} whose {rule}.")
     best = min(swaps, key=lambda r: (*_guards_first(r), *_size(r, n_layers)))
     first = known[0]
     what = f"{_superlative(first.target)} {first.target.people}, {_shown(best, first.target)}, of "
     rule = " and ".join(f"an {f.target.people} of {_rule(f, best)}" for f in known)
-    return Choice(best, f"{what}{len(swaps)} swaps: none has {rule}.")
+    return Choice(best, f"{what}{counted(len(swaps), 'swap')}: none has {rule}.")
 
 
 def best_soup(records: Iterable[Record], n_layers: int) -> Record | None:
@@ -183,7 +184,7 @@ def final_rows(
 
     Args:
         records: trials of the study.
-        choice: what `recommend` chose, with its doubt.
+        choice: what `best_swap` chose, with its doubt.
         default: the paper's default recipe, scaled to this model.
         sources: the family's source names: `base`, `task/<i>`, `lang/<i>`, `reference/<name>`.
         n_layers: the model's number of layers L.

@@ -17,6 +17,7 @@ from objectives.languages import LANGUAGES
 from objectives.stats import PairedDifference
 from objectives.target import Target
 from objectives.types import ItemResult, Score, Split
+from objectives.words import counted
 from search.common.errors import StudyError
 from search.common.values import percent
 from search.merging.recipe import Layered, Single, key
@@ -34,8 +35,8 @@ from search.results.choose import (
     pareto,
     scored,
 )
-from search.results.chosen import Chosen, examine
-from search.results.doubt import no_recommendation
+from search.results.recommendation import no_recommendation
+from search.results.selection_bias import SelectionBias, measure
 
 Items = Sequence[ItemResult]
 """Per-item answers of one trial, as `RecordsReader.items` gives them."""
@@ -95,7 +96,7 @@ class Report:
         no_recommendation: why nothing is recommended, and what would decide; empty where
             something is.
         rivals: what the lines are compared with: `soup`, `expert`, `default` -> its trial.
-        chosen: what the choice among so many did; None where that cannot be said.
+        selection_bias: what the choice among so many did; None where that cannot be said.
     """
 
     title: str
@@ -106,12 +107,12 @@ class Report:
     front: tuple[Record, ...]
     no_recommendation: str = ""
     rivals: Mapping[str, Record] = field(default_factory=dict)
-    chosen: Chosen | None = None
+    selection_bias: SelectionBias | None = None
 
     @property
     def best(self) -> ReportLine | None:
         """The line of the recommended recipe, or of what comes nearest to one."""
-        return _chosen(self.lines)
+        return _best_line(self.lines)
 
 
 def build(
@@ -130,7 +131,7 @@ def build(
     Args:
         records: the study.
         rows: from `choose.final_rows`.
-        choice: from `search.results.doubt.settle`.
+        choice: from `search.results.recommendation.recommend`.
         family: name of the family.
         lang: language code.
         n_layers: the model's number of layers L.
@@ -140,15 +141,15 @@ def build(
     split: Split = "held_out" if roles.keys() & ended.keys() else "search"
     main = targets.TARGETS[0].score
     ended = {k: r for k, r in records.ended(split).items() if r.value(main) is not None}
-    chosen = [ended[k] for k in roles if k in ended]
+    compared = [ended[k] for k in roles if k in ended]
     if split == "search":
         others = sorted(scored(ended.values()), key=best_first)
-        chosen += [r for r in others if r.key not in roles][:SEARCH_ROWS]
-        chosen.sort(key=best_first)
-    items, lost = _items(records, chosen)
-    rivals = _rivals(chosen, roles)
-    lines = _compare(chosen, roles, rivals, items, lang)
-    selected = examine(records, choice, n_layers)
+        compared += [r for r in others if r.key not in roles][:SEARCH_ROWS]
+        compared.sort(key=best_first)
+    items, lost = _items(records, compared)
+    rivals = _rivals(compared, roles)
+    lines = _compare(compared, roles, rivals, items, lang)
+    selected = measure(records, choice, n_layers)
     where = "held-out items" if split == "held_out" else "SEARCH items (optimistic)"
     notes = [
         *_choice_notes(lines, choice, records, split),
@@ -158,7 +159,7 @@ def build(
         *_language_note(lang),
         *_default_note(lines, items, lang),
         *_comparison_note(lines),
-        *_missing(roles, chosen, records, split),
+        *_missing(roles, compared, records, split),
         *lost,
     ]
     front = tuple(pareto(records.trials))
@@ -167,12 +168,12 @@ def build(
 
 
 def _items(
-    records: RecordsReader, chosen: Sequence[Record]
+    records: RecordsReader, compared: Sequence[Record]
 ) -> tuple[Mapping[str, Items], Sequence[str]]:
     """The answers of each trial, none where they cannot be read; a note for each of those."""
     found: dict[str, Items] = {}
     lost = []
-    for record in chosen:
+    for record in compared:
         try:
             found[record.key] = records.items(record)
         except StudyError as error:
@@ -181,24 +182,26 @@ def _items(
     return found, lost
 
 
-def _rivals(chosen: Sequence[Record], roles: Mapping[str, tuple[str, ...]]) -> Mapping[str, Record]:
+def _rivals(
+    compared: Sequence[Record], roles: Mapping[str, tuple[str, ...]]
+) -> Mapping[str, Record]:
     found = {
-        "soup": [r for r in chosen if SOUP in roles.get(r.key, ())],
-        "expert": [r for r in sorted(chosen, key=best_first) if _is_expert(r)],
-        "default": [r for r in chosen if DEFAULT in roles.get(r.key, ())],
+        "soup": [r for r in compared if SOUP in roles.get(r.key, ())],
+        "expert": [r for r in sorted(compared, key=best_first) if _is_expert(r)],
+        "default": [r for r in compared if DEFAULT in roles.get(r.key, ())],
     }
     return {name: some[0] for name, some in found.items() if some}
 
 
 def _compare(
-    chosen: Sequence[Record],
+    compared: Sequence[Record],
     roles: Mapping[str, tuple[str, ...]],
     rivals: Mapping[str, Record],
     items: Mapping[str, Items],
     lang: str,
 ) -> tuple[ReportLine, ...]:
     lines = []
-    for record in chosen:
+    for record in compared:
         differences = {
             (target.score, rival): paired
             for target in targets.TARGETS
@@ -219,7 +222,7 @@ def _with_role(lines: Sequence[ReportLine], *roles: str) -> ReportLine | None:
     return next((line for line in lines if set(roles) & set(line.roles)), None)
 
 
-def _chosen(lines: Sequence[ReportLine]) -> ReportLine | None:
+def _best_line(lines: Sequence[ReportLine]) -> ReportLine | None:
     """The recommended recipe's line, or that of what comes nearest to one."""
     return _with_role(lines, RECOMMENDED, BEST)
 
@@ -236,16 +239,19 @@ def _choice_notes(
     states = Counter(record.state for record in ended)
     words = {"stopped": "stopped early", "infeasible": "infeasible", "failed": "failed"}
     lost = [f"{n} {words[state]}" for state, n in sorted(states.items()) if state in words]
-    compared = f"{states['scored']} recipes" + (f" ({', '.join(lost)} besides)" if lost else "")
+    compared = counted(states["scored"], "recipe") + (
+        f" ({', '.join(lost)} besides)" if lost else ""
+    )
     if choice is None:
         return [f"The search compared {compared}; no swap was scored, so none is recommended."]
     main = targets.TARGETS[0].score
     score = choice.record.scores[main]
     luck = (
-        f"The search compared {compared} on {score.n_scored} items. The highest of so many scores "
-        f"is partly luck: {percent(score.value)}% of the {_called((choice.role,))} is optimistic"
+        f"The search compared {compared} on {counted(score.n_scored, 'item')}. The highest of so "
+        f"many scores is partly luck: {percent(score.value)}% of the {_called((choice.role,))} is "
+        "optimistic"
     )
-    final = _chosen(lines)
+    final = _best_line(lines)
     if split == "search":
         luck += "; no held-out score exists yet."
     elif final is None:
@@ -255,7 +261,7 @@ def _choice_notes(
     return [f"{choice.role.capitalize()}: {choice.record.label}. {choice.reason}", luck]
 
 
-def _selection_notes(found: Chosen | None, choice: Choice | None) -> list[str]:
+def _selection_notes(found: SelectionBias | None, choice: Choice | None) -> list[str]:
     """What the choice did to the recommended recipe's score, and which might as well be taken."""
     if choice is None or found is None:
         return []
@@ -277,7 +283,7 @@ def _selection_notes(found: Chosen | None, choice: Choice | None) -> list[str]:
 
 def _guard_notes(lines: Sequence[ReportLine], items: Mapping[str, Items], lang: str) -> list[str]:
     """What the recommended recipe lost, in the targets after the first, against its own expert."""
-    best = _chosen(lines)
+    best = _best_line(lines)
     if best is None or not isinstance(best.record.recipe, Layered):
         return []
     source = best.record.recipe.lang_source
@@ -320,7 +326,7 @@ def _language_note(lang: str) -> list[str]:
 
 
 def _default_note(lines: Sequence[ReportLine], items: Mapping[str, Items], lang: str) -> list[str]:
-    best, default = _chosen(lines), _with_role(lines, DEFAULT)
+    best, default = _best_line(lines), _with_role(lines, DEFAULT)
     if best is None or default is None:
         return []
     if best is default:
@@ -373,14 +379,14 @@ def _statistics() -> str:
 
 def _missing(
     roles: Mapping[str, tuple[str, ...]],
-    chosen: Sequence[Record],
+    compared: Sequence[Record],
     records: RecordsReader,
     split: Split,
 ) -> list[str]:
-    shown, ended = {record.key for record in chosen}, records.ended(split)
+    shown, ended = {record.key for record in compared}, records.ended(split)
     notes = [
         f"{', '.join(roles[r.key])} ({r.label}) is infeasible: {r.reason}"
-        for r in chosen
+        for r in compared
         if r.state == "infeasible" and r.key in roles
     ]
     for name, own in roles.items():

@@ -16,6 +16,7 @@ from numpy import linspace
 
 from objectives import targets
 from objectives.letters import visible
+from objectives.words import counted
 from search.merging.recipe import Layered, LayerSwap, Recipe, Single, canonical, key
 from search.merging.source import Source
 from search.records.durable import write_whole
@@ -143,7 +144,9 @@ def _pareto(
     x_axis, y_axis = targets.TARGETS[:2]
     axes.set_xlabel(f"{x_axis.people} on search items (%)")
     axes.set_ylabel(f"{y_axis.people} on search items (%)")
-    axes.set_title(f"{title}: {x_axis.people} against {y_axis.people}, {len(points)} recipes")
+    axes.set_title(
+        f"{title}: {x_axis.people} against {y_axis.people}, {counted(len(points), 'recipe')}"
+    )
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.margins(0.09)
     legend = figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)

@@ -11,7 +11,7 @@ from objectives import targets
 from search.records.reader import RecordsReader
 from search.records.record import Record
 from search.results.choose import Choice
-from search.results.doubt import no_recommendation
+from search.results.recommendation import no_recommendation
 
 ARTIFACTS = (
     *("report.html", "report.md", "report.tsv"),

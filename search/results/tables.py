@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -51,15 +52,17 @@ def table(report: Report, width: int = WIDTH) -> Table:
         else:
             differences = [f"{number}\n{p}" for number, _, p in paired]
         best = "best " if others else ""
+        label = Padding(
+            Text(line.record.label, overflow="fold"), (0, 0, 0, 2)
+        )  # if wrapped as well
         cells = [
-            f"{best}{_role(line)}\n  {line.record.label}",
             *("\n".join(_parts(line.score(name))[:2]) for name in scores),
             percent(line.score("in_language").value),
             *differences,
             str(line.score(main).n_scored),
         ]
         style = "bold" if RECOMMENDED in line.roles else ""
-        shown.add_row(*map(Text, cells), style=style)
+        shown.add_row(Group(Text(f"{best}{_role(line)}"), label), *map(Text, cells), style=style)
         if others:
             both = (line, *others)
             shown.add_row(f"  range of the {len(both)}", *(_range(both, name) for name in scores))

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from objectives.command_line import Parser
 from search.common.ending import as_ctrl_c
 from search.common.errors import SearchError
 
@@ -47,7 +48,7 @@ UNDECIDED = 3
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m search.run",
         description="Search the best layer-swap merge of a family of experts for one language.",
         epilog=EXAMPLES,
@@ -144,12 +145,12 @@ def _main(arguments: argparse.Namespace) -> int:
 
 
 def _dry_run(arguments: argparse.Namespace, console: Console) -> None:
-    from search.records.place import locate
-    from search.run import estimate, foreseen
+    from search.records.study_path import locate
+    from search.run import dry_run, estimate
 
     known = arguments.extend or (arguments.resume if arguments.resume != "auto" else None)
     out = locate(known).parent if known else locate(arguments.out)
-    for line in estimate.say(_open(arguments, foreseen), out):
+    for line in estimate.say(_open(arguments, dry_run), out):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
@@ -196,7 +197,7 @@ def _prepare(each: Sequence[argparse.Namespace]) -> list[Prepared]:
         if faults:
             said = [f"{', '.join(langs)}: {fault}" for fault, langs in faults.items()]
             raise ConfigError("\n".join(said))
-        studies = [opening.settle(opened, prepared) for opened, prepared in checked]
+        studies = [opening.verify_and_update(opened, prepared) for opened, prepared in checked]
         drops.pop_all()
     return studies
 
@@ -227,9 +228,9 @@ def _ray_on_loopback(address: str | None) -> Iterator[None]:
 
 
 def _open(arguments: argparse.Namespace, door: Any) -> Any:
-    """The study that is meant, by the functions of `opening`, or those of `foreseen`."""
+    """The study that is meant, by the functions of `opening`, or those of `dry_run`."""
     from search.common.errors import ConfigError
-    from search.records.place import locate
+    from search.records.study_path import locate
     from search.run.opening import own_name
 
     known = arguments.extend or (arguments.resume if arguments.resume != "auto" else None)

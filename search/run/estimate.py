@@ -13,6 +13,7 @@ from pathlib import Path
 
 from objectives import targets
 from objectives.types import Objective
+from objectives.words import counted
 from search.common.errors import SearchError
 from search.common.masking import masked
 from search.common.values import some
@@ -21,13 +22,14 @@ from search.merging.recipe import Recipe, label
 from search.merging.space.swap import baselines
 from search.records import listing
 from search.records.head import StudyHead
-from search.records.place import Place
 from search.records.reader import RecordsReader
 from search.records.record import Record
+from search.records.study_path import StudyPath
 from search.results import choose
-from search.results.doubt import settle
+from search.results.recommendation import recommend
+from search.results.study_result import best_default
 from search.run import imports
-from search.run.foreseen import Foreseen
+from search.run.dry_run import DryRun
 from search.run.prepare import Checked, check
 from search.run.progress import duration
 from search.run.workload import (
@@ -69,24 +71,24 @@ class Cost:
     source: str
 
 
-def say(foreseen: Foreseen, out: Place) -> Iterator[str]:
+def say(dry_run: DryRun, out: StudyPath) -> Iterator[str]:
     """What would be run and what it costs, line by line.
 
     Args:
-        foreseen: the study.
+        dry_run: the study.
         out: the folder of studies, where earlier ones of the family are looked for.
 
     Raises:
         SearchError, ObjectiveError: what the checks before a study find, but for its weights.
     """
-    config, records = foreseen.config, foreseen.records
+    config, records = dry_run.config, dry_run.records
     checked = check(config)
     trials = list(records.trials) if records else []
-    work = _work(foreseen, checked)
-    imported = imports.best(foreseen.source, checked.space) if foreseen.source else {}
+    work = _work(dry_run, checked)
+    imported = imports.best(dry_run.source, checked.space) if dry_run.source else {}
     for warning in checked.warnings:
         yield f"warning: {warning}"
-    yield f"dry run of {foreseen.name}: nothing is written, no engine starts, no weight is read"
+    yield f"dry run of {dry_run.name}: nothing is written, no engine starts, no weight is read"
     yield from _recipes(work, checked, config, trials, len(imported.get("recipes", ())))
     yield f"items: {_items(work, checked.objectives)}"
     engines = _engines(config.search)
@@ -97,18 +99,18 @@ def say(foreseen: Foreseen, out: Place) -> Iterator[str]:
     hours = (left * cost.seconds + (many or 1) * cost.start) / 3600
     early = f", {100 * cost.share:.0f}% of a proposed recipe's" if cost.share < 1 else ""
     yield f"answers: {left:,.0f}{early}; tokens: about {_short(left * cost.tokens)}"
-    wall = f"about {duration(3600 * hours / many)} on {many} engines; " if many else ""
+    wall = f"about {duration(3600 * hours / many)} on {counted(many, 'engine')}; " if many else ""
     yield f"time: {wall}{hours:.2g} engine hours"
     if config.search.gpus_per_engine:
         yield f"GPU hours: about {hours * config.search.gpus_per_engine:.2g}"
     yield cost.source
 
 
-def _work(foreseen: Foreseen, checked: Checked) -> Workload:
-    config, records, space = foreseen.config, foreseen.records, checked.space
-    choice = settle(records, space.n_layers, config.search.tolerance) if records else None
+def _work(dry_run: DryRun, checked: Checked) -> Workload:
+    config, records, space = dry_run.config, dry_run.records, checked.space
+    choice = recommend(records, space.n_layers, config.search.tolerance) if records else None
     trials = records.trials if records else ()
-    default = space.default_recipe(space.pairs[0])
+    default = best_default(space, records) if records else space.default_recipe(space.pairs[0])
     rows = choose.final_rows(trials, choice, default, checked.family.locations, space.n_layers)
     n_final = final_rows(config.search, len(rows), choice, trials)
     return planned(
@@ -128,13 +130,14 @@ def _recipes(
     """How many recipes of each kind, and those whose names are known."""
     space, counts = checked.space, dict(work.recipes)
     names = [label(recipe, space.lang, space.n_layers) for recipe in _first(config, checked)]
-    yield f"trials: {work.total}, of which {len(trials)} have ended"
+    yield f"the study {work.standing(trials)}"
     yield f"  first: {counts.pop('baseline')} ({some(names)})"
     search, final = counts.pop("search"), counts.pop("final")
     begins = f"the {imported} imported ones, then " if imported else ""
     first = [space.default_recipe(space.pairs[0])] if space.default_points() else []
     default = some([label(recipe, space.lang, space.n_layers) for recipe in first])
-    yield f"  search: {search} recipes over {len(space.pairs)} pairs, first {begins}{default}"
+    over = counted(len(space.pairs), "pair")
+    yield f"  search: {counted(search, 'recipe')} over {over}, first {begins}{default}"
     rivals = ", ".join(f"{method} {n}" for method, n in counts.items())
     yield f"  rival methods: {sum(counts.values())}" + (f" ({rivals})" if rivals else "")
     yield f"  final table, on held-out items: {final}"
@@ -176,7 +179,7 @@ def _engines(search: SearchConfig) -> _Engines:
     return _Engines(number, f"{number} on this machine; {each}")
 
 
-def earlier(config: Config, out: Place) -> Cost | None:
+def earlier(config: Config, out: StudyPath) -> Cost | None:
     """What an item cost in earlier studies of the family; None if nothing tells.
 
     Of those the ones are taken that are most alike: the same language, the same engine.
@@ -186,9 +189,9 @@ def earlier(config: Config, out: Place) -> Cost | None:
         out: the folder of studies.
     """
     alike: dict[int, list[Sequence[Record]]] = {}
-    for place in _studies(out):
+    for path in _studies(out):
         try:
-            records = RecordsReader.read(place)
+            records = RecordsReader.read(path)
             like = _likeness(records.head(), config)
         except SearchError:
             continue  # a broken study tells nothing
@@ -200,18 +203,18 @@ def earlier(config: Config, out: Place) -> Cost | None:
     studies = alike[max(alike)]
     trials = [record for told in studies for record in told]
     items = sum(map(_asked, trials))
-    engines = {(place, record.host) for place, told in enumerate(studies) for record in told}
+    engines = {(path, record.host) for path, told in enumerate(studies) for record in told}
     many = "an earlier study" if len(studies) == 1 else f"{len(studies)} earlier studies"
     return Cost(
         sum(record.tokens for record in trials) / items,
         sum(map(_worked, trials)) / items,
         sum(record.seconds["total"] - _worked(record) for record in trials) / len(engines),
         proposed_share(trials) if config.search.race else 1.0,
-        f"estimated from {len(trials)} trials of {many} of this family in {out}",
+        f"estimated from {counted(len(trials), 'trial')} of {many} of this family in {out}",
     )
 
 
-def _studies(out: Place) -> Iterable[Place]:
+def _studies(out: StudyPath) -> Iterable[StudyPath]:
     if isinstance(out, Path) and not out.is_dir():
         return []
     return listing.studies(out)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from objectives.types import Objective
+from objectives.words import counted
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import FittedFamily, is_remote
 from search.checkpoints.files import is_adapter
@@ -115,8 +116,10 @@ def refuse_changed(before: Fingerprints, now: Fingerprints, study: str) -> None:
             faults.append(f"data of {name}: {was_} before, {is_} now")
     if faults:
         raise StudyError(
-            f"{len(faults)} things have changed since {study} began, and its trials must not be "
-            "mixed with others:\n  " + "\n  ".join(faults) + "\nPut the files back, or begin a new "
+            f"{counted(len(faults), 'thing')} changed since {study} began, and its trials must not "
+            "be mixed with others:\n  "
+            + "\n  ".join(faults)
+            + "\nPut the files back, or begin a new "
             f"study (--import {study} proposes the best recipes of this one first)"
         )
 

@@ -16,15 +16,15 @@ from search.merging.recipe import Layered, LayerSwap, Recipe, clip, key, label, 
 from search.merging.space.contract import MainSpace
 from search.merging.space.pairs import Pair
 from search.merging.space.swap import Space
-from search.records.place import Place
 from search.records.reader import RecordsReader
 from search.records.record import Record
+from search.records.study_path import StudyPath
 from search.results import choose
 
 COUNT = 5
 
 
-def best(source: Place, space: MainSpace) -> dict[str, Any]:
+def best(source: StudyPath, space: MainSpace) -> dict[str, Any]:
     """The best recipes of a study, fitted to a space; a search may be running on the study.
 
     Returns:
@@ -124,13 +124,13 @@ def ranked(trials: Sequence[Record], n_layers: int, tolerance: float) -> Iterato
     The recommended swap, the Pareto front's others, then what would be recommended next.
     """
     given: set[str] = set()
-    first = choose.recommend(trials, n_layers, tolerance)
+    first = choose.best_swap(trials, n_layers, tolerance)
     for record in [*([first.record] if first else []), *choose.pareto(trials)]:
         if choose.is_swap(record.recipe, n_layers) and record.key not in given:
             given.add(record.key)
             yield record
     rest = trials
-    while choice := choose.recommend(rest, n_layers, tolerance):
+    while choice := choose.best_swap(rest, n_layers, tolerance):
         if choice.record.key not in given:
             yield choice.record
         rest = [record for record in rest if record.key != choice.record.key]

@@ -19,6 +19,7 @@ from typing import Literal
 from rich.console import Console
 
 from objectives import targets
+from objectives.words import counted
 from search.common.ending import ENDING
 from search.common.errors import SearchError
 from search.common.masking import masked
@@ -34,12 +35,12 @@ from search.report import files
 from search.report.material import Material
 from search.report.renewal import Renewal
 from search.results import tables
-from search.results.final import Final
+from search.results.study_result import StudyResult
 from search.results.summary import ARTIFACTS, headline, recommended
 from search.run.opening import finish
 from search.run.prepare import Prepared, versions
 from search.run.progress import ProgressDisplay, Rule
-from search.run.workload import final_rows, planned
+from search.run.workload import final_rows, planned, tried_again
 from search.study.proposing.notes import annotate
 from search.study.race import Rules
 from search.study.schedule import Schedule
@@ -113,9 +114,14 @@ def run(prepared: Prepared, console: Console, engines: Engines, verbose: bool = 
         n_lang=len(config.family.language[config.lang]),
         soups=config.search.soups,
     )
-    now = Final.of(records)
+    now = StudyResult.of(records)
     n_final = final_rows(config.search, len(now.rows), now.choice, records.trials)
     work = planned(config.search, len(first), n_final, prepared.objectives.values())
+    nothing_left = bool(records.head().finished) and not tried_again(records.trials)
+    stands = (
+        "is finished: nothing is left to run" if nothing_left else work.standing(records.trials)
+    )
+    console.print(f"study {records.path} {stands}", soft_wrap=True, highlight=False, markup=False)
     space, n_layers = prepared.space, prepared.family.n_layers
     defaults = {key(space.default_recipe(pair), n_layers) for pair in space.pairs}
     rule = Rule(n_layers, config.search.tolerance, defaults)
@@ -125,13 +131,13 @@ def run(prepared: Prepared, console: Console, engines: Engines, verbose: bool = 
     renewal = Renewal(records, records.folder, files.renew)
     renewal.start()
     try:
-        finished = run_study(
+        finished = nothing_left or run_study(
             Schedule.of(prepared.name, config.search),
             engines=engines,
             space=prepared.space,
             records=records,
             baselines=first,
-            final=lambda: [row.recipe for row in Final.of(records).rows],
+            final=lambda: [row.recipe for row in StudyResult.of(records).rows],
             listeners=[display, _Sender(outbox)],
             race=None if race is None else Rules(**race.model_dump()),
             tell=display.engines,
@@ -151,7 +157,7 @@ def run(prepared: Prepared, console: Console, engines: Engines, verbose: bool = 
 
 def _annotate(prepared: Prepared, console: Console) -> None:
     """What Optuna's dashboard shows beside numbers; a study without it is as good."""
-    choice = Final.of(prepared.records).choice
+    choice = StudyResult.of(prepared.records).choice
     found = "" if choice is None or choice.doubt else choice.record.key
     why = choice.doubt or choice.reason if choice else ""
     try:
@@ -214,7 +220,7 @@ def _start_outbox(prepared: Prepared, console: Console) -> Outbox:
     }
     experiment = experiment_name(config.family.name, config.lang)
     outbox = Outbox(
-        prepared.uri, experiment, records.head(), tags, records.folder, place=str(records.place)
+        prepared.uri, experiment, records.head(), tags, records.folder, path=str(records.path)
     )
     if not outbox.start():
         console.print(
@@ -243,7 +249,7 @@ def _report(prepared: Prepared, outbox: Outbox, console: Console, finished: bool
     records = prepared.records
     if not records.trials:
         outbox.finish(status="KILLED")
-        console.print(f"no trial has ended yet; start again with --resume {records.place}")
+        console.print(f"no trial has ended yet; start again with --resume {records.path}")
         return True
     study = Material.of(records, running=False)
     found, choice = study.report, study.final.choice
@@ -264,23 +270,23 @@ def _report(prepared: Prepared, outbox: Outbox, console: Console, finished: bool
 
 
 def _say_where(prepared: Prepared, console: Console, finished: bool, unsent: int) -> None:
-    folder, place = prepared.records.folder, prepared.records.place
+    folder, path = prepared.records.folder, prepared.records.path
     lines = [f"records: {folder}/trials.jsonl, per-item answers: {folder}/items, table: report.md"]
     server = _server(prepared)
     if unsent:
-        lines.append(f"MLflow lacks {unsent} runs: python -m search.sync {place}{server}")
-    lines += [f"which recipe, and why: python -m search.best {place}", _look(prepared)]
+        lines.append(f"MLflow lacks {counted(unsent, 'run')}: python -m search.sync {path}{server}")
+    lines += [f"which recipe, and why: python -m search.best {path}", _look(prepared)]
     if not finished:
-        lines.append(f"not finished; go on with: {go_on_by(prepared)}")
+        lines.append(f"not finished; go on with: {resume_command(prepared)}")
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-def go_on_by(prepared: Prepared) -> str:
+def resume_command(prepared: Prepared) -> str:
     """The command that goes on with a study."""
     code = f" {FLAG}" if runs_code(prepared.config) else ""
     where = f"{_server(prepared)}{_addresses(prepared.config)}{code}"
-    return f"python -m search.run --resume {prepared.records.place}{where}"
+    return f"python -m search.run --resume {prepared.records.path}{where}"
 
 
 def _server(prepared: Prepared) -> str:
@@ -291,7 +297,7 @@ def _server(prepared: Prepared) -> str:
 
 def _look(prepared: Prepared) -> str:
     """How the study is seen, while it runs and after."""
-    return f"look at it: python -m search.ui {prepared.records.place}{_server(prepared)}"
+    return f"look at it: python -m search.ui {prepared.records.path}{_server(prepared)}"
 
 
 def _addresses(config: Config) -> str:

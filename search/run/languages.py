@@ -15,12 +15,13 @@ from traceback import format_exception
 from rich.console import Console
 
 from objectives.errors import ObjectiveError
+from objectives.words import did_you_mean
 from search.common.ending import ENDING
 from search.common.errors import ConfigError, SearchError
 from search.common.masking import masked
 from search.results import across, tables
 from search.results.comparison import Report
-from search.results.final import Final
+from search.results.study_result import StudyResult
 from search.run import job
 from search.run.prepare import Prepared
 from search.study.tracking.gathering import gather
@@ -51,7 +52,7 @@ def codes(asked: str, known: Iterable[str]) -> list[str]:
     if unknown:
         raise ConfigError(
             f"--lang {asked}: the family has no expert for {', '.join(unknown)}; it has "
-            f"{', '.join(have)}"
+            f"{', '.join(have)}{did_you_mean(unknown[0], have)}"
         )
     if twice := sorted({code for code in found if found.count(code) > 1}):
         raise ConfigError(f"--lang {asked}: {', '.join(twice)} is there twice")
@@ -89,7 +90,8 @@ def run_all(studies: Sequence[Prepared], console: Console, verbose: bool = False
     left = [p for p in studies if not p.records.head().finished]
     for prepared in left:
         _say(
-            console, f"{prepared.config.lang} is not finished; go on with: {job.go_on_by(prepared)}"
+            console,
+            f"{prepared.config.lang} is not finished; go on with: {job.resume_command(prepared)}",
         )
     seen = {*ends.values(), *(["stopped"] if len(ends) < len(studies) else [])}
     return next(status for state, status in reversed(STATES.items()) if state in seen)
@@ -140,7 +142,7 @@ def _found(prepared: Prepared, end: str | None) -> tuple[str, Report | None]:
 
 
 def _compared(prepared: Prepared) -> Report:
-    return Final.of(prepared.records).compare(prepared.records)
+    return StudyResult.of(prepared.records).compare(prepared.records)
 
 
 def _say(console: Console, text: str) -> None:

@@ -22,8 +22,8 @@ from search.common.values import differences, flatten
 from search.config import compose, trust
 from search.config.schema import Config
 from search.records.head import StudyHead
-from search.records.place import Place, check_name
 from search.records.reader import RecordsReader
+from search.records.study_path import StudyPath, check_name
 from search.records.writer import RecordsWriter
 from search.run import fingerprint, imports
 from search.run.fingerprint import Fingerprints
@@ -63,7 +63,7 @@ class Opened:
     records: RecordsWriter
     head: StudyHead
     new: bool
-    source: Place | None = None
+    source: StudyPath | None = None
 
     def drop(self) -> None:
         """Leave a study as it was found: a new one is removed."""
@@ -73,7 +73,7 @@ class Opened:
             self.records.close()
 
 
-def begin(chosen: Config, out: Place, name: str, source: Place | None = None) -> Opened:
+def begin(chosen: Config, out: StudyPath, name: str, source: StudyPath | None = None) -> Opened:
     """A new study.
 
     Raises:
@@ -85,7 +85,9 @@ def begin(chosen: Config, out: Place, name: str, source: Place | None = None) ->
     return Opened(chosen, RecordsWriter.create(out / name, head), head, new=True, source=source)
 
 
-def begin_or_resume(chosen: Config, out: Place, name: str, source: Place | None = None) -> Opened:
+def begin_or_resume(
+    chosen: Config, out: StudyPath, name: str, source: StudyPath | None = None
+) -> Opened:
     """The study of this name if there is one, which must have this configuration; else a new one.
 
     A study that was extended goes on with all its trials: the command that began it still means it.
@@ -95,13 +97,13 @@ def begin_or_resume(chosen: Config, out: Place, name: str, source: Place | None 
         StudyError: it has another configuration; or as `begin` and `resume`.
     """
     check_name(name)
-    place = out / name
-    if not RecordsReader.exists(place):
+    path = out / name
+    if not RecordsReader.exists(path):
         return begin(chosen, out, name, source)
-    records = RecordsWriter.open(place)
+    records = RecordsWriter.open(path)
     try:
         head = records.head()
-        chosen = meant(chosen, head, place)
+        chosen = matching_config(chosen, head, path)
     except BaseException:
         records.close()
         raise
@@ -110,14 +112,14 @@ def begin_or_resume(chosen: Config, out: Place, name: str, source: Place | None 
 
 
 def resume(
-    place: Place, overrides: Sequence[str] = (), trials: int = 0, *, trusted: bool = False
+    path: StudyPath, overrides: Sequence[str] = (), trials: int = 0, *, trusted: bool = False
 ) -> Opened:
     """An existing study, with its own configuration, but for the Ray cluster that it ran on.
 
     A cluster runs code on this machine: its address comes from the command or the environment.
 
     Args:
-        place: the study's folder.
+        path: the study's folder.
         overrides: of keys in `FREE`.
         trials: added to its budget.
         trusted: use the other addresses that study.yaml alone knows.
@@ -127,17 +129,17 @@ def resume(
             address that nobody has named.
         StudyError: no study is there, another driver holds it, or it cannot be read.
     """
-    records = RecordsWriter.open(place)
+    records = RecordsWriter.open(path)
     try:
         head = records.head()
-        chosen, head = going_on(head, place, overrides, trials, trusted=trusted)
+        chosen, head = resumed_config(head, path, overrides, trials, trusted=trusted)
     except BaseException:
         records.close()
         raise
     return Opened(chosen, records, head, new=False)
 
 
-def settle(opened: Opened, prepared: Prepared) -> Prepared:
+def verify_and_update(opened: Opened, prepared: Prepared) -> Prepared:
     """Compare models and data with what the study's trials saw; then bring study.yaml up to date.
 
     Returns:
@@ -150,7 +152,7 @@ def settle(opened: Opened, prepared: Prepared) -> Prepared:
     found = prepared.fingerprints
     if records.trials:
         before = Fingerprints(head.family, head.data)
-        fingerprint.refuse_changed(before, found, str(records.place))
+        fingerprint.refuse_changed(before, found, str(records.path))
     warnings = [
         f"{name} is {version} now, and was {head.versions[name]} when {head.name} began: scores of "
         "old and new trials may differ by it"
@@ -182,7 +184,7 @@ def own_name(chosen: Config) -> str:
     return f"{chosen.family.name}-{chosen.lang}-{digest[:8]}"
 
 
-def meant(chosen: Config, head: StudyHead, place: Place) -> Config:
+def matching_config(chosen: Config, head: StudyHead, path: StudyPath) -> Config:
     """The configuration of a study that exists, as the command that begins it means it.
 
     Raises:
@@ -194,21 +196,21 @@ def meant(chosen: Config, head: StudyHead, place: Place) -> Config:
     faults = _changes(head.config, chosen.model_dump(mode="json"))
     if faults:
         raise StudyError(
-            f"study {place} exists with another configuration: {', '.join(faults)}; name "
-            f"another with --study, or give it more trials with --extend {place}"
+            f"study {path} exists with another configuration: {', '.join(faults)}; name "
+            f"another with --study, or give it more trials with --extend {path}"
         )
     return chosen
 
 
-def going_on(
-    head: StudyHead, place: Place, overrides: Sequence[str], trials: int, *, trusted: bool
+def resumed_config(
+    head: StudyHead, path: StudyPath, overrides: Sequence[str], trials: int, *, trusted: bool
 ) -> tuple[Config, StudyHead]:
     """What a study goes on with, and what its head will say. Arguments and errors as `resume`."""
     fixed = [text for text in overrides if text.partition("=")[0] not in FREE]
     if fixed:
         raise ConfigError(
-            f"{place}/study.yaml says what is searched and scored: leave out {', '.join(fixed)}; "
-            f"only {', '.join(sorted(FREE))} may change"
+            f"{path}/study.yaml says what is searched and scored: leave out {', '.join(fixed)}; "
+            f"only {', '.join(sorted(FREE))} may change; --extend {path} --trials N adds trials"
         )
     chosen = compose.parse(head.config)
     if trials:
@@ -221,7 +223,7 @@ def going_on(
     chosen = _changed(chosen, ["search.address=null", *overrides])
     if not trusted:
         named = {text.partition("=")[0] for text in overrides}
-        trust.refuse_foreign(chosen, f"{place}/study.yaml", named)
+        trust.refuse_foreign(chosen, f"{path}/study.yaml", named)
     return chosen, head
 
 

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from objectives import targets
 from objectives.errors import ObjectiveError
 from objectives.types import Completion, Decoding, ItemResult, Message, Objective
+from objectives.words import did_you_mean
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Examined, Family, FittedFamily, examine
 from search.common.errors import ConfigError
@@ -174,9 +175,11 @@ def _check_targets(objectives: Mapping[str, Objective]) -> None:
     unknown = [target.score for target in targets.TARGETS if target.score not in known]
     if unknown:
         shown = "; ".join(f"{name}: {', '.join(scores)}" for name, scores in given.items())
+        near = did_you_mean(unknown[0], known)
         raise ConfigError(
-            f"objective: no objective gives {', '.join(unknown)}; there are {shown}. "
-            "objective.constraints takes these, objective.also further objectives"
+            f"objective: no objective gives {', '.join(unknown)}; "
+            f"there are {shown}. "
+            f"objective.constraints takes these, objective.also further objectives{near}"
         )
 
 

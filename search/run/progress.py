@@ -19,7 +19,7 @@ from rich.text import Text
 from objectives import targets
 from search.common.values import percent
 from search.records.record import Origin, Record
-from search.results.choose import gains, recommend
+from search.results.choose import best_swap, gains
 from search.results.comparison import signed
 from search.run.workload import Pace, Workload
 
@@ -40,7 +40,7 @@ class Rule:
 
     Attributes:
         n_layers: the model's number of layers L.
-        tolerance: as of `search.results.choose.recommend`.
+        tolerance: as of `search.results.choose.best_swap`.
         defaults: keys of the default recipes of all pairs.
     """
 
@@ -140,7 +140,7 @@ class ProgressDisplay:
             return
         if record.key in self._rule.defaults:
             self._default = max(filter(None, (self._default, record)), key=gains)
-        choice = recommend(self._trials, self._rule.n_layers, self._rule.tolerance)
+        choice = best_swap(self._trials, self._rule.n_layers, self._rule.tolerance)
         value = None if choice is None else choice.record.value(targets.TARGETS[0].score)
         if choice is not None and value is not None:
             if self._best is None or choice.record.key != self._best.key:

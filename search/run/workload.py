@@ -11,11 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from objectives.types import Objective, Split
+from objectives.words import counted
 from search.config.schema import SearchConfig
 from search.records.record import Origin, Record
 from search.results.choose import Choice, best_rivals, rival_roles
+from search.study.retries import finished_trials
 
 SPLITS: tuple[Split, ...] = ("search", "held_out")
+_STAGES = {"baseline": "the baselines", "search": "the search", "final": "the final table"}
 WORK = ("materialise", "generate", "score")
 """What a trial's time is spent on; the rest of its total is the start of its engine."""
 WINDOW = 16
@@ -42,6 +45,29 @@ class Workload:
     def answered(self, record: Record) -> float:
         """Items that a trial answered."""
         return _share(record) * self.items[record.split]
+
+    def standing(self, trials: Sequence[Record]) -> str:
+        """What of the study has ended, in words, and where it goes on.
+
+        Args:
+            trials: its records; of those that failed in a row, each is tried again.
+        """
+        if not trials:
+            return f"begins: {counted(self.total, 'trial')}"
+        kept = [r for split in SPLITS for r in finished_trials(trials, split).values()]
+        done = Counter(record.origin for record in kept)
+        left = {o: n - done[o] for o, n in self.recipes.items() if n > done[o]}
+        states = Counter(record.state for record in kept)
+        ended = ", ".join(f"{n} {state}" for state, n in states.items())
+        again = tried_again(trials)
+        total = max(self.total, len(kept))
+        said = f"{len(kept)} of {counted(total, 'trial')} ended" + (f" ({ended})" if kept else "")
+        said += f", {again} that failed in a row tried again" if again else ""
+        if not left:
+            return f"{said}: nothing is left to run"
+        first = next(iter(left))
+        goes_on = _STAGES.get(first, f"the search of {first}")
+        return f"goes on with {goes_on}: {said}, {sum(left.values())} left"
 
     def left(self, trials: Iterable[Record], share: float = 1.0) -> float:
         """Items that are still to be answered.
@@ -93,6 +119,12 @@ def final_rows(
     rivals = {method for method, budget in search.baselines.items() if budget}
     missing = len(rivals & rival_roles().keys()) - len(best_rivals(trials))
     return rows + (known is None) + missing
+
+
+def tried_again(trials: Sequence[Record]) -> int:
+    """How many trials failed with others in a row, and are tried again."""
+    kept = sum(len(finished_trials(trials, split)) for split in SPLITS)
+    return len({(record.key, record.split) for record in trials}) - kept
 
 
 def proposed_share(trials: Iterable[Record], unknown: float = 1.0) -> float:

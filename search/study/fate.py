@@ -1,7 +1,7 @@
 """What becomes of a trial whose engine let go of it: recorded, tried again, waited for, dropped.
 
 Pure: `judge` is a function of what is known, tested as a table of rows. Counting failures in a row
-is `search.study.retries`'s; acting on a fate is `search.study.course`'s.
+is `search.study.retries`'s; acting on a fate is `search.study.dispatcher`'s.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Set
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from objectives.words import counted
 from search.study.outcome import ActorExit, TrialOutcome
 from search.study.retries import ENGINES
 
@@ -82,21 +83,23 @@ def judge(known: Known) -> Fate:
         return Fate("drop")
     if known.exit.node is None:  # its engine may have been starting on a node that is gone
         return Fate("again", losses=known.losses, unstarted=len(known.dead) <= known.n_dead)
-    losses = counted(known.losses, known.dead)
+    losses = charged_losses(known.losses, known.dead)
     if len(losses) < ENGINES:
         return Fate("again", losses=losses)
     if known.waited < SURE_SECONDS:
         return Fate("wait", losses=known.losses)
     if said := known.exit.reason:
-        died = TrialOutcome("failed", f"on {len(losses)} engines: {said}", "engine")
+        died = TrialOutcome("failed", f"on {counted(len(losses), 'engine')}: {said}", "engine")
     else:
-        reason = f"the engine's process died {len(losses)} times (killed, or out of memory)"
+        reason = (
+            f"the engine's process died {counted(len(losses), 'time')} (killed, or out of memory)"
+        )
         died = TrialOutcome("failed", reason, "process")
     died = replace(died, attempts=len(losses))
     return Fate("record", died, losses[-1], losses)
 
 
-def counted(losses: Losses, dead: Set[str]) -> Losses:
+def charged_losses(losses: Losses, dead: Set[str]) -> Losses:
     """The losses that count: not those with the node, nor before the trial began."""
     return tuple(node for node in losses if node is not None and node not in dead)
 
@@ -104,7 +107,7 @@ def counted(losses: Losses, dead: Set[str]) -> Losses:
 def _of_outcome(outcome: TrialOutcome, known: Known) -> Fate:
     if outcome.state == "failed" and known.exit.node in known.excluded:
         return Fate("again", losses=known.losses)
-    losses = counted(known.losses, known.dead)
+    losses = charged_losses(known.losses, known.dead)
     if outcome.state != "failed" or outcome.host:  # else no engine answered
         outcome = replace(outcome, attempts=outcome.attempts + len(losses))
     elif losses:

@@ -18,19 +18,19 @@ from typing import Any, Protocol
 from objectives.types import Split
 from search.merging.recipe import Recipe, from_dict, key
 from search.records.record import Origin, Record
-from search.study.race import Bar
-from search.study.retries import settled
+from search.study.race import Threshold
+from search.study.retries import finished_trials
 from search.study.schedule import knows
 
 REPEATS = 25
 """Repeated proposals in a row after which the next one is drawn from what is left of the space."""
 
 
-SetBar = Callable[[Recipe, Origin, Iterable[Record]], Bar | None]
+SetThreshold = Callable[[Recipe, Origin, Iterable[Record]], Threshold | None]
 """Recipe, who proposed it, the ends its proposal was made from -> what it is held to."""
 
 
-def no_bar(recipe: Recipe, origin: Origin, known: Iterable[Record]) -> None:
+def no_threshold(recipe: Recipe, origin: Origin, known: Iterable[Record]) -> None:
     """Every recipe is scored in full."""
 
 
@@ -95,7 +95,7 @@ class Candidate:
         split: the items that it is scored on.
         place: its place in the sequence of proposals; None for the final table's, which nobody
             proposed.
-        bar: what it is held to before its end; None where it is scored in full.
+        threshold: what it is held to before its end; None where it is scored in full.
     """
 
     recipe: Recipe
@@ -103,7 +103,7 @@ class Candidate:
     origin: Origin
     split: Split
     place: int | None = None
-    bar: Bar | None = None
+    threshold: Threshold | None = None
 
 
 class Order:
@@ -120,7 +120,7 @@ class Order:
         final: Callable[[], Iterable[Recipe]],
         *,
         lag: int = 0,
-        bar: SetBar = no_bar,
+        threshold: SetThreshold = no_threshold,
         repeated: Callable[[], None] = lambda: None,
     ) -> None:
         """Take up a study where its records end; the phases follow one another.
@@ -131,15 +131,15 @@ class Order:
             n_layers: the model's number of layers L.
             final: called when the search is over: the recipes to score on the held-out items.
             lag: k, at least the number of engines; 0: each end is told at once.
-            bar: what a proposed recipe is held to before its end, from the ended trials that its
+            threshold: what a proposed recipe is held to before its end, from the trials that its
                 proposal was made from; by default nothing.
             repeated: called for each proposal that was made before.
         """
         self._phases = list(phases)
         self._trials, self._n_layers, self._final = trials, n_layers, final
-        self._lag, self._repeated, self._bar = lag, repeated, bar
+        self._lag, self._repeated, self._threshold = lag, repeated, threshold
         self._seen = self._phases[0].seen
-        self._known = settled(trials, "search")
+        self._known = finished_trials(trials, "search")
         self._begun_with = len(trials)
         self._proposed = Counter(record.origin for record in trials)
         self._waiting: dict[int, list[Proposal]] = {}  # place -> who waits for its end
@@ -166,7 +166,7 @@ class Order:
         if self._queue is None:
             if self._waiting:
                 return None  # the choice needs every search trial's end
-            done = settled(self._trials, "held_out")
+            done = finished_trials(self._trials, "held_out")
             self._queue = [r for r in self._final() if key(r, self._n_layers) not in done]
         if not self._queue:
             return None
@@ -237,8 +237,8 @@ class Order:
         self._handed = self._free(place + 1)
         self._tell()
         recipe = from_dict(json.loads(proposal.recipe))
-        bar = self._bar(recipe, proposal.origin, self._known_at(place))
-        return Candidate(recipe, proposal.key, proposal.origin, "search", place, bar)
+        threshold = self._threshold(recipe, proposal.origin, self._known_at(place))
+        return Candidate(recipe, proposal.key, proposal.origin, "search", place, threshold)
 
     def _known_at(self, place: int) -> Iterator[Record]:
         """The ends that the proposal at a place was made from."""

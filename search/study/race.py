@@ -3,7 +3,7 @@
 Owns the probability that it can, and what is told of a trial that is stopped. Items come in one
 order for all recipes, so two trials are compared on the same first items, and what the better one
 answered on the others is known. Pure; who asks, and when, is the engine's side, and what a trial
-is held to is `search.study.bars`'s.
+is held to is `search.study.thresholds`'s.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from scipy.special import betaln, gammaln
 from objectives import targets
 from objectives.target import Target
 from objectives.types import ItemResult
+from objectives.words import counted
 from search.records.record import Stopped
 
 SHRINK = 3
@@ -41,7 +42,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Bar:
+class Threshold:
     """What a trial is held to at its looks.
 
     Attributes:
@@ -59,22 +60,24 @@ class Bar:
     lang: str = ""
 
     def to_json(self) -> str:
-        """The bar as one line."""
+        """The threshold as one line."""
         return json.dumps({**asdict(self), "answers": list(map(int, self.answers))})
 
     @classmethod
-    def from_json(cls, line: str) -> Bar:
+    def from_json(cls, line: str) -> Threshold:
         """The inverse of `to_json`."""
         data = json.loads(line)
         rules = Rules(tuple(data["rules"]["looks"]), data["rules"]["alpha"])
         return cls(**{**data, "rules": rules, "answers": tuple(map(bool, data["answers"]))})
 
 
-def look(bar: Bar, items: Sequence[ItemResult], totals: Mapping[str, int]) -> Stopped | None:
+def look(
+    threshold: Threshold, items: Sequence[ItemResult], totals: Mapping[str, int]
+) -> Stopped | None:
     """What of a trial the first items decide: why it is stopped, or None to go on.
 
     Args:
-        bar: what it is held to.
+        threshold: what it is held to.
         items: per-item results of every objective's first items, in their order.
         totals: objective -> its number of items.
     """
@@ -83,27 +86,28 @@ def look(bar: Bar, items: Sequence[ItemResult], totals: Mapping[str, int]) -> St
     kept = [
         _reached(guard, drawn, least)
         for guard in guards
-        if (least := bar.floors.get(guard.score)) is not None
-        if (drawn := guard.foresee(items, totals.get(guard.objective, 0), bar.lang)) is not None
+        if (least := threshold.floors.get(guard.score)) is not None
+        if (drawn := guard.foresee(items, totals.get(guard.objective, 0), threshold.lang))
+        is not None
     ]
-    return judge(bar, own, kept)
+    return judge(threshold, own, kept)
 
 
-def judge(bar: Bar, own: Sequence[bool], kept: Sequence[float] = ()) -> Stopped | None:
+def judge(threshold: Threshold, own: Sequence[bool], kept: Sequence[float] = ()) -> Stopped | None:
     """Why a trial is stopped, or None to go on.
 
     Args:
-        bar: what it is held to.
+        threshold: what it is held to.
         own: whether it solved each of the first items.
         kept: for each floor, the probability that it is reached.
     """
-    likely = chance(own, bar.answers)
+    likely = chance(own, threshold.answers)
     least = min([likely, *kept])
-    if least >= bar.rules.alpha or not own:  # an item may be several requests
+    if least >= threshold.rules.alpha or not own:  # an item may be several requests
         return None
-    told = estimate(own, bar.answers)
-    by = bar.incumbent if likely == least else ""
-    return Stopped(len(own), len(bar.answers), told, by, least)
+    told = estimate(own, threshold.answers)
+    by = threshold.incumbent if likely == least else ""
+    return Stopped(len(own), len(threshold.answers), told, by, least)
 
 
 def _reached(target: Target, drawn: NDArray[np.float64], least: float) -> float:
@@ -128,7 +132,7 @@ def chance(own: Sequence[bool], incumbent: Sequence[bool]) -> float:
     """
     seen, left = list(incumbent[: len(own)]), list(incumbent[len(own) :])
     if len(own) > len(incumbent):
-        raise ValueError(f"{len(own)} answers to {len(incumbent)} items")
+        raise ValueError(f"{counted(len(own), 'answer')} to {counted(len(incumbent), 'item')}")
     reached = np.array([1.0])
     for kind in (True, False):
         answers = [mine for mine, its in zip(own, seen, strict=True) if its == kind]

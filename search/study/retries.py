@@ -1,6 +1,6 @@
 """How often a trial and a node may fail, counted.
 
-Owns the numbers and the counting; pure. What is done about it is `search.study.course`'s.
+Owns the numbers and the counting; pure. What is done about it is `search.study.dispatcher`'s.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Ended(Protocol):
 R = TypeVar("R", bound=Ended)
 
 
-def settled(trials: Sequence[R], split: Split) -> dict[str, R]:
+def finished_trials(trials: Sequence[R], split: Split) -> dict[str, R]:
     """Canonical key -> the trial that ended on these items, those that are tried again left out.
 
     Those failed with others in a row: that many end a search, or cost a node, and the cause may
@@ -59,7 +59,7 @@ def settled(trials: Sequence[R], split: Split) -> dict[str, R]:
     return {r.key: r for r in trials if r.split == split and (r.key, split) not in again}
 
 
-class Tally:
+class FailureCounts:
     """Failures in a row: on each node, and in all."""
 
     def __init__(self) -> None:

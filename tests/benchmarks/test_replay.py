@@ -96,8 +96,8 @@ def test_a_search_is_the_same_again() -> None:
 
 @pytest.mark.parametrize("lang", ["te", "sw"])
 def test_rows_of_a_table(lang: str) -> None:
-    courses = [run(Task(lang, "random", "random", seed, 20, 1, "laptop")) for seed in range(3)]
-    found = rows(courses)
+    trajectories = [run(Task(lang, "random", "random", seed, 20, 1, "laptop")) for seed in range(3)]
+    found = rows(trajectories)
     assert [(row[0], row[1], row[2]) for row in found] == [(lang, "random", n) for n in (10, 20)]
     head, *lines = as_tsv(found)
     assert head.split("\t") == ["lang", "sampler", "trials", "held_out", "low", "high"]

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.landscape import design
 from benchmarks.landscape.design import N_LAYERS
-from benchmarks.search_quality.wider import SPACES, Course, Task, field, run, table
+from benchmarks.search_quality.wider import SPACES, Task, Trajectory, field, run, table
 from search.config.compose import load
 from search.merging.recipe import LayerSwap, canonical, key
 
@@ -49,16 +49,16 @@ def test_plain_swaps_lie_in_the_wider_spaces() -> None:
 
 @pytest.mark.parametrize("name", ["components", "layerwise"])
 def test_a_replayed_search_finds_something(name: str) -> None:
-    course = run(Task(name, 0), trials=12)
-    assert course.held_out.shape == (12,)
-    assert course.held_out[-1] >= 0.6 and course.marks.whole <= course.marks.best
+    trajectory = run(Task(name, 0), trials=12)
+    assert trajectory.held_out.shape == (12,)
+    assert trajectory.held_out[-1] >= 0.6 and trajectory.marks.whole <= trajectory.marks.best
 
 
 def test_the_table_compares_with_plain_swaps_and_says_nothing_of_fewer_recipes() -> None:
     marks = run(Task("swaps, ranges of components", 0), trials=1).marks
     lengths = {name: 18 if "ranges" in name else 100 for name in SPACES}
     found = {
-        Task(name, seed): Course(np.full(n, 0.8 + 0.01 * ("comp" in name)), marks)
+        Task(name, seed): Trajectory(np.full(n, 0.8 + 0.01 * ("comp" in name)), marks)
         for name, n in lengths.items()
         for seed in range(2)
     }

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from search.records.bucket import Bucket
-from search.records.place import Url, locate
 from search.records.reader import RecordsReader
+from search.records.study_path import Url, locate
 from tests.e2e.commands import ROOT, SMALL, environment, run, trials
 from tests.search.s3_server import S3
 

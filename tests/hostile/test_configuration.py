@@ -119,9 +119,9 @@ def test_no_module_of_a_strangers_study_is_run_to_read_it(tmp_path: Path) -> Non
         "from pathlib import Path\n"
         "from search import best, studies\n"
         "from search.records.reader import RecordsReader\n"
-        "from search.results.final import Final\n"
+        "from search.results.study_result import StudyResult\n"
         "print(studies.main(['.']), best.main(['s']), best.main(['s', '--json']))\n"
-        "print(Final.of(RecordsReader.read(Path('s'))).rows)\n"
+        "print(StudyResult.of(RecordsReader.read(Path('s'))).rows)\n"
     )
     run = limited("-c", code, cwd=tmp_path)
     assert run.returncode == 0 and "FinalRow" in run.stdout, run.stderr[-2000:]

@@ -21,7 +21,7 @@ from search.export.mergekit_yaml import mergekit_yaml
 from search.export.model_card import model_card
 from search.records.bucket import Bucket
 from search.records.head import StudyHead
-from search.records.place import Url
+from search.records.study_path import Url
 from search.study.tracking.outbox import remember
 from search.study.tracking.runs import params
 from search.study.tracking.store import Store, cause_of

@@ -11,8 +11,8 @@ import uuid
 from objectives.types import ItemResult
 from search.merging.recipe import LayerSwap
 from search.records.items import pack_items
-from search.records.place import locate
 from search.records.record import Record
+from search.records.study_path import locate
 from search.records.writer import RecordsWriter
 
 ITEM = ItemResult("mgsm", "mgsm_te:1", "ప్రశ్న", "a\u2028b\nc", 3, "stop", {"correct": True})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def test_in_words(study: RecordsWriter, capsys: pytest.CaptureFixture[str]) -> N
     lines = said(capsys)
     assert lines[:2] == [
         f"{study.folder} (running): demo / te, 8 recipes compared",
-        "recommended: te b2 u2 tb0 tu0 m0-l0",
+        "recommended so far: te b2 u2 tb0 tu0 m0-l0",
     ]
     assert "held-out: accuracy 80.0% (73.9 to 85.0, 200 items), LCPR 97.0% (94.0 to 99.0" in (
         "\n".join(lines)
@@ -57,11 +58,25 @@ def test_the_newest_and_as_json(
 def test_none_is_recommended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     records = studies.begin(tmp_path / "s")
     assert best.main([str(tmp_path / "s")]) == 1
-    assert said(capsys)[1] == "no recommendation: no layer swap has been scored"
+    assert said(capsys)[1] == "no recommendation yet: no layer swap has been scored"
     studies.add(records, studies.BEST, 0.01, "search")
     assert best.main([str(tmp_path / "s")]) == 1
     lines = said(capsys)
-    assert lines[2].startswith("best on the search items: te b2") and "--force" in lines[-2]
+    assert lines[2].startswith("best on the search items so far: te b2") and "--force" in lines[-2]
+
+
+def test_the_default_recipe_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is compared with itself."""
+    records = studies.begin(tmp_path / "s")
+    studies.full(records)
+    records.rewrite(replace(records.head(), finished="2026-01-01T00:00:00Z"))
+    found = best.find(str(tmp_path / "s"))
+    (first, *others) = found.beats
+    same = replace(found, beats=(replace(first, label=found.label, difference=None), *others))
+    lines = list(best.lines(same))
+    assert lines[1] == f"recommended: {found.label} (the default recipe)"
+    assert not any("against the default recipe" in line for line in lines)
+    assert any("against the best soup" in line for line in lines)
 
 
 def test_what_is_no_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

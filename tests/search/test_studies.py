@@ -24,7 +24,7 @@ from search.records.head import StudyHead
 from search.records.items import pack_items
 from search.records.reader import RecordsReader
 from search.records.writer import RecordsWriter
-from search.results.doubt import settle
+from search.results.recommendation import recommend
 from search.study.tracking.runs import metrics_of, params_of
 from tests.any_json import with_one_changed, written
 from tests.search.study.tracking.sent import L, poor_base, trial
@@ -82,7 +82,7 @@ def test_lines(folder: Path) -> None:
     assert done.changed == 1_700_000_000.5  # the held-out trial's
     assert done.no_recommendation == ""
     assert found["stopped"].best == "" and found["stopped"].search == (None, None)  # two alike
-    assert "is not told from any of the 1 others" in found["stopped"].no_recommendation
+    assert "is not told from the other one" in found["stopped"].no_recommendation
     assert found["empty"].no_recommendation == "no layer swap has been scored"
     assert found["stopped"].held_out == (None, None) and found["stopped"].trials == 2
     assert found["empty"].best == "" and found["empty"].search == (None, None)
@@ -103,10 +103,21 @@ def test_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert studies.main([str(folder)]) == 0
     text = capsys.readouterr().out
     (line,) = [line for line in text.splitlines() if line.startswith("done")]
-    assert "4/4" in line and "58.0 / 58.0" in line and trial(0).label in line
+    assert "4/4" in line and "58.0 / 58.0" in line
+    name, _, pair = trial(0).label.rpartition(" ")  # folded between words
+    assert name in line and any(line.split() == [pair] for line in text.splitlines())
     assert len([x for x in text.splitlines() if x.startswith(("broken", "odd", "empty"))]) == 3
     (line,) = [line for line in text.splitlines() if line.startswith("stopped")]
-    assert line.split()[-2:] == ["no", "recommendation"]
+    assert line.split()[-3:] == ["no", "recommendation", "yet"]
+
+
+def test_long_names_are_folded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "s" * 100
+    make(folder / name, 4).close()
+    assert studies.main([str(folder)]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert max(map(len, rows)) <= 110
+    assert "".join(row.split(" ")[0] for row in rows if row.startswith("ss")) == name
 
 
 def test_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -182,7 +193,7 @@ def _looked_at(study: Path) -> None:
     assert line.fault or line.lang == str(said["config"]["lang"])
     try:
         records = RecordsReader.read(study)
-        choice = settle(records, L, 0.02)
+        choice = recommend(records, L, 0.02)
         for record in records.trials:
             to_dict(record.recipe), metrics_of(record), params_of(record)
         assert choice is None or choice.record in records.trials

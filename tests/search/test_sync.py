@@ -128,7 +128,7 @@ def test_no_secret_of_an_address_is_written_anywhere(
     command = [str(tmp_path / "runs" / "s"), "--tracking-uri", HOSTILE.format(port=port)]
     assert sync.main(command) == 1
     out, err = capfd.readouterr()
-    assert "still lacks 2 of the 2 runs of" in err and "its 1 trials, and its own)" in err
+    assert "still lacks 2 of the 2 runs of" in err and "its 1 trial, and its own)" in err
     written = [f.read_bytes() for f in (tmp_path / "runs").rglob("*") if f.is_file()]
     assert len(written) >= 4
     for secret in ("hunter2", "hunter3", "hunter4"):

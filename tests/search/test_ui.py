@@ -113,7 +113,7 @@ def test_a_server_is_started_and_shared(
         assert answer.status == 200
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(ui, "PORT", served.port)
-    assert ui.main([str(served.place), "--no-browser"]) == 0  # by the server there is
+    assert ui.main([str(served.path), "--no-browser"]) == 0  # by the server there is
     assert capsys.readouterr().out.strip() == served.page
 
 
@@ -178,7 +178,7 @@ def test_what_a_browser_shows(
         page.goto(charts, wait_until="domcontentloaded")
         page.wait_for_function("document.querySelectorAll('.js-plotly-plot').length >= 2")
 
-        client = MlflowClient(default_uri(served.place.parent))
+        client = MlflowClient(default_uri(served.path.parent))
         place = served.page.partition("/experiments/")[2].partition("?")[0].partition("/")[0]
         (parent,) = client.search_runs([place], "attributes.run_name = 's'")
         address = served.page.partition("#")[0]
@@ -188,7 +188,7 @@ def test_what_a_browser_shows(
         assert best in head.inner_text()
         assert "search.export" in page.locator("body").inner_text()
 
-        with running(served.place.parent) as (study, ended):
+        with running(served.path.parent) as (study, ended):
             ended(trial(3))
             ended(replace(trial(1, "failed"), scores={}))  # as a failed one has none
             capsys.readouterr()

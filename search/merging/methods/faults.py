@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from objectives.words import counted
+
 _EXPERT = re.compile(r"(task|lang)/(0|[1-9][0-9]*)").fullmatch
 
 
@@ -70,4 +72,5 @@ def _expert_faults(experts: Sequence[str]) -> list[str]:
 def _number_faults(experts: Sequence[str], numbers: Sequence[float]) -> list[str]:
     if len(numbers) == len(experts):
         return []
-    return [f"{len(numbers)} weights or scales for {len(experts)} experts"]
+    given = counted(len(numbers), "weight or scale", "weights or scales")
+    return [f"{given} for {counted(len(experts), 'expert')}"]

@@ -10,6 +10,7 @@ import itertools
 from dataclasses import dataclass, replace
 
 from objectives.types import Decoding
+from objectives.words import counted
 from search.merging.methods import swap
 from search.merging.methods.common import Experts, pair_sources, rounded, short
 from search.merging.methods.layered import Layered, NonLayer
@@ -75,7 +76,9 @@ def _faults(recipe: Layerwise, n_layers: int) -> list[str]:
     if recipe.non_layer == "weighted":
         faults.append("non_layer = 'weighted' has no meaning where each block has its own share")
     if not 1 <= len(recipe.shares) <= n_layers:
-        faults.append(f"shares has {len(recipe.shares)} values, but must have 1 to {n_layers}")
+        faults.append(
+            f"shares has {counted(len(recipe.shares), 'value')}, but must have 1 to {n_layers}"
+        )
     return faults + [f"shares = {x} is not in [0, 1]" for x in recipe.shares if not 0 <= x <= 1]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from objectives.types import Decoding
+from objectives.words import counted
 from search.merging.blocks import ChunkMerge, Tensor, weighted_sum
 from search.merging.methods.common import SHARE_DIGITS, members, rounded, short
 from search.merging.methods.faults import count_faults
@@ -54,7 +55,7 @@ class Slerp:
 def _faults(recipe: Slerp, n_layers: int) -> list[str]:
     faults = count_faults([("task", recipe.task), ("lang", recipe.lang)])
     if not 1 <= len(recipe.t) <= n_layers:
-        faults.append(f"t has {len(recipe.t)} values, but must have 1 to {n_layers}")
+        faults.append(f"t has {counted(len(recipe.t), 'value')}, but must have 1 to {n_layers}")
     outside = () if recipe.non_layer is None else (recipe.non_layer,)
     for name, values in (("t", recipe.t), ("non_layer", outside)):
         faults += [f"{name} = {t} is not in [0, 1]" for t in values if not 0 <= t <= 1]

@@ -1,4 +1,4 @@
-"""A space in one flat, finite form: every recipe has a place on every axis.
+"""A space in one flat, finite form: every recipe has an index on every axis.
 
 Owns the codes by which a model of the whole space sees recipes; what an axis means is the space's.
 Pure.
@@ -19,7 +19,7 @@ from search.merging.methods.common import members
 from search.merging.space.pairs import pair_of
 
 Codes = NDArray[np.int64]
-"""Places on the axes, of shape (recipes, axes)."""
+"""Indices on the axes, of shape (recipes, axes)."""
 Kind = Literal["pair", "layers", "amount", "listed", "choice"]
 
 
@@ -30,7 +30,7 @@ class Axis:
     Attributes:
         name: Optuna's name of it.
         values: what it may be, in order.
-        unset: place on the axis of a recipe that the parameter does not matter to.
+        unset: index on the axis of a recipe that the parameter does not matter to.
         kind: `pair`; `layers`, `amount`: whole numbers and others, evenly spaced; `listed`: numbers
             of which only some may be; `choice`: values of which none is like another.
     """
@@ -40,8 +40,8 @@ class Axis:
     unset: int
     kind: Kind
 
-    def place(self, value: Any) -> int:
-        """Where a value stands; numbers may be rounded.
+    def index(self, value: Any) -> int:
+        """Its index among the values; numbers may be rounded.
 
         Raises:
             ValueError: it is none of them.
@@ -73,24 +73,24 @@ class Grid:
 
     Attributes:
         axes: its parameters.
-        settle: codes -> codes of the same recipes, equal for those that mean one model; codes that
-            mean nothing are left out.
+        canonical: codes -> codes of the same recipes, equal where they mean one model; codes
+            that mean nothing are left out.
         features: codes -> for each group of numbers in which recipes may be near each other, an
             array of shape (recipes, numbers), scaled so that 1 is far.
     """
 
     axes: tuple[Axis, ...]
-    settle: Callable[[Codes], Codes]
+    canonical: Callable[[Codes], Codes]
     features: Callable[[Codes], tuple[NDArray[np.float64], ...]]
 
     def code(self, point: Mapping[str, Any]) -> tuple[int, ...]:
-        """Places of some parameters; those that are not there do not matter.
+        """Indices of some parameters; those that are not there do not matter.
 
         Raises:
             ValueError: a value is not on its axis.
         """
         return tuple(
-            axis.place(point[axis.name]) if axis.name in point else axis.unset for axis in self.axes
+            axis.index(point[axis.name]) if axis.name in point else axis.unset for axis in self.axes
         )
 
     def point(self, code: Sequence[int]) -> dict[str, Any]:
@@ -104,29 +104,29 @@ class Grid:
     def all(self) -> Codes:
         """Every recipe once."""
         lengths = [len(axis.values) for axis in self.axes]
-        return self.once(np.indices(lengths).reshape(len(lengths), -1).T.astype(np.int64))
+        return self.unique(np.indices(lengths).reshape(len(lengths), -1).T.astype(np.int64))
 
-    def each(self) -> Iterator[NDArray[np.int64]]:
+    def iterate(self) -> Iterator[NDArray[np.int64]]:
         """Every recipe of a space of any size, in the order of the axes; one may be repeated."""
         every = itertools.product(*(range(len(axis.values)) for axis in self.axes))
         while part := list(itertools.islice(every, 1000)):
-            yield from self.once(np.array(part, dtype=np.int64))
+            yield from self.unique(np.array(part, dtype=np.int64))
 
-    def once(self, codes: Codes) -> Codes:
+    def unique(self, codes: Codes) -> Codes:
         """Each recipe of some codes once, in the order of the axes."""
-        found = self.settle(codes)
+        found = self.canonical(codes)
         lengths = [len(axis.values) for axis in self.axes]
         if math.prod(lengths) > np.iinfo(np.int64).max:
             return np.unique(found, axis=0)
         _, first = np.unique(np.ravel_multi_index(tuple(found.T), lengths), return_index=True)
         return found[first]
 
-    def drawn(self, rng: np.random.Generator, count: int) -> Codes:
+    def sample(self, rng: np.random.Generator, count: int) -> Codes:
         """Recipes drawn evenly from the codes; fewer than asked for where some are one model."""
         columns = [rng.integers(len(axis.values), size=count) for axis in self.axes]
-        return self.once(np.column_stack(columns).astype(np.int64))
+        return self.unique(np.column_stack(columns).astype(np.int64))
 
-    def near(self, codes: Codes) -> Codes:
+    def neighbours(self, codes: Codes) -> Codes:
         """Recipes one or two steps away on one axis, or one on each of two of the layers' axes."""
         steps: list[NDArray[np.int64]] = []
         size = len(self.axes)
@@ -145,4 +145,4 @@ class Grid:
         moved = (codes[:, None, :] + np.array(steps)[None, :, :]).reshape(-1, size)
         lengths = np.array([len(axis.values) for axis in self.axes])
         inside = ((moved >= 0) & (moved < lengths)).all(axis=1)
-        return self.once(moved[inside])
+        return self.unique(moved[inside])

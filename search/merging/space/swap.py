@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from objectives.types import Decoding
+from objectives.words import counted
 from search.common.errors import ConfigError
 from search.merging.recipe import (
     Experts,
@@ -190,7 +191,7 @@ class Space:
             )
             for name, values in self.axes().items()
         )
-        return Grid(axes, self._settled, self._features)
+        return Grid(axes, self._canonical_codes, self._features)
 
     def _features(self, codes: Codes) -> tuple[NDArray[np.float64], ...]:
         """The language expert's share of every layer; how many layers it has below and above.
@@ -208,27 +209,27 @@ class Space:
         ends = np.hstack([b + part * t_b, u + part * t_u])
         return shares / np.sqrt(self.n_layers), ends / self.n_layers
 
-    def _settled(self, codes: Codes) -> Codes:
-        """As `search.merging.space.grid.Grid.settle`: what does not matter is unset."""
+    def _canonical_codes(self, codes: Codes) -> Codes:
+        """As `search.merging.space.grid.Grid.canonical`: what does not matter is unset."""
         axes = self.grid.axes
-        place = {axis.name: i for i, axis in enumerate(axes)}
-        counts = {n: codes[:, place[n]] + self.zones[n][0] for n in ZONES}
+        index = {axis.name: i for i, axis in enumerate(axes)}
+        counts = {n: codes[:, index[n]] + self.zones[n][0] for n in ZONES}
         room = self.n_layers - counts["b"] - counts["u"]
         fits = (room >= 0) & (counts["t_b"] + counts["t_u"] <= room)
         found = codes[fits].copy()
         t_b, t_u = counts["t_b"][fits], counts["t_u"][fits]
         ramped = np.zeros(len(found), dtype=bool)
-        if "ramp" in place:
-            column = found[:, place["ramp"]]
+        if "ramp" in index:
+            column = found[:, index["ramp"]]
             column[np.maximum(t_b, t_u) <= 1] = 0
             ramped = np.array(self.ramp)[column] != "constant"
         weighted = (t_b + t_u > 0) & ~ramped
-        if "non_layer" in place:
-            weighted |= np.array(self.non_layer)[found[:, place["non_layer"]]] == "weighted"
+        if "non_layer" in index:
+            weighted |= np.array(self.non_layer)[found[:, index["non_layer"]]] == "weighted"
         elif self.non_layer[0] == "weighted":
             weighted[:] = True
-        unset = axes[place["w_lang"]].unset
-        found[~weighted, place["w_lang"]] = unset
+        unset = axes[index["w_lang"]].unset
+        found[~weighted, index["w_lang"]] = unset
         return found
 
     def recipes(self) -> Iterator[LayerSwap]:
@@ -424,7 +425,9 @@ def make_space(
     for pair in space.pairs:
         faults += pair_faults(pair, n_task, n_lang, lang)
     if faults:
-        raise ConfigError(f"{len(faults)} faults in the search space:\n  " + "\n  ".join(faults))
+        raise ConfigError(
+            f"{counted(len(faults), 'fault')} in the search space:\n  " + "\n  ".join(faults)
+        )
     return space
 
 

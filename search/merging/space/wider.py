@@ -176,9 +176,9 @@ class WiderSpace:
 
         Drawn at random, and looked for one by one only if a thousand draws found none.
         """
-        drawn = self.grid.drawn(np.random.default_rng(seed), 1000)
+        drawn = self.grid.sample(np.random.default_rng(seed), 1000)
         drawn = np.random.default_rng(seed).permutation(drawn)
-        for code in itertools.chain(drawn, self.grid.each()):
+        for code in itertools.chain(drawn, self.grid.iterate()):
             point = self.grid.point(code)
             if self.key_of(point) not in self.seen:
                 return point
@@ -189,10 +189,10 @@ class WiderSpace:
         """The space in its flat form."""
         pair = Axis("pair", tuple(pair_name(pair) for pair in self.pairs), 0, "pair")
         choices = (Axis(n, tuple(v), 0, "choice") for n, v in self.swaps.choices().items())
-        return Grid((pair, *self.form.axes(), *choices), self._settled, self._features)
+        return Grid((pair, *self.form.axes(), *choices), self._canonical_codes, self._features)
 
-    def _settled(self, codes: Codes) -> Codes:
-        """As `search.merging.space.grid.Grid.settle`: what does not matter is unset."""
+    def _canonical_codes(self, codes: Codes) -> Codes:
+        """As `search.merging.space.grid.Grid.canonical`: what does not matter is unset."""
         columns = self._columns(codes)
         fitting = self.form.fitting(columns)
         found = codes[fitting.valid].copy()

@@ -36,39 +36,39 @@ from search.records.record import Record
 from search.study.floors import Floor, believed, gain
 from search.study.proposing.acquisition import expected_improvement, hypervolume_gain
 from search.study.proposing.surrogate import (
+    EncodedRecipes,
     Floats,
+    Hyperparameters,
     Kernel,
     Posterior,
-    Recipes,
-    Setting,
-    likeliest,
-    noise,
-    stable,
+    arcsine,
+    fit_hyperparameters,
+    noise_variance,
 )
 from search.study.schedule import Schedule
 
-WHOLE = 6000
+MAX_ENUMERATED = 6000
 """Up to so many codes, all recipes of a space are candidates."""
-DRAWN = 1000
+N_CANDIDATES = 1000
 """Of a larger space, so many are."""
-NEAR = 8
+N_INCUMBENTS = 8
 """Best recipes whose neighbours are candidates as well."""
-KNOWN = 200
+MAX_OBSERVATIONS = 200
 """Trials that the model knows: of more, the best half of them and the latest."""
-FITTED = 100
-"""Trials that the model's settings are fitted to."""
-ANEW = 8
-"""They are fitted anew when this part of the trials more, an eighth, have ended."""
-START = 4
+MAX_FIT_OBSERVATIONS = 100
+"""Trials that the model's hyperparameters are fitted to."""
+REFIT_DIVISOR = 8
+"""They are fitted anew when one in so many trials more, an eighth, have ended."""
+MIN_OBSERVATIONS = 4
 """Recipes of the space that must have been scored before the model is asked."""
-SHORT = 200
+SHORTLIST = 200
 """Best candidates that what is under way is held against; it makes none of them better."""
-PENDING = 128
+MAX_PENDING = 128
 """Trials under way that count: of more, some."""
-DRAWS = 64
+MC_SAMPLES = 64
 """Draws by which the gain of a Pareto front is estimated."""
 
-GainOf = Callable[[Recipes, "Recipes | None", Floats, Floats], Floats]
+GainOf = Callable[[EncodedRecipes, "EncodedRecipes | None", Floats, Floats], Floats]
 """Recipes, those under way, mean and deviation of the first target -> what each is worth."""
 
 
@@ -83,24 +83,24 @@ def _libraries() -> ThreadpoolController:
 
 
 @dataclass(frozen=True)
-class Told:
+class Observations:
     """Trials whose ends are known.
 
     Attributes:
-        codes: their places on the axes, of shape (n, axes).
+        codes: their indices on the axes, of shape (n, axes).
         records: their ends.
     """
 
     codes: Codes
     records: Sequence[Record]
 
-    def only(self, wanted: Callable[[Record], bool]) -> Told:
+    def only(self, wanted: Callable[[Record], bool]) -> Observations:
         """Those whose record is wanted."""
         return self.at([i for i, record in enumerate(self.records) if wanted(record)])
 
-    def at(self, places: Sequence[int]) -> Told:
-        """Those at these places."""
-        return Told(self.codes[list(places)], [self.records[i] for i in places])
+    def at(self, indices: Sequence[int]) -> Observations:
+        """Those at these indices."""
+        return Observations(self.codes[list(indices)], [self.records[i] for i in indices])
 
 
 class FlatSampler(optuna.samplers.BaseSampler):
@@ -169,12 +169,12 @@ class ModelSampler(FlatSampler):
         self._guards = targets.TARGETS[1:] if guards is None else guards
         self._kernel = Kernel(self._grid)
         self._pair = [axis.kind for axis in self._grid.axes].index("pair")
-        small = self._grid.size() <= WHOLE
-        self._whole = self._kernel.recipes(self._grid.all()) if small else None
+        small = self._grid.size() <= MAX_ENUMERATED
+        self._whole = self._kernel.encode(self._grid.all()) if small else None
         self._rows: dict[int, tuple[str, tuple[int, ...]]] = {}  # Optuna's number -> key, code
         self._ended: dict[str, Record] = {}
         self._read = 0  # records that `_ended` knows
-        self._settings: dict[str, tuple[int, Setting]] = {}  # score -> fitted to so many, found
+        self._fitted: dict[str, tuple[int, Hyperparameters]] = {}  # score -> of so many trials
 
     def proposed(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
         """The recipe from which most is expected."""
@@ -183,19 +183,19 @@ class ModelSampler(FlatSampler):
 
     def _proposed(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
         rng = np.random.default_rng([self._seed, self.place])
-        told, pending = self._known(study, trial.number)
-        for code in self._best_first(told, pending, rng):
+        observed, pending = self._observations(study, trial.number)
+        for code in self._best_first(observed, pending, rng):
             point = self._grid.point(code)
             if self._space.key_of(point) not in self._space.seen:
                 return point
-        return self._grid.point(self._grid.drawn(rng, 100)[0])  # a repetition, as all are known
+        return self._grid.point(self._grid.sample(rng, 100)[0])  # a repetition, as all are known
 
-    def _known(self, study: optuna.Study, own: int) -> tuple[Told, Codes]:
+    def _observations(self, study: optuna.Study, own: int) -> tuple[Observations, Codes]:
         """Trials whose ends may be known, and the codes of those that are under way."""
         new = self._trials[self._read :]
         self._ended |= {r.key: r for r in new if r.split == "search"}
         self._read += len(new)
-        told: dict[str, tuple[tuple[int, ...], Record]] = {}
+        observed: dict[str, tuple[tuple[int, ...], Record]] = {}
         pending: dict[str, tuple[int, ...]] = {}
         for trial in study.get_trials(deepcopy=False):
             name, code = self._rows.get(trial.number) or self._row(trial)
@@ -206,14 +206,14 @@ class ModelSampler(FlatSampler):
                 if trial.state == TrialState.RUNNING:
                     pending[name] = code
             elif self._schedule.knows(record.place, self.place):
-                told[name] = code, record
+                observed[name] = code, record
             elif _place(record) < self.place:
                 pending[name] = code
-        rows = [told[name] for name in sorted(told)]
+        rows = [observed[name] for name in sorted(observed)]
         shape = -1, len(self._grid.axes)
         codes = np.array([code for code, _ in rows], dtype=np.int64).reshape(shape)
-        waiting = np.array(sorted(pending.values())[-PENDING:], dtype=np.int64).reshape(shape)
-        return Told(codes, [record for _, record in rows]), waiting
+        waiting = np.array(sorted(pending.values())[-MAX_PENDING:], dtype=np.int64).reshape(shape)
+        return Observations(codes, [record for _, record in rows]), waiting
 
     def _row(self, trial: FrozenTrial) -> tuple[str, tuple[int, ...]]:
         """Key and code of a trial; no key where it has no recipe of the space, or none yet."""
@@ -223,60 +223,66 @@ class ModelSampler(FlatSampler):
         self._rows[trial.number] = name, self._grid.code(trial.params)
         return self._rows[trial.number]
 
-    def _best_first(self, told: Told, pending: Codes, rng: np.random.Generator) -> Codes:
+    def _best_first(
+        self, observed: Observations, pending: Codes, rng: np.random.Generator
+    ) -> Codes:
         """Candidates, the most promising first."""
         main = targets.TARGETS[0]
-        scored = told.only(partial(_has, target=main))
-        if len(scored.records) < START:
-            drawn = self._grid.drawn(rng, 200)
+        scored = observed.only(partial(_has, target=main))
+        if len(scored.records) < MIN_OBSERVATIONS:
+            drawn = self._grid.sample(rng, 200)
             return np.asarray(drawn[rng.permutation(len(drawn))])
         known, model = self._model(scored, main)
-        candidates = self._candidates(known.codes[np.argsort(-model.known, kind="stable")], rng)
+        candidates = self._candidates(
+            known.codes[np.argsort(-model.posterior_mean, kind="stable")], rng
+        )
 
         if self._schedule.sampler == "gp_pareto":
             gain_of = self._front_gain(known, rng)
         else:
-            gain_of = self._allowed_gain(told, model.recipes, model.known)
+            gain_of = self._allowed_gain(observed, model.recipes, model.posterior_mean)
 
-        def falling(recipes: Recipes, pending: Recipes | None = None) -> Recipes:
-            worth = gain_of(recipes, pending, *model.at(recipes, pending))
+        def falling(
+            recipes: EncodedRecipes, pending: EncodedRecipes | None = None
+        ) -> EncodedRecipes:
+            worth = gain_of(recipes, pending, *model.predict(recipes, pending))
             return recipes.at(np.argsort(-worth, kind="stable"))
 
         found = falling(candidates)
         if not len(pending):
             return found.codes
-        first = falling(found.at(slice(SHORT)), self._kernel.recipes(pending))
+        first = falling(found.at(slice(SHORTLIST)), self._kernel.encode(pending))
         return np.concatenate([first.codes, found.codes])
 
-    def _candidates(self, best_first: Codes, rng: np.random.Generator) -> Recipes:
+    def _candidates(self, best_first: Codes, rng: np.random.Generator) -> EncodedRecipes:
         """All recipes of a small space; of a large one some, and the neighbours of the best."""
         if self._whole is not None:
             return self._whole
-        near = self._grid.near(best_first[:NEAR])
-        drawn = self._grid.drawn(rng, DRAWN - min(len(near), DRAWN // 2))
-        return self._kernel.recipes(self._grid.once(np.concatenate([near, drawn])))
+        near = self._grid.neighbours(best_first[:N_INCUMBENTS])
+        drawn = self._grid.sample(rng, N_CANDIDATES - min(len(near), N_CANDIDATES // 2))
+        return self._kernel.encode(self._grid.unique(np.concatenate([near, drawn])))
 
-    def _allowed_gain(self, told: Told, known: Recipes, means: Floats) -> GainOf:
+    def _allowed_gain(self, observed: Observations, known: EncodedRecipes, means: Floats) -> GainOf:
         """Expected improvement times the probability that no guard is below its floor.
 
         Args:
-            told: trials whose ends are known.
+            observed: trials whose ends are known.
             known: recipes that the first target's model knows.
             means: what it thinks of them.
         """
-        guards = list(self._guard_models(told))
+        guards = list(self._guard_models(observed))
 
-        def reached(recipes: Recipes) -> Floats:
+        def reached(recipes: EncodedRecipes) -> Floats:
             found = np.ones(len(recipes.codes))
             for model, least in guards:
-                mean, deviation = model.at(recipes)
+                mean, deviation = model.predict(recipes)
                 found *= ndtr((mean - least[recipes.codes[:, self._pair]]) / deviation)
             return found
 
         allowed = means[reached(known) >= 0.5]
 
         def gain_of(
-            recipes: Recipes, pending: Recipes | None, mean: Floats, deviation: Floats
+            recipes: EncodedRecipes, pending: EncodedRecipes | None, mean: Floats, deviation: Floats
         ) -> Floats:
             found = reached(recipes)
             if len(allowed):
@@ -285,12 +291,12 @@ class ModelSampler(FlatSampler):
 
         return gain_of
 
-    def _guard_models(self, told: Told) -> Iterator[tuple[Posterior, Floats]]:
+    def _guard_models(self, observed: Observations) -> Iterator[tuple[Posterior, Floats]]:
         """Of each guard that some trial has missed, a model and the floor for each pair."""
         ended = [record for record in self._trials if record.split == "search"]
         for target in self._guards:
             floor = Floor.of(target, ended, self._schedule.tolerance)
-            known = told.only(partial(_guarded, target=target))
+            known = observed.only(partial(_guarded, target=target))
             if not floor.known or all(floor.reached(r) for r in known.records):
                 continue
             least = np.array(
@@ -305,52 +311,61 @@ class ModelSampler(FlatSampler):
             inside = np.clip((target.gain(1.0) * least - low) / (high - low), 0.0, 1.0)
             yield model, _scale(target, target.gain(1.0) * inside, items)
 
-    def _front_gain(self, known: Told, rng: np.random.Generator) -> GainOf:
+    def _front_gain(self, known: Observations, rng: np.random.Generator) -> GainOf:
         """How much each recipe is expected to add to the front of the first two targets."""
         other = targets.TARGETS[1]
         both, model = self._model(known.only(partial(_has, target=other)), other)
         points = np.column_stack([_scores(both.records, t)[0] for t in targets.TARGETS[:2]])
 
         def gain_of(
-            recipes: Recipes, pending: Recipes | None, mean: Floats, deviation: Floats
+            recipes: EncodedRecipes, pending: EncodedRecipes | None, mean: Floats, deviation: Floats
         ) -> Floats:
-            found = (mean, deviation), model.at(recipes, pending)
-            draws = [m + d * rng.standard_normal((DRAWS, 1)) for m, d in found]
+            found = (mean, deviation), model.predict(recipes, pending)
+            draws = [m + d * rng.standard_normal((MC_SAMPLES, 1)) for m, d in found]
             return hypervolume_gain(points, np.array(draws))
 
         return gain_of
 
-    def _model(self, told: Told, target: Target) -> tuple[Told, Posterior]:
+    def _model(self, observed: Observations, target: Target) -> tuple[Observations, Posterior]:
         """What some trials say of all recipes, and those of them that the model knows."""
-        known, setting = kept(told, target), self._setting(told, target)
+        known, hyperparameters = (
+            subsample(observed, target),
+            self._hyperparameters(observed, target),
+        )
         values, items = _scores(known.records, target)
-        recipes = self._kernel.recipes(known.codes)
-        return known, Posterior(self._kernel, setting, recipes, values, noise(items))
+        recipes = self._kernel.encode(known.codes)
+        return known, Posterior(
+            self._kernel, hyperparameters, recipes, values, noise_variance(items)
+        )
 
-    def _setting(self, told: Told, target: Target) -> Setting:
+    def _hyperparameters(self, observed: Observations, target: Target) -> Hyperparameters:
         """How far likeness reaches, by the first so many trials; looked for anew now and then."""
-        n = len(told.records)
-        fitted = n - n % max(1, n // ANEW)
-        if self._settings.get(target.score, (0, None))[0] != fitted:
-            order = sorted(range(n), key=lambda i: (_place(told.records[i]), told.records[i].key))
-            spread = np.linspace(0, fitted - 1, min(fitted, FITTED)).astype(int)
-            some = told.at([order[i] for i in spread])
+        n = len(observed.records)
+        fitted = n - n % max(1, n // REFIT_DIVISOR)
+        if self._fitted.get(target.score, (0, None))[0] != fitted:
+            order = sorted(
+                range(n), key=lambda i: (_place(observed.records[i]), observed.records[i].key)
+            )
+            spread = np.linspace(0, fitted - 1, min(fitted, MAX_FIT_OBSERVATIONS)).astype(int)
+            some = observed.at([order[i] for i in spread])
             values, items = _scores(some.records, target)
-            recipes = self._kernel.recipes(some.codes)
-            found = likeliest(self._kernel, recipes, values, noise(items))
-            self._settings[target.score] = fitted, found
-        return self._settings[target.score][1]
+            recipes = self._kernel.encode(some.codes)
+            found = fit_hyperparameters(self._kernel, recipes, values, noise_variance(items))
+            self._fitted[target.score] = fitted, found
+        return self._fitted[target.score][1]
 
 
-def kept(told: Told, target: Target) -> Told:
+def subsample(observed: Observations, target: Target) -> Observations:
     """What the model knows of a long study."""
-    if len(told.records) <= KNOWN:
-        return told
-    places = list(map(_place, told.records))
-    latest = sorted(range(len(places)), key=lambda i: -places[i])[: KNOWN // 2]
+    if len(observed.records) <= MAX_OBSERVATIONS:
+        return observed
+    places = list(map(_place, observed.records))
+    latest = sorted(range(len(places)), key=lambda i: -places[i])[: MAX_OBSERVATIONS // 2]
     older = set(range(len(places))) - set(latest)
-    best = sorted(older, key=lambda i: (-gain(told.records[i], target), i))[: KNOWN // 2]
-    return told.at(sorted([*latest, *best]))
+    best = sorted(older, key=lambda i: (-gain(observed.records[i], target), i))[
+        : MAX_OBSERVATIONS // 2
+    ]
+    return observed.at(sorted([*latest, *best]))
 
 
 def _place(record: Record) -> int:
@@ -389,7 +404,7 @@ def _span(records: Sequence[Record], target: Target) -> tuple[float, float]:
 
 def _scale(target: Target, gains: Floats, items: Floats | float) -> Floats:
     """Gains on the scale on which noise is even; where less is better, below 0."""
-    return np.asarray(target.gain(1.0) * stable(target.gain(1.0) * gains, items))
+    return np.asarray(target.gain(1.0) * arcsine(target.gain(1.0) * gains, items))
 
 
 def _items(record: Record, target: Target) -> int:

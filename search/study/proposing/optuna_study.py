@@ -26,7 +26,7 @@ from search.study.proposing.notes import name_targets, study_name
 from search.study.proposing.phase import Phase, in_order
 from search.study.proposing.sampler import make_sampler
 from search.study.proposing.storage import open_storage
-from search.study.retries import settled
+from search.study.retries import finished_trials
 from search.study.schedule import Schedule
 
 Point = Mapping[str, Any]
@@ -98,7 +98,7 @@ def align(
         records: the study's folder.
         first: what is proposed before anything else.
     """
-    ended = settled(records.trials, "search")
+    ended = finished_trials(records.trials, "search")
     known: dict[TrialState, set[str]] = {state: set() for state in TrialState}
     again: list[Point] = []
     for trial in study.get_trials(deepcopy=False):
@@ -106,7 +106,7 @@ def align(
         if state == TrialState.WAITING:
             name = _named(space, _point(trial)).user_attrs.get("key", "")
         elif state == TrialState.RUNNING:
-            state = _settle(study, trial, ended.get(name))
+            state = _tell_end(study, trial, ended.get(name))
             if name and name not in ended:
                 again.append(_point(trial))
         known[state].add(name)
@@ -125,7 +125,7 @@ def align(
             study.enqueue_trial(fixed, user_attrs=recipe)
 
 
-def _settle(study: optuna.Study, trial: FrozenTrial, record: Record | None) -> TrialState:
+def _tell_end(study: optuna.Study, trial: FrozenTrial, record: Record | None) -> TrialState:
     """Tell a trial that the last driver left running its recorded end, or that it had none."""
     values = None if record is None else in_order(record)
     if values is not None:

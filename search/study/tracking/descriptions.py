@@ -15,13 +15,14 @@ from urllib.parse import urlencode
 from objectives import targets
 from objectives.stats import PairedDifference
 from objectives.types import Score
+from objectives.words import counted
 from search.common.errors import RecipeError
 from search.common.values import in_markdown, percent
 from search.merging.mix import Mix
 from search.merging.plan import plan
 from search.merging.source import Source
 from search.records.record import Record
-from search.results.choose import DEFAULT, RECOMMENDED, SOUP, best_first, recommend, scored
+from search.results.choose import DEFAULT, RECOMMENDED, SOUP, best_first, best_swap, scored
 from search.results.comparison import RIVALS, Report, ReportLine, p_value, signed
 from search.study.tracking.pages import TRAINING, pages
 
@@ -37,14 +38,14 @@ class Where:
 
     Attributes:
         study_id: of `study.yaml`.
-        place: its folder or address, as commands take it.
+        path: its folder or address, as commands take it.
         experiment: id of its experiment in MLflow.
         parent: id of its own run there.
         run: trial -> id of its run; None where there is none.
     """
 
     study_id: str
-    place: str
+    path: str
     experiment: str
     parent: str
     run: Callable[[Record], str | None]
@@ -74,10 +75,12 @@ def of_running(where: Where, records: Sequence[Record], n_layers: int, tolerance
         where: the study.
         records: what has ended.
         n_layers: the model's number of layers L; 0 where it is not known.
-        tolerance: as for `search.results.choose.recommend`.
+        tolerance: as for `search.results.choose.best_swap`.
     """
-    choice = recommend(records, n_layers, tolerance) if n_layers else None
-    lines = [f"{len(records)} trials have ended; scores are of the search items."]
+    choice = best_swap(records, n_layers, tolerance) if n_layers else None
+    lines = [
+        f"{counted(len(records), 'trial has', 'trials have')} ended; scores are of search items."
+    ]
     if choice:
         lines = [
             f"## Best so far: {where.linked(choice.record)}",
@@ -108,7 +111,7 @@ def of_study(where: Where, report: Report, n_layers: int) -> str:
         lines = ["## No recommendation", in_markdown(report.no_recommendation)]
         lines += map(in_markdown, report.notes[:1])
     elif best:
-        study = shlex.quote(where.place)
+        study = shlex.quote(where.path)
         lines = [
             f"## Recommended: {where.linked(best.record)}",
             *map(in_markdown, report.notes[:1]),

@@ -60,7 +60,7 @@ class Outbox:
         *,
         rebuild: bool = False,
         remember: bool = True,
-        place: str = "",
+        path: str = "",
     ) -> None:
         """Prepare; nothing is sent before `start`.
 
@@ -73,7 +73,7 @@ class Outbox:
             folder: the study's folder. mlflow.json there keeps the tags and the address.
             rebuild: delete the study's runs first.
             remember: keep the address, as where the study is sent from now on.
-            place: the study's address, where it is not this folder.
+            path: the study's address, where it is not this folder.
 
         Raises:
             StudyError: mlflow.json cannot be read or written.
@@ -91,7 +91,7 @@ class Outbox:
             known_tags,
             folder,
             "all" if config.get("search.mlflow.metrics") == "all" else "few",
-            place or str(folder),
+            path or str(folder),
             head.layers,
             float(config.get("search.tolerance", 0.0)),
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 from search.common.masking import masked
 from search.common.values import short
-from search.records.place import is_name
+from search.records.study_path import is_name
 from search.study.tracking.runs import VALUE_LENGTH
 from search.study.tracking.store import Store
 

@@ -74,9 +74,9 @@ class ParentRun:
         tags: versions, host, ...
         folder: the study's.
         metrics: how many metrics a trial's run has.
-        place: the study's folder or address, as commands take it.
+        path: the study's folder or address, as commands take it.
         layers: the model's number of layers L; 0 where it is not known.
-        tolerance: as for `search.results.choose.recommend`.
+        tolerance: as for `search.results.choose.best_swap`.
     """
 
     uri: str
@@ -87,7 +87,7 @@ class ParentRun:
     tags: Mapping[str, str]
     folder: Path
     metrics: Metrics = "few"
-    place: str = ""
+    path: str = ""
     layers: int = 0
     tolerance: float = 0.0
 
@@ -275,7 +275,7 @@ class StudyView:
             return found.run_id if found else None
 
         study = self._study
-        return Where(study.id, study.place, self._experiment, self._parent, run)
+        return Where(study.id, study.path, self._experiment, self._parent, run)
 
     def _send_answers(self, run_id: str, record: Record) -> None:
         """The answers of a recipe of the final table, as a table that MLflow shows side by side."""

@@ -2,7 +2,7 @@
 
 Owns Ray's set-up, and that engines outlive a study. Tune's one call returns when no trial follows,
 so that it has a thread of its own, which waits between studies. Which trial is next is the study's
-course's to say; whether an engine can serve another study's experts is
+dispatcher's to say; whether an engine can serve another study's experts is
 `search.study.tuning.trainable`'s.
 """
 
@@ -23,12 +23,12 @@ from ray import tune
 from objectives.types import Objective
 from search.checkpoints.family import is_remote
 from search.common.errors import ConfigError, StudyError
-from search.study.course import Course
+from search.study.dispatcher import Dispatcher
 from search.study.schedule import Schedule
 from search.study.tuning.searcher import StudySearcher
 from search.study.tuning.trainable import Job, MergeTrial
 from search.study.tuning.waiting import Waiting
-from search.study.tuning.watch import TellEngines, Watch, placement, resources, untold
+from search.study.tuning.watch import TellEngines, Watch, ignore_states, placement, resources
 
 OURS = ("objectives", "search", "demo", "benchmarks", "tests")
 """Packages that every node has, or that only run on one."""
@@ -54,7 +54,7 @@ class Engines:
         self._schedule: Schedule | None = None
         self._watch: Watch | None = None
         self._searcher: StudySearcher | None = None
-        self._course: Course | None = None
+        self._dispatcher: Dispatcher | None = None
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
 
@@ -71,7 +71,7 @@ class Engines:
         """Close."""
         self.close()
 
-    def begin(self, schedule: Schedule, tell: TellEngines = untold) -> Watch:
+    def begin(self, schedule: Schedule, tell: TellEngines = ignore_states) -> Watch:
         """A study's view of its engines; those that run already are its own if they are alike.
 
         Args:
@@ -106,29 +106,29 @@ class Engines:
         if not self._schedule.address and "RAY_ADDRESS" not in os.environ:
             room_for_engine(self._schedule, self._watch)  # a cluster may still grow
 
-    def run(self, course: Course) -> None:
+    def run(self, dispatcher: Dispatcher) -> None:
         """Have the study's trials run until it is over; engines of the last study are stopped then.
 
         Raises:
             StudyError: Ray or Tune failed.
         """
         assert self._schedule is not None and self._watch is not None
-        name, watch, self._course = self._schedule.name, self._watch, course
+        name, watch, self._dispatcher = self._schedule.name, self._watch, dispatcher
         self._left.discard(name)
         if self._thread is None:
             self._error = None
-            self._searcher = StudySearcher(course, watch, study=name, last=not self._left)
+            self._searcher = StudySearcher(dispatcher, watch, study=name, last=not self._left)
             self._thread = threading.Thread(target=self._tune, name="tune", daemon=True)
             self._thread.start()
         else:
             assert self._searcher is not None
-            self._searcher.turn(course, study=name, last=not self._left)
-        while self._thread.is_alive() and not course.finished:
+            self._searcher.turn(dispatcher, study=name, last=not self._left)
+        while self._thread.is_alive() and not dispatcher.finished:
             self._thread.join(LOOK_SECONDS)  # not without end: a signal is heard between
-        if not course.finished or not self._left:
+        if not dispatcher.finished or not self._left:
             self.close()
-        watch.tell = untold
-        if self._error is not None and not (course.fault or watch.fault or watch.stopping):
+        watch.tell = ignore_states
+        if self._error is not None and not (dispatcher.fault or watch.fault or watch.stopping):
             raise StudyError(
                 f"Ray Tune stopped: {self._error}; --resume the study"
             ) from self._error
@@ -139,7 +139,7 @@ class Engines:
         if thread is not None:
             assert self._searcher is not None and self._watch is not None
             self._searcher.release()
-            if self._course is None or not self._course.finished:
+            if self._dispatcher is None or not self._dispatcher.finished:
                 self._watch.stop()
             while thread.is_alive():
                 thread.join(LOOK_SECONDS)
@@ -176,7 +176,7 @@ class Engines:
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 ),
             ).fit()
-        except Exception as error:  # of Tune or Ray; ours are in the course's and the watch's fault
+        except Exception as error:  # of Tune or Ray; ours are `fault`s
             self._error = error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)

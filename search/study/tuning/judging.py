@@ -14,12 +14,13 @@ from traceback import format_exception
 
 from objectives import targets
 from objectives.types import Completion, Evaluation, ItemResult, Objective, Request, Split
+from objectives.words import counted
 from search.common.masking import masked
 from search.merging.recipe import Recipe
 from search.records.items import pack_items
 from search.records.record import Stopped
 from search.study.outcome import TrialOutcome
-from search.study.race import Bar, look
+from search.study.race import Threshold, look
 
 _log = logging.getLogger(__name__)
 
@@ -60,14 +61,14 @@ class Judging:
         return [request for batch, own in both for request in batch[len(own) : _n(batch, share)]]
 
     def answered(
-        self, completions: Sequence[Completion], share: float, bar: Bar | None
+        self, completions: Sequence[Completion], share: float, threshold: Threshold | None
     ) -> TrialOutcome | None:
         """The trial's outcome after these answers; None if more is to be asked.
 
         Args:
             completions: one for each request of `asked(share)`.
             share: the same.
-            bar: what the trial is held to; None where the share is 1.
+            threshold: what the trial is held to; None where the share is 1.
         """
         rest = iter(completions)
         for batch, own in zip(self._batches, self._answers, strict=True):
@@ -77,11 +78,11 @@ class Judging:
                 judge.score(self._split, own, self._decoding, first=len(own))
                 for judge, own in zip(self._objectives, self._answers, strict=True)
             ]
-            if share == 1.0 or bar is None:
+            if share == 1.0 or threshold is None:
                 return self._outcome(found, None)
             pairs = zip(self._objectives, self._batches, strict=True)
             totals = {judge.name: len(batch) for judge, batch in pairs}
-            stopped = look(bar, [item for one in found for item in one.items], totals)
+            stopped = look(threshold, [item for one in found for item in one.items], totals)
             return None if stopped is None else self._outcome(found, stopped)
         except Exception as error:  # of an objective: another engine would not help
             return scorer_failed(error)
@@ -124,7 +125,7 @@ def _n(batch: Sequence[Request], share: float) -> int:
 def _why(stopped: Stopped) -> str:
     what = "be as good as the best so far" if stopped.incumbent else "keep its floor"
     return (
-        f"after {stopped.items} of {stopped.total} items its chance to {what} was "
+        f"after {stopped.items} of {counted(stopped.total, 'item')} its chance to {what} was "
         f"{stopped.chance:.3f}"
     )
 

@@ -1,6 +1,6 @@
-"""What Tune asks for the next trial and tells of ended ones: a thin adapter of a study's course.
+"""What Tune asks for the next trial and tells of ended ones: a thin adapter of the dispatcher.
 
-Owns which study's turn it is, and the words that Tune and `search.study.course` have for each
+Owns which study's turn it is, and the words that Tune and `search.study.dispatcher` have for each
 other. Raises nothing into Tune, which would go on as if nothing were.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from ray.tune.search import Searcher
 
 from search.merging.recipe import to_dict
-from search.study.course import Course
+from search.study.dispatcher import Dispatcher
 from search.study.outcome import ActorExit, TrialOutcome
 
 
@@ -35,43 +35,43 @@ class Turn:
     """A study that is under way.
 
     Attributes:
-        course: its course.
+        dispatcher: its dispatcher.
         study: its name.
         last: whether Tune may end with it.
     """
 
-    course: Course
+    dispatcher: Dispatcher
     study: str
     last: bool
 
 
 class StudySearcher(Searcher):
-    """Tune's view of one study's course after another's."""
+    """Tune's view of one study's dispatcher after another's."""
 
     def __init__(
-        self, course: Course, actors: Actors, *, study: str = "", last: bool = True
+        self, dispatcher: Dispatcher, actors: Actors, *, study: str = "", last: bool = True
     ) -> None:
-        """Adapt a course.
+        """Adapt a dispatcher.
 
         Args:
-            course: the first study's.
+            dispatcher: the first study's.
             actors: who knows how an actor ended.
             study: as in `turn`.
             last: as in `turn`.
         """
         super().__init__()  # without a metric: Tune would keep averages of it for every trial
         self._actors = actors
-        self.turn(course, study=study, last=last)
+        self.turn(dispatcher, study=study, last=last)
 
-    def turn(self, course: Course, *, study: str, last: bool) -> None:
+    def turn(self, dispatcher: Dispatcher, *, study: str, last: bool) -> None:
         """Go on with another study, when the one before is finished; in any thread.
 
         Args:
-            course: that study's.
+            dispatcher: that study's.
             study: its name, which actors know it by.
             last: whether Tune may end with it; else its engines wait for another.
         """
-        self._turn = Turn(course, study, last)
+        self._turn = Turn(dispatcher, study, last)
 
     def release(self) -> None:
         """No other study follows."""
@@ -81,17 +81,17 @@ class StudySearcher(Searcher):
         """The next recipe, None to be asked again later, or FINISHED."""
         turn = self._turn
         try:
-            running = turn.course.hand_out(trial_id)
+            running = turn.dispatcher.hand_out(trial_id)
         except Exception as error:  # of Optuna's journal or database, or a fault of ours
-            turn.course.stop(error)
+            turn.dispatcher.stop(error)
             running = None
         if running is None:
-            ends = turn.course.over and (turn.last or not turn.course.finished)
+            ends = turn.dispatcher.over and (turn.last or not turn.dispatcher.finished)
             return str(Searcher.FINISHED) if ends else None
-        bar = running.candidate.bar
+        threshold = running.candidate.threshold
         return {
             "study": turn.study,
-            "bar": None if bar is None else bar.to_json(),
+            "threshold": None if threshold is None else threshold.to_json(),
             "recipe": json.dumps(to_dict(running.candidate.recipe)),
             "split": running.candidate.split,
             "excluded_nodes": list(running.excluded_nodes),
@@ -104,9 +104,9 @@ class StudySearcher(Searcher):
         try:
             outcome: TrialOutcome | None = (result or {}).pop("outcome", None)
             end = self._actors.actor_exit(trial_id, outcome is not None)
-            self._turn.course.take_back(trial_id, outcome, end)
+            self._turn.dispatcher.take_back(trial_id, outcome, end)
         except Exception as fault:  # Tune would go on as if nothing were
-            self._turn.course.stop(fault)
+            self._turn.dispatcher.stop(fault)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Trials report once, at their end."""

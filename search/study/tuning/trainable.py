@@ -31,7 +31,7 @@ from search.engine.contract import EngineOptions, LiveEngine, NonFinite
 from search.engine.live import Engine
 from search.merging.recipe import Recipe, from_dict
 from search.study.outcome import TrialOutcome
-from search.study.race import Bar
+from search.study.race import Threshold
 from search.study.retries import ENGINES
 from search.study.tuning.judging import Judging, scorer_failed
 
@@ -93,7 +93,7 @@ class TrialRunner:
         self._job, self._family = job, None
         targets.use(job.targets)
 
-    def run(self, recipe: Recipe, split: Split, bar: Bar | None = None) -> TrialOutcome:
+    def run(self, recipe: Recipe, split: Split, threshold: Threshold | None = None) -> TrialOutcome:
         """Materialise a recipe and score it; an engine's failure is tried again on a new one.
 
         Never raises: what fails is a failed outcome with its cause.
@@ -101,14 +101,14 @@ class TrialRunner:
         Args:
             recipe: what is merged.
             split: the items that it is scored on.
-            bar: what it is held to before its end; None: it is scored in full.
+            threshold: what it is held to before its end; None: it is scored in full.
         """
         start = time.perf_counter()
-        outcome = self._run(recipe, split, bar)
+        outcome = self._run(recipe, split, threshold)
         seconds = {**outcome.seconds, "total": time.perf_counter() - start}
         return replace(outcome, seconds=seconds, host=f"{socket.gethostname()}:{os.getpid()}")
 
-    def _run(self, recipe: Recipe, split: Split, bar: Bar | None) -> TrialOutcome:
+    def _run(self, recipe: Recipe, split: Split, threshold: Threshold | None) -> TrialOutcome:
         try:
             judging = Judging(self._job.objectives, recipe, split)
         except Exception as error:  # of an objective, which does the same wherever it runs
@@ -116,7 +116,7 @@ class TrialRunner:
         reasons: list[str] = []
         while len(reasons) < (1 if self._job.own_process else ENGINES):
             try:
-                outcome = self._answered(recipe, judging, bar)
+                outcome = self._answered(recipe, judging, threshold)
             except CheckpointError as error:  # this node lacks an expert: no engine helps
                 reason = f"node {socket.gethostname()}: {error}\n{EVERY_NODE}"
                 return TrialOutcome("failed", reason, "expert")
@@ -142,22 +142,24 @@ class TrialRunner:
         with suppress(CheckpointError):
             self._experts()
 
-    def _answered(self, recipe: Recipe, judging: Judging, bar: Bar | None) -> TrialOutcome:
-        """Materialise, then generate and score as much at a time as the bar wants to look at."""
+    def _answered(
+        self, recipe: Recipe, judging: Judging, threshold: Threshold | None
+    ) -> TrialOutcome:
+        """Materialise, then generate and score as much at a time as is looked at."""
         family, engine = self._ready()
         done = engine.materialise(family.plan(recipe))
         if isinstance(done, NonFinite):
             return TrialOutcome("infeasible", done.reason)
         seconds = {"materialise": done.seconds, "generate": 0.0, "score": 0.0}
         judging.begin()
-        for share in (*(bar.rules.looks if bar else ()), 1.0):
+        for share in (*(threshold.rules.looks if threshold else ()), 1.0):
             begun = time.perf_counter()
             answers = engine.generate(judging.asked(share))
             ended = time.perf_counter()
             outcome = (
                 TrialOutcome("infeasible", answers.reason)
                 if isinstance(answers, NonFinite)
-                else judging.answered(answers, share, bar)
+                else judging.answered(answers, share, threshold)
             )
             seconds["generate"] += ended - begun
             seconds["score"] += time.perf_counter() - ended
@@ -212,9 +214,11 @@ class MergeTrial(tune.Trainable):
             EngineProcessError: the engine failed, and its process must not have another.
         """
         recipe = from_dict(json.loads(self.config["recipe"]))
-        bar = self.config["bar"]
+        threshold = self.config["threshold"]
         outcome = self._runner.run(
-            recipe, self.config["split"], None if bar is None else Bar.from_json(bar)
+            recipe,
+            self.config["split"],
+            None if threshold is None else Threshold.from_json(threshold),
         )
         if outcome.cause == "engine" and self._own_process:
             raise EngineProcessError(outcome.reason)

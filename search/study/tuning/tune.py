@@ -18,14 +18,14 @@ from search.merging.recipe import Recipe
 from search.merging.space.contract import MainSpace
 from search.merging.space.rivals import RivalSpace
 from search.records.writer import RecordsWriter
-from search.study.bars import Bars
-from search.study.course import Course, Listener
-from search.study.order import Order, no_bar
+from search.study.dispatcher import Dispatcher, Listener
+from search.study.order import Order, no_threshold
 from search.study.proposing.optuna_study import phase
 from search.study.race import Rules
 from search.study.schedule import Schedule
+from search.study.thresholds import Thresholds
 from search.study.tuning.engines import Engines
-from search.study.tuning.watch import TellEngines, Watch, untold
+from search.study.tuning.watch import TellEngines, Watch, ignore_states
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -40,7 +40,7 @@ def run_study(
     final: Callable[[], Iterable[Recipe]],
     listeners: Iterable[Listener],
     race: Rules | None = None,
-    tell: TellEngines = untold,
+    tell: TellEngines = ignore_states,
 ) -> bool:
     """Run or go on with a study until its final table's recipes are scored.
 
@@ -84,17 +84,19 @@ def run_study(
         final,
         lag=schedule.lag,
         repeated=repeated,
-        bar=Bars(records.items, race, schedule.tolerance, space.lang).of if race else no_bar,
+        threshold=Thresholds(records.items, race, schedule.tolerance, space.lang).of
+        if race
+        else no_threshold,
     )
-    course = Course(order, records, watch, heard, lang=space.lang, n_layers=space.n_layers)
+    dispatcher = Dispatcher(order, records, watch, heard, lang=space.lang, n_layers=space.n_layers)
     with signals_put_back():
         engines.start()
         _listen(watch)  # now, because Ray has set a handler for SIGTERM that aborts
-        engines.run(course)
-    fault = course.fault or watch.fault
+        engines.run(dispatcher)
+    fault = dispatcher.fault or watch.fault
     if fault:
         raise fault
-    return course.finished
+    return dispatcher.finished
 
 
 @contextmanager

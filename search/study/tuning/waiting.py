@@ -1,7 +1,7 @@
 """Which waiting trial an engine that becomes free takes over, and that it waits if there is none.
 
 Owns that alone. Tune keeps a few trials waiting, so that a cluster can grow: each has asked
-for a place, and Ray gives places to the oldest first.
+for a slot, and Ray gives slots to the oldest first.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class Waiting(FIFOScheduler):
     """The oldest trial first, but not one whose own engine is about to start.
 
     Tune stops the process that starts for a trial when another engine takes the trial over. If that
-    were always the oldest trial, and trials ended faster than a process starts, the place of an
-    engine that died and the places of new nodes would stay empty.
+    were always the oldest trial, and trials ended faster than a process starts, the slot of an
+    engine that died and the slots of new nodes would stay empty.
     """
 
     def __init__(self, watch: Watch) -> None:
-        """Choose by what is known of the cluster's places."""
+        """Choose by what is known of the cluster's slots."""
         super().__init__()
         self._watch = watch
         self._held: object = None

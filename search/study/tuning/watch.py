@@ -1,7 +1,7 @@
 """The engines of a study as Ray sees them: where each trial runs, since when, on which nodes.
 
 Owns what is asked of Ray while Tune runs: the watchdog of a trial, nodes that died or are not to be
-used, places without an engine, and stopping at once. What becomes of a trial that lost its engine
+used, slots without an engine, and stopping at once. What becomes of a trial that lost its engine
 is `search.study.fate`'s.
 """
 
@@ -38,12 +38,12 @@ SPARE_TRIALS = 8
 given; as many proposals are older than they could be."""
 
 EngineState = Literal["fetching experts", "starting", "working", "free"]
-"""What an engine does: a first trial is its start; free are places without one as well."""
+"""What an engine does: a first trial is its start; free are slots without one as well."""
 TellEngines = Callable[[Mapping[EngineState, int]], None]
 """Who wants to know how many engines are in each state; must not block."""
 
 
-def untold(states: Mapping[EngineState, int]) -> None:
+def ignore_states(states: Mapping[EngineState, int]) -> None:
     """Nobody wants to know."""
 
 
@@ -80,7 +80,7 @@ class Watch(tune.Callback, tune.Stopper):
     """
 
     def __init__(
-        self, schedule: Schedule, *, fetches: bool = False, tell: TellEngines = untold
+        self, schedule: Schedule, *, fetches: bool = False, tell: TellEngines = ignore_states
     ) -> None:
         """Watch the trials of a study that runs by this schedule.
 
@@ -95,7 +95,7 @@ class Watch(tune.Callback, tune.Stopper):
         self._seconds: deque[float] = deque(maxlen=MEMORY)
         self._looked = float("-inf")
         self._busy = time.monotonic()
-        self._places = 0
+        self._slots = 0
         self._grows = bool(schedule.address or "RAY_ADDRESS" in os.environ)
         self.excluded_nodes: tuple[str, ...] = ()
         self.n_dead = 0
@@ -138,9 +138,9 @@ class Watch(tune.Callback, tune.Stopper):
 
     def has_room(self) -> bool:
         """Whether any node that may be used is large enough for an engine."""
-        return self.places() > 0
+        return self.slots() > 0
 
-    def places(self) -> int:
+    def slots(self) -> int:
         """How many engines the nodes that may be used have room for, if nothing else were there."""
         wanted = {"CPU": self._schedule.cpus_per_engine, "GPU": self._schedule.gpus_per_engine}
         wanted = {name: amount for name, amount in wanted.items() if amount}
@@ -151,7 +151,7 @@ class Watch(tune.Callback, tune.Stopper):
 
     def max_running(self) -> int:
         """How many trials may be under way or wait: one for each engine that there may be."""
-        return self._schedule.engines or self._places + (SPARE_TRIALS if self._grows else 0)
+        return self._schedule.engines or self._slots + (SPARE_TRIALS if self._grows else 0)
 
     def placement(self) -> tune.PlacementGroupFactory:
         """What a trial that is handed out now reserves."""
@@ -159,15 +159,15 @@ class Watch(tune.Callback, tune.Stopper):
         return placement(schedule.cpus_per_engine, schedule.gpus_per_engine, self.excluded_nodes)
 
     def engine_starts(self) -> bool:
-        """Whether a place lacks its engine, that of the engine that asks for a trial excepted."""
-        return len(self._working) + 1 < self._places
+        """Whether a slot lacks its engine, that of the engine that asks for a trial excepted."""
+        return len(self._working) + 1 < self._slots
 
     def engines(self) -> dict[EngineState, int]:
         """How many engines are in each state."""
         found: Counter[EngineState] = Counter(dict.fromkeys(get_args(EngineState), 0))
         found.update(map(self._state, self._working.values()))
-        places = min(self._places, self._schedule.engines or self._places)
-        found["free"] = max(0, places - len(self._working))
+        slots = min(self._slots, self._schedule.engines or self._slots)
+        found["free"] = max(0, slots - len(self._working))
         return found
 
     def _state(self, working: Working) -> EngineState:
@@ -209,7 +209,7 @@ class Watch(tune.Callback, tune.Stopper):
         if now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
-        self._places = self.places()
+        self._slots = self.slots()
         self.n_dead = len(self.dead())
         limit = self.limit()
         for working in self._working.values():
@@ -221,7 +221,7 @@ class Watch(tune.Callback, tune.Stopper):
                 working.limit = limit
                 ray.kill(working.actor)  # also when it hangs in C++; its children end with it
         self.tell(self.engines())
-        if self._working or self._places:
+        if self._working or self._slots:
             self._busy = now
         elif now - self._busy > PATIENCE_SECONDS:
             self.fault = StudyError(

@@ -232,7 +232,7 @@ ROWS: dict[str, list[tuple[Change, str]]] = {
         ),
         (
             tokenizer("base", lambda d: d["added_tokens"].append(added("<|b|>", 279))),
-            "told does not know 1 tokens of the base: <|b|> (row 279)",
+            "told does not know 1 token of the base: <|b|> (row 279)",
         ),
         (
             tokenizer("math", lambda d: d["added_tokens"].append(added("<|c|>", 280))),
@@ -243,7 +243,7 @@ ROWS: dict[str, list[tuple[Change, str]]] = {
     "rows": [
         (rows("math", 288, 288), "told has 288 rows of embeddings, base has 280: the first 280"),
         (rows("base", 288, 288), "told has 280 rows of embeddings, base has 288"),
-        (rows("math", 280, 288), "refused differs in shape in 1 tensors: lm_head.weight 288x96"),
+        (rows("math", 280, 288), "refused differs in shape in 1 tensor: lm_head.weight 288x96"),
         (config("math", vocab_size=300), "told has vocab_size 300 in config.json, and 280 rows"),
         (config("base", vocab_size=300), "refused has vocab_size 300 in config.json, and 280 rows"),
         # Gemma 3's own tokenizer numbers a token that its embeddings have no row for

@@ -90,15 +90,15 @@ def _shard_alone(folder: Path) -> None:
         (edit_config(num_hidden_layers=5), r"lang/1 .*has 5 layers, base has 4 \(num_hidden"),
         (edit_config(tie_word_embeddings=True), r"has tie_word_embeddings True, base has False"),
         (edit_config(model_type="mistral"), r"has model_type mistral, base has llama"),
-        (edit_tensors(lambda t: t.pop(NORM)), r"lacks 1 tensors: model.norm.weight"),
-        (edit_tensors(lambda t: t.update(extra=t[NORM].clone())), r"has unknown 1 tensors: extra"),
+        (edit_tensors(lambda t: t.pop(NORM)), r"lacks 1 tensor: model.norm.weight"),
+        (edit_tensors(lambda t: t.update(extra=t[NORM].clone())), r"has unknown 1 tensor: extra"),
         (
             edit_tensors(lambda t: t.update({NORM: t[NORM][:32].clone()})),
-            r"differs in shape in 1 tensors: model.norm.weight 32 \(base: 64\)",
+            r"differs in shape in 1 tensor: model.norm.weight 32 \(base: 64\)",
         ),
         (
             edit_tensors(lambda t: t.update({NORM: t[NORM].to(torch.int8)})),
-            r"differs in dtype in 1 tensors: model.norm.weight I8 \(base: BF16\)",
+            r"differs in dtype in 1 tensor: model.norm.weight I8 \(base: BF16\)",
         ),
         (_edit_vocabulary, r"has another tokenizer than the base"),
         (
@@ -132,8 +132,8 @@ def test_what_cannot_be_opened_and_what_does_not_fit_at_once(family: dict[str, P
     edit_config(quantization_config={})(family["base"])
     message = (
         r"(?s)2 checkpoints that cannot be opened:\n  task/0: .*config.json is missing.*"
-        r"task/1: .*tokenizer.json cannot be read.*\n1 reasons why this base cannot be searched:.*"
-        r"quantised.*\n1 faults of experts, which do not fit the base:\n  lang/1 .*has 5 layers"
+        r"task/1: .*tokenizer.json cannot be read.*\n1 reason why this base cannot be searched:.*"
+        r"quantised.*\n1 fault of experts, which do not fit the base:\n  lang/1 .*has 5 layers"
     )
     with pytest.raises(CheckpointError, match=message):
         fit(family)
@@ -177,7 +177,7 @@ def test_base_that_cannot_be_searched(
     family: dict[str, Path], changes: dict[str, object], message: str
 ) -> None:
     edit_config(**changes)(family["base"])
-    with pytest.raises(CheckpointError, match=r"(?s)1 reasons why this base.*" + message):
+    with pytest.raises(CheckpointError, match=r"(?s)1 reason why this base.*" + message):
         fit({"base": family["base"]})
 
 
@@ -189,7 +189,7 @@ def test_code_that_is_not_needed_is_ignored(family: dict[str, Path]) -> None:
 
 def test_base_with_quantised_tensors(family: dict[str, Path]) -> None:
     edit_tensors(lambda t: t.update({NORM: t[NORM].to(torch.uint8)}))(family["base"])
-    with pytest.raises(CheckpointError, match=r"1 tensors that are not bf16.*norm.weight U8"):
+    with pytest.raises(CheckpointError, match=r"1 tensor that is not bf16.*norm.weight U8"):
         fit({"base": family["base"]})
 
 
@@ -244,7 +244,7 @@ def test_all_sources(tiny_llama: Family) -> None:
         (shutil.rmtree, r"config.json is missing: a Hugging Face model folder holds one"),
         (lambda p: (p / "model.safetensors").unlink(), r"holds no \*.safetensors; convert it"),
         (_truncate, r"model.safetensors is truncated or not safetensors"),
-        (_shard_alone, r"names 1 shards, missing: model-00001-of-00002.safetensors"),
+        (_shard_alone, r"names 1 shard, missing: model-00001-of-00002.safetensors"),
         (edit_tensors(_poison), r"task/1 .*has NaN or infinity in model.norm.weight"),
     ],
 )

@@ -176,7 +176,7 @@ def test_the_same_tokenizer(tmp_path: Path, bpe: dict[str, Any], edit: Edit) -> 
             "its 'a' is added with no flag, the base's an ordinary piece",
         ),
         (add("<|new|>", 100), "some of its pieces have one number: .*<|new|>"),
-        (add("a", 300), "1 pieces have other numbers: 'a' is 300"),
+        (add("a", 300), "1 piece has another number: 'a' is 300"),
         (model(vocab={"a": 0}), "lacks pieces of the base"),
         (rename("</s>", "<|end|>"), r"it has pieces that the base lacks: '<\|end\|>'"),
     ],
@@ -196,7 +196,7 @@ def test_scores_are_compared_as_float32(tmp_path: Path, unigram: dict[str, Any])
     near = folder(tmp_path / "n", edited(unigram, shift(1e-7)))
     far = folder(tmp_path / "f", edited(unigram, shift(0.5)))
     assert compare(base, near, parse).faults == []
-    assert "1 pieces have other scores" in compare(base, far, parse).faults[0]
+    assert "1 piece has another score" in compare(base, far, parse).faults[0]
     other = folder(tmp_path / "s", edited(unigram, swap_pieces))
     assert "2 pieces have other numbers" in compare(base, other, parse).faults[0]
 

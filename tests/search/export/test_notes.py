@@ -210,7 +210,7 @@ def test_an_export_has_the_bases_shape_and_says_what_was_made_of_others(
         "- task/0 has max_position_embeddings 1024 (base: 512): no matter; an export has the",
         "- task/0 has 296 rows of embeddings, base has 280: the first 280 are merged",
         "- task/0 has 93 tensors that are cast once, F32 to BF16",
-        "- task/0 knows 1 tokens that the base does not: <|tool|> (row 274)",
+        "- task/0 knows 1 token that the base does not: <|tool|> (row 274)",
         "- rows 274 of the embeddings, whose tokens no other of them knows, are those of task/0",
     ):
         assert words in card

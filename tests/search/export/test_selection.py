@@ -53,7 +53,7 @@ def test_all_faults_of_a_recipe_at_once() -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("", "1 faults in recipe '':\n  pair, b, u: missing"),
+        ("", "1 fault in recipe '':\n  pair, b, u: missing"),
         ("pair=0,0,1 b=1 u=1", "pair=0,0,1: pair must be two numbers"),
         ("pair=0+,0 b=1 u=1", "pair=0+,0: pair must be two numbers"),
         ("pair=0,0 b=1.5 u=1", "b=1.5: b must be a whole number"),

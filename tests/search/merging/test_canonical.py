@@ -64,4 +64,4 @@ def test_validate_names_every_fault() -> None:
         validate(LayerSwap(0, 0, 5, 5, 0, 0), L)
     with pytest.raises(RecipeError, match=r"density = 2.*|.*weights") as error:
         validate(Ties(PAIR, 2.0, (1.0,)), L)
-    assert "density = 2.0" in str(error.value) and "1 weights or scales for 2" in str(error.value)
+    assert "density = 2.0" in str(error.value) and "1 weight or scale for 2" in str(error.value)

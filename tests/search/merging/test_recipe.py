@@ -68,7 +68,7 @@ def test_invalid(change: dict[str, object], message: str) -> None:
         (Soup((M0, M0), (1.0, 1.0)), r"each once"),
         (Soup((M0, "base"), (1.0, 1.0)), r"'base' is not task/<i> or lang/<i>"),
         (Soup(("task/01",), (1.0,)), r"'task/01' is not task/<i>"),
-        (Soup((M0, L0), (1.0,)), r"1 weights or scales for 2 experts"),
+        (Soup((M0, L0), (1.0,)), r"1 weight or scale for 2 experts"),
         (Soup((M0, L0), (1.0, -1.0)), r"weights\[1\] = -1.0 must be finite and >= 0"),
         (Soup((M0, L0), (0.0, 0.0)), r"weights\[0\], weights\[1\]: all are 0"),
         (TaskArithmetic((M0,), (float("inf"),)), r"scales\[0\] = inf must be finite"),

@@ -13,7 +13,7 @@ import pytest
 from search.common.ending import ENDING
 from search.records import bucket
 from search.records.bucket import Bucket
-from search.records.place import Url
+from search.records.study_path import Url
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from search.common.errors import StudyError
 from search.records import lease
 from search.records.bucket import Bucket
 from search.records.lease import Lease, is_held
-from search.records.place import Url
+from search.records.study_path import Url
 
 
 @pytest.fixture

@@ -34,7 +34,9 @@ def test_what_is_no_folder(tmp_path: Path, name: str) -> None:
 
 def test_the_study_that_a_user_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(StudyError, match="runs cannot be read"):
+    with pytest.raises(
+        StudyError, match=r"runs: no such folder; begin a study with python -m search.run"
+    ):
         named("")
     for number, name in enumerate(("new", "old")):
         RecordsWriter.create(tmp_path / "runs" / name, replace(HEAD, name=name)).close()
@@ -44,6 +46,10 @@ def test_the_study_that_a_user_means(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "runs" / "old" / "trials.jsonl").write_text("")
     assert named("") == Path("runs/old")
     assert named("runs/new") == Path("runs/new")
+    with pytest.raises(
+        StudyError, match=r"nwe: no such folder \(did you mean runs/new\?\); python"
+    ):
+        named("nwe")
     (tmp_path / "empty").mkdir()
     with pytest.raises(StudyError, match="empty holds no study; name one"):
         named("empty")

@@ -14,8 +14,8 @@ import pytest
 
 from search.common.errors import StudyError
 from search.records.items import pack_items
-from search.records.place import Place, Url
 from search.records.reader import RecordsReader
+from search.records.study_path import StudyPath, Url
 from search.records.writer import RecordsWriter
 from tests.search.records.samples import HEAD, ITEM, record
 
@@ -23,7 +23,7 @@ from tests.search.records.samples import HEAD, ITEM, record
 @pytest.fixture(params=["folder", "bucket"])
 def place(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Place]:
+) -> Iterator[StudyPath]:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "cache"))
     if request.param == "folder":
         yield tmp_path / "s"
@@ -35,7 +35,7 @@ def place(
         files.rm(address, recursive=True)
 
 
-def test_a_reader_cannot_write(place: Place) -> None:
+def test_a_reader_cannot_write(place: StudyPath) -> None:
     writer = RecordsWriter.create(place, HEAD)
     reader = RecordsReader.read(place)
     for name in ("append", "rewrite", "discard", "close", "folder"):
@@ -43,13 +43,13 @@ def test_a_reader_cannot_write(place: Place) -> None:
     writer.close()
 
 
-def test_a_reader_sees_the_study_as_it_was(place: Place) -> None:
+def test_a_reader_sees_the_study_as_it_was(place: StudyPath) -> None:
     writer = RecordsWriter.create(place, HEAD)
     first = writer.append(record("a"), pack_items([ITEM]))
     reader = RecordsReader.read(place)
     second = writer.append(record("a", split="held_out"))
     writer.rewrite(replace(HEAD, layers=4))
-    assert (reader.head(), reader.trials, reader.place) == (HEAD, [first], place)
+    assert (reader.head(), reader.trials, reader.path) == (HEAD, [first], place)
     assert reader.ended("search") == {"a": first} and reader.ended("held_out") == {}
     assert reader.items(first) == [ITEM]
     later = RecordsReader.read(place)
@@ -59,7 +59,7 @@ def test_a_reader_sees_the_study_as_it_was(place: Place) -> None:
 
 
 def test_reading_writes_nothing(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: StudyPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not even a scratch folder, where the study is in a bucket."""
     writer = RecordsWriter.create(place, HEAD)
@@ -78,7 +78,7 @@ def refuse(*arguments: object, **options: object) -> None:
     raise AssertionError("a reader writes")
 
 
-def test_no_study(place: Place, tmp_path: Path) -> None:
+def test_no_study(place: StudyPath, tmp_path: Path) -> None:
     assert not RecordsReader.exists(place)
     with pytest.raises(StudyError, match=r"/s holds no study \(no study.yaml\)"):
         RecordsReader.read(place)
@@ -92,3 +92,18 @@ def test_head_that_cannot_be_used(tmp_path: Path) -> None:
     assert reader.trials == []
     with pytest.raises(StudyError, match="study.yaml is of schema 1, not 2"):
         reader.head()
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("runs/smal", "runs/small"), ("smal", "runs/small"), ("runs/other", ""), ("gone/smal", "")],
+)
+def test_a_mistyped_study(
+    given: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    RecordsWriter.create(Path("runs/small"), HEAD).close()
+    with pytest.raises(StudyError) as error:
+        RecordsReader.read(Path(given))
+    guess = f" (did you mean {meant}?)" if meant else ""
+    assert str(error.value) == f"{given} holds no study (no study.yaml){guess}"

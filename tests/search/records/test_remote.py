@@ -28,9 +28,9 @@ from search.records.head import StudyHead
 from search.records.items import pack_items
 from search.records.lease import Lease
 from search.records.listing import is_held, studies
-from search.records.place import Place, Url, locate
 from search.records.reader import RecordsReader
 from search.records.remote import BucketStore, working_copy
+from search.records.study_path import StudyPath, Url, locate
 from search.records.writer import RecordsWriter
 from search.report.__main__ import main as write_report
 from search.report.confusion import main as show_confusion
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(params=["memory", "s3"])
 def runs(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Place]:
+) -> Iterator[StudyPath]:
     """The address of an empty folder of studies."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(remote, "OPENING_SECONDS", 0.0)
@@ -61,7 +61,7 @@ def runs(
             files.rm(address, recursive=True)
 
 
-def objects(place: Place) -> list[str]:
+def objects(place: StudyPath) -> list[str]:
     """Names of all objects under an address."""
     files, root = fsspec.core.url_to_fs(str(place))
     files.invalidate_cache()
@@ -88,7 +88,7 @@ def crash(records: RecordsWriter) -> None:
 
 
 def test_another_machine_goes_on(
-    runs: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runs: StudyPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records = RecordsWriter.create(runs / "s", HEAD)
     first = records.append(record("a"), pack_items([ITEM]))
@@ -117,7 +117,7 @@ def test_another_machine_goes_on(
     assert RecordsWriter.open(runs / "s").trials == [first, second, third]
 
 
-def test_reading_takes_nothing(runs: Place) -> None:
+def test_reading_takes_nothing(runs: StudyPath) -> None:
     records = RecordsWriter.create(runs / "s", HEAD)
     first = records.append(record("a"), pack_items([ITEM]))
     before = objects(runs / "s")
@@ -129,20 +129,20 @@ def test_reading_takes_nothing(runs: Place) -> None:
     records.close()
 
 
-def test_studies_are_found(runs: Place) -> None:
+def test_studies_are_found(runs: StudyPath) -> None:
     for name in ("b", "a"):
         RecordsWriter.create(runs / name, replace(HEAD, name=name)).close()
     assert studies(runs) == [runs / "a", runs / "b"]
     assert RecordsReader.exists(runs / "a") and not RecordsReader.exists(runs / "c")
 
 
-def test_no_study(runs: Place) -> None:
+def test_no_study(runs: StudyPath) -> None:
     for opened in (RecordsWriter.open, RecordsReader.read):
         with pytest.raises(StudyError, match=r"://.*/runs/s holds no study"):
             opened(runs / "s")
 
 
-def test_name_is_taken(runs: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_name_is_taken(runs: StudyPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     RecordsWriter.create(runs / "s", HEAD).close()
     elsewhere(tmp_path, monkeypatch)
     with pytest.raises(StudyError, match=r"holds this study already: go on with --resume \w+://"):
@@ -153,7 +153,7 @@ def test_name_is_taken(runs: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert RecordsWriter.open(runs / "s").head() == HEAD
 
 
-def test_discard_leaves_nothing(runs: Place) -> None:
+def test_discard_leaves_nothing(runs: StudyPath) -> None:
     records = RecordsWriter.create(runs / "s", HEAD)
     (records.folder / "mlflow.json").write_text("{}")
     records.rewrite(replace(HEAD, layers=4))
@@ -162,7 +162,7 @@ def test_discard_leaves_nothing(runs: Place) -> None:
     RecordsWriter.create(runs / "s", HEAD).close()
 
 
-def test_two_drivers(runs: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_drivers(runs: StudyPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     records = RecordsWriter.create(runs / "s", HEAD)
     with pytest.raises(
         StudyError, match=rf"in use by another running search \(process {os.getpid()}"
@@ -177,7 +177,7 @@ def test_two_drivers(runs: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_dead_driver_is_succeeded(
-    runs: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runs: StudyPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records = RecordsWriter.create(runs / "s", HEAD)
     crash(records)
@@ -191,7 +191,7 @@ def test_dead_driver_is_succeeded(
 
 
 def test_sleeper_stops_and_replaces_nothing(
-    runs: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runs: StudyPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sleeper = RecordsWriter.create(runs / "s", HEAD)
     own = sleeper.append(record("a"))
@@ -211,7 +211,7 @@ def test_sleeper_stops_and_replaces_nothing(
     assert RecordsReader.read(runs / "s").trials == late.trials
 
 
-def test_record_of_another_is_never_replaced(runs: Place) -> None:
+def test_record_of_another_is_never_replaced(runs: StudyPath) -> None:
     records = RecordsWriter.create(runs / "s", HEAD)
     assert isinstance(runs, Url)
     other = record("x", number=0).to_line()
@@ -221,7 +221,7 @@ def test_record_of_another_is_never_replaced(runs: Place) -> None:
     assert Bucket(runs / "s", 0).get("trials/000000.json") == other
 
 
-def test_what_arrived_unheard_is_no_fault(runs: Place) -> None:
+def test_what_arrived_unheard_is_no_fault(runs: StudyPath) -> None:
     records = RecordsWriter.create(runs / "s", HEAD)
     assert isinstance(runs, Url)
     Bucket(runs / "s", 0).put_new("trials/000000.json", record("a").to_line())
@@ -229,7 +229,7 @@ def test_what_arrived_unheard_is_no_fault(runs: Place) -> None:
     assert len(RecordsReader.read(runs / "s").trials) == 1
 
 
-def test_one_of_many_takers_wins(runs: Place) -> None:
+def test_one_of_many_takers_wins(runs: StudyPath) -> None:
     assert isinstance(runs, Url)
     won: list[Lease] = []
     start = threading.Barrier(4)
@@ -254,7 +254,7 @@ def test_one_of_many_takers_wins(runs: Place) -> None:
     won[0].release()
 
 
-def test_lease_is_renewed(runs: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lease_is_renewed(runs: StudyPath, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.05)
     assert isinstance(runs, Url)
     store = Bucket(runs / "s", 0)
@@ -271,7 +271,7 @@ def test_lease_is_renewed(runs: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     assert json.loads(store.get("lease/000001.json") or b"{}")["released"]
 
 
-def test_working_copy_of_a_study_that_is_gone(runs: Place) -> None:
+def test_working_copy_of_a_study_that_is_gone(runs: StudyPath) -> None:
     records = RecordsWriter.create(runs / "s", HEAD)
     records.append(record("a"))
     records.close()
@@ -314,7 +314,7 @@ def test_store_that_stays_away(s3: S3, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_what_is_newer_here_is_sent_before_the_old_is_read(
-    runs: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runs: StudyPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The store was away when the study was extended: the extension is not lost."""
     records = RecordsWriter.create(runs / "s", HEAD)
@@ -341,7 +341,7 @@ def test_what_is_newer_here_is_sent_before_the_old_is_read(
 
 
 def test_what_has_changed_elsewhere_is_read(
-    runs: Place,
+    runs: StudyPath,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -370,7 +370,7 @@ def test_what_has_changed_elsewhere_is_read(
 
 
 def test_a_copied_disk_is_another_owner(
-    runs: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runs: StudyPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its working copy has the same id; its lock shows nothing of the driver that runs."""
     records = RecordsWriter.create(runs / "s", HEAD)
@@ -388,7 +388,7 @@ def test_unsent_trials_are_in_no_cache(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_store_that_comes_back_in_time(
-    runs: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    runs: StudyPath, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     records = RecordsWriter.create(runs / "s", HEAD)
     store = bucket_store(records)
@@ -409,7 +409,7 @@ def test_store_that_comes_back_in_time(
 
 
 def test_who_was_cut_off_writes_nothing_once_another_has_taken_over(
-    runs: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runs: StudyPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cut off in the middle of sending; when the store is back, all is another's."""
     cut_off = RecordsWriter.create(runs / "s", HEAD)
@@ -444,7 +444,7 @@ def test_who_was_cut_off_writes_nothing_once_another_has_taken_over(
     assert Bucket(runs / "s", 0).get("report.md") == b"whole"
 
 
-def test_hostile_object_names(runs: Place) -> None:
+def test_hostile_object_names(runs: StudyPath) -> None:
     """A file's name in the store cannot lead out of the working copy."""
     records = RecordsWriter.create(runs / "s", HEAD)
     records.close()
@@ -518,13 +518,13 @@ def test_killed_driver_on_s3(s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_commands_take_addresses(
-    runs: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    runs: StudyPath, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     chosen = compose.load([], {"lang": "te"}).model_dump(mode="json")
     records = RecordsWriter.create(runs / "s", StudyHead("s", chosen, layers=10))
     records.append(record("a"))
     assert show_best([str(runs)]) == 1  # one recipe is nothing to recommend
-    assert capsys.readouterr().out.startswith(f"{runs}/s (running): demo / te, 1 recipes")
+    assert capsys.readouterr().out.startswith(f"{runs}/s (running): demo / te, 1 recipe compared")
     assert write_report([f"{runs}/s", "--out", str(tmp_path / "here")]) == 0
     assert (tmp_path / "here" / "report.html").is_file() and capsys.readouterr().out
     assert list_studies([str(runs), "--json"]) == 0

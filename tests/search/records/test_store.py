@@ -11,9 +11,9 @@ import pytest
 
 from search.records import remote
 from search.records.folder import FolderReader, FolderStore
-from search.records.place import Url
 from search.records.remote import BucketReader, BucketStore
 from search.records.store import Store, StoreReader
+from search.records.study_path import Url
 from tests.search.records.store_contract import CONTRACT, Site
 from tests.search.s3_server import S3
 

@@ -33,7 +33,7 @@ def test_all_parts_are_there_and_plotly_once(study: Material, searched: Material
     text = page(study)
     assert "Recommended: <span" in text and "te b2 u2 tb0 tu0 m0-l0" in text
     assert "+25.0 points of accuracy against the best soup" in text and "p&lt;0.001" in text
-    assert f"python -m search.export --study {study.records.place} --out merged" in text
+    assert f"python -m search.export --study {study.records.path} --out merged" in text
     assert "<li>Best expert on these items: te math expert m0." in text
     assert "gained: " in text and "python -m search.inspect --lang te" in text
     assert page(study) == text

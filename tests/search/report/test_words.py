@@ -10,7 +10,7 @@ def test_what_was_searched(study: Material) -> None:
     first, second = searched(study)
     assert first.startswith("Family demo, Telugu (te): 3 task and 3 language experts of 10 layers")
     assert "b 0 to 5, u 0 to 5, t_b 0 to 2" in first and "for the best accuracy, and LCPR" in first
-    assert second.startswith("8 recipes were scored on 200 search items; 8 of 60 proposals")
+    assert second.startswith("Scored: 8 recipes, on 200 search items; 8 of 60 proposals")
     assert second.endswith("The study has finished.")
 
 

@@ -14,7 +14,7 @@ from search.records.head import StudyHead
 from search.records.items import pack_items
 from search.records.record import Origin, Record, State, Stopped
 from search.records.writer import RecordsWriter
-from search.results.choose import Choice, FinalRow, final_rows, recommend
+from search.results.choose import Choice, FinalRow, best_swap, final_rows
 from search.results.comparison import Report, build
 
 L = 10
@@ -89,7 +89,7 @@ def add(
 
 
 def made(records: RecordsWriter, lang: str = "te") -> tuple[Report, Choice | None, list[FinalRow]]:
-    choice = recommend(records.trials, L, 0.02)
+    choice = best_swap(records.trials, L, 0.02)
     rows = final_rows(records.trials, choice, DEFAULT, SOURCES, L)
     return build(records, rows, choice, family="demo", lang=lang, n_layers=L), choice, rows
 

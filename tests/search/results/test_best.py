@@ -10,12 +10,12 @@ import pytest
 from search.merging.recipe import Single, to_dict
 from search.records.writer import RecordsWriter
 from search.results.best import Best, of_records
-from search.results.final import Final
+from search.results.study_result import StudyResult
 from tests.search.results.studies import BEST, SEARCH, add, begin, full
 
 
 def best_of(records: RecordsWriter, running: bool = True) -> Best:
-    final = Final.of(records)
+    final = StudyResult.of(records)
     return of_records(records, final, final.compare(records), running=running)
 
 
@@ -40,7 +40,7 @@ def test_of_a_whole_study(tmp_path: Path) -> None:
     ]
     assert all(other.p is not None and other.p < 0.001 for other in best.beats)
     assert best.alike == {} and best.no_recommendation == ""
-    command = f"python -m search.export --study '{records.place}' --out merged"
+    command = f"python -m search.export --study '{records.path}' --out merged"
     assert best.export == command and best.serve.startswith("vllm serve merged")
     assert best_of(records, running=False).state == "stopped"
     records.rewrite(replace(records.head(), finished="2026-01-01T00:00:00Z"))

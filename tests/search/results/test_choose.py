@@ -21,7 +21,7 @@ from search.merging.recipe import (
     soup,
 )
 from search.records.record import Record, State
-from search.results.choose import best_soup, final_rows, is_soup, pareto, recommend
+from search.results.choose import best_soup, best_swap, final_rows, is_soup, pareto
 
 L = 10
 SOURCES = ["base", "lang/0", "lang/1", "reference/other", "task/10", "task/2"]
@@ -90,7 +90,7 @@ def test_tolerance_decides_how_much_lcpr_may_be_lost(tolerance: float, b: int) -
         trial(swap(2, 1), 0.8, 0.96),
         trial(swap(3, 1), 0.7, 0.98),
     ]
-    choice = recommend(records, L, tolerance)
+    choice = best_swap(records, L, tolerance)
     assert choice is not None
     assert choice.record.recipe == swap(b, 1)
 
@@ -98,13 +98,13 @@ def test_tolerance_decides_how_much_lcpr_may_be_lost(tolerance: float, b: int) -
 def test_just_good_enough_is_good_enough() -> None:
     assert 0.20 - 0.02 > 0.18  # as floats
     records = [trial(Single("lang/0"), 0.3, 0.20), trial(swap(1, 1), 0.9, 0.18)]
-    choice = recommend([*records, trial(swap(2, 1), 0.8, 0.5)], L, 0.02)
+    choice = best_swap([*records, trial(swap(2, 1), 0.8, 0.5)], L, 0.02)
     assert choice is not None and choice.record.recipe == swap(1, 1)
 
 
 def test_each_pair_is_held_to_its_own_language_expert() -> None:
     own = trial(swap(1, 1, lang=1), 0.9, 0.89)  # expert 1 has 0.90, expert 0 has 0.98
-    choice = recommend([*EXPERTS, trial(swap(1, 1), 0.8, 0.98), own], L, 0.02)
+    choice = best_swap([*EXPERTS, trial(swap(1, 1), 0.8, 0.98), own], L, 0.02)
     assert choice is not None
     assert choice.record == own
     assert "90.0%" in choice.reason and "88.0% for this pair" in choice.reason
@@ -114,17 +114,17 @@ def test_each_pair_is_held_to_its_own_language_expert() -> None:
 def test_unscored_expert_is_replaced_by_the_best_that_is_scored() -> None:
     low = trial(swap(1, 1, lang=2), 0.9, 0.95)
     high = trial(swap(2, 1, lang=2), 0.8, 0.97)
-    choice = recommend([*EXPERTS, low, high], L, 0.02)
+    choice = best_swap([*EXPERTS, low, high], L, 0.02)
     assert choice is not None and choice.record == high
-    without = recommend([low, high], L, 0.02)
+    without = best_swap([low, high], L, 0.02)
     assert without is not None and without.record == low
     assert "no language expert" in without.reason
 
 
 def test_singles_and_soups_are_never_recommended() -> None:
     rest = [*EXPERTS, trial(Single("task/0"), 0.99, 0.99), trial(soup(0, 0, L), 0.99, 0.99)]
-    assert recommend(rest, L, 0.02) is None
-    choice = recommend([*rest, trial(swap(1, 1), 0.1, 0.98)], L, 0.02)
+    assert best_swap(rest, L, 0.02) is None
+    choice = best_swap([*rest, trial(swap(1, 1), 0.1, 0.98)], L, 0.02)
     assert choice is not None and choice.record.recipe == swap(1, 1)
 
 
@@ -132,12 +132,12 @@ def test_ties_go_to_lcpr_then_to_the_smaller_swap() -> None:
     big, small = trial(swap(3, 2), 0.8, 0.98), trial(swap(1, 1), 0.8, 0.98)
     more, worse = trial(swap(1, 1, t_b=3), 0.8, 0.98), trial(swap(1, 0), 0.8, 0.97)
     for records in ([big, more, worse, small], [small, worse, more, big]):
-        choice = recommend([*EXPERTS, *records], L, 0.02)
+        choice = best_swap([*EXPERTS, *records], L, 0.02)
         assert choice is not None and choice.record == small
 
 
 def test_nobody_qualifies() -> None:
-    choice = recommend(
+    choice = best_swap(
         [*EXPERTS, trial(swap(1, 1), 0.9, 0.3), trial(swap(2, 1), 0.5, 0.6)], L, 0.02
     )
     assert choice is not None
@@ -169,7 +169,7 @@ def test_rows_of_the_final_table_in_order() -> None:
         trial(soup(0, 0, L), 0.5, 0.9),
         trial(soup(1, 0, L), 0.6, 0.9),
     ]
-    rows = final_rows(records, recommend(records, L, 0.02), swap(1, 1), SOURCES, L)
+    rows = final_rows(records, best_swap(records, L, 0.02), swap(1, 1), SOURCES, L)
     assert rows == [
         (("recommended",), swap(3, 2, task=1)),
         (("default recipe",), swap(1, 1)),
@@ -196,7 +196,7 @@ def test_each_rival_method_sends_its_best_recipe_whatever_its_language() -> None
         trial(slerp, 0.4, 0.9, origin="slerp"),
         trial(Slerp(0, 0, (0.7,)), 0.8, 0.9, state="infeasible", origin="slerp"),
     ]
-    choice = recommend(records, L, 0.02)
+    choice = best_swap(records, L, 0.02)
     assert choice is not None and choice.record.recipe == swap(3, 2)
     rows = final_rows(records, choice, swap(1, 1), ["base"], L)
     assert rows[2:5] == [
@@ -210,7 +210,7 @@ def test_a_recipe_in_two_roles_is_one_row() -> None:
     default = LayerSwap(0, 0, 1, 1, 1, 1)
     same = LayerSwap(0, 0, 1, 1, 1, 1, 2.0, 2.0)  # another scale of the weights: the same model
     records = [*EXPERTS, trial(same, 0.9, 0.98)]
-    rows = final_rows(records, recommend(records, L, 0.02), default, ["base"], L)
+    rows = final_rows(records, best_swap(records, L, 0.02), default, ["base"], L)
     assert [row.roles for row in rows][:2] == [
         ("recommended", "default recipe"),
         ("best soup",),
@@ -236,7 +236,7 @@ WIDER = [
 def test_a_wider_form_is_recommended_as_a_swap_is(recipe: Recipe) -> None:
     low = trial(replace(recipe, lang=0), 0.95, 0.5)  # type: ignore[type-var]
     records = [*EXPERTS, trial(swap(1, 1), 0.7, 0.97), trial(recipe, 0.9, 0.89), low]
-    choice = recommend(records, L, 0.02)
+    choice = best_swap(records, L, 0.02)
     assert choice is not None and choice.record.recipe == recipe
     assert "of the 2 of 3 swaps whose LCPR is at least" in choice.reason
     rows = {role: row.recipe for row in final_rows(records, choice, swap(1, 1), SOURCES, L)
@@ -247,7 +247,7 @@ def test_a_wider_form_is_recommended_as_a_swap_is(recipe: Recipe) -> None:
 
 def test_of_equal_recipes_the_one_that_takes_fewer_layers_is_recommended() -> None:
     few, many = Components(0, 0, 1, 1, 1, 0, 0, 0), Components(0, 0, 1, 1, 2, 1, 0, 0)
-    choice = recommend([trial(many, 0.9, 0.98), trial(few, 0.9, 0.98), *EXPERTS], L, 0.02)
+    choice = best_swap([trial(many, 0.9, 0.98), trial(few, 0.9, 0.98), *EXPERTS], L, 0.02)
     assert choice is not None and choice.record.recipe == few
 
 

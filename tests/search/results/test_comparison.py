@@ -170,7 +170,7 @@ def test_nothing_but_baselines(records: RecordsWriter) -> None:
     add(records, Single("lang/0"), 0.3, "search", "infeasible")
     report, choice, _ = made(records)
     assert choice is None and [line.role for line in report.lines][-1] == "base"
-    assert "compared 1 recipes (1 infeasible besides); no swap was scored" in report.notes[0]
+    assert "compared 1 recipe (1 infeasible besides); no swap was scored" in report.notes[0]
 
 
 def test_a_line_without_a_score(records: RecordsWriter) -> None:

@@ -13,7 +13,7 @@ from matplotlib.image import imread
 from search.merging.recipe import LayerSwap, Single, soup
 from search.records.record import Record
 from search.results import figures
-from search.results.choose import recommend
+from search.results.choose import best_swap
 from tests.search.results.test_choose import L, swap, trial
 
 DEFAULT = swap(1, 1)
@@ -45,7 +45,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
 
 
 def draw(trials: list[Record], folder: Path) -> list[Path]:
-    choice = recommend(trials, L, 0.02)
+    choice = best_swap(trials, L, 0.02)
     return figures.draw(trials, choice, DEFAULT, folder, family="demo", lang="te", n_layers=L)
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from search.records.head import StudyHead
 from search.records.writer import RecordsWriter
-from search.results.choose import recommend
-from search.results.doubt import NO_SWAP
+from search.results.choose import best_swap
+from search.results.recommendation import NO_SWAP
 from search.results.summary import headline, recommended, values
 from tests.search.results.test_choose import EXPERTS, L, swap, trial
 
@@ -24,7 +24,7 @@ def records(tmp_path: Path) -> RecordsWriter:
 
 
 def test_the_headline_is_held_out_and_in_percent(records: RecordsWriter) -> None:
-    choice = recommend(records.trials, L, 0.02)
+    choice = best_swap(records.trials, L, 0.02)
     assert headline(records, choice) == {} and headline(records, None) == {}
     records.append(trial(swap(1, 1), 0.8, None, split="held_out"))
     assert headline(records, choice) == {"held_out_accuracy": 80.0}
@@ -36,7 +36,7 @@ def test_the_headline_is_held_out_and_in_percent(records: RecordsWriter) -> None
 
 
 def test_the_recommended_recipe_and_why(records: RecordsWriter) -> None:
-    choice = recommend(records.trials, L, 0.02)
+    choice = best_swap(records.trials, L, 0.02)
     assert choice is not None
     assert recommended(choice) == {"recommended": choice.record.label, "reason": choice.reason}
     told = {"recommended": "none", "reason": "all are alike"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,23 @@ def test_it_fits_the_width(
     ]  # fmt: skip
     assert rows[place + 1].startswith("   te b2 u2 tb0 tu0 m0-l0  ")
     assert "73.9–85.0" in rows[place + 1] and "+31.5 to +48.5" in rows[place + 1]
+
+
+@pytest.mark.parametrize("width", [110, 80])
+def test_a_long_recipe_name_goes_on_below_where_it_began(
+    records: RecordsWriter, width: int
+) -> None:
+    out, report = io.StringIO(), full(records)
+    long = "te TIES density.70 scale1.00 m0 .70 l1 .30 and " + "x" * 200
+    first = replace(report.lines[0], record=replace(report.lines[0].record, label=long))
+    console = Console(file=out, force_terminal=True, width=width, color_system=None)
+    show(replace(report, title="t" * 300, lines=(first, *report.lines[1:])), console)
+    rows = out.getvalue().splitlines()
+    assert max(map(len, rows)) <= width
+    start = next(i for i, row in enumerate(rows) if row.startswith("   te TIES"))
+    end = next(i for i, row in enumerate(rows) if row.startswith(" default recipe"))
+    assert end - start > 3 and all(row[:3] == "   " != row[3:4] for row in rows[start:end])
+    assert "".join(row[3:30].split(" ")[0] for row in rows[start + 2 : end]).count("x") > 100
 
 
 def test_a_narrow_terminal_gets_p_values_instead_of_intervals(records: RecordsWriter) -> None:

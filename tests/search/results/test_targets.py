@@ -12,7 +12,7 @@ from objectives.target import Target
 from objectives.targets import TARGETS
 from search.merging.recipe import Single
 from search.records.record import Record
-from search.results.choose import gains, pareto, recommend
+from search.results.choose import best_swap, gains, pareto
 from search.results.comparison import (
     Report,
     ReportLine,
@@ -48,20 +48,20 @@ def test_every_target_after_the_first_has_its_floor(three: None) -> None:
     long = with_length(trial(swap(1, 1), 0.9, 0.98), 0.40)
     confused = with_length(trial(swap(2, 1), 0.8, 0.5), 0.10)
     good = with_length(trial(swap(3, 1), 0.7, 0.97), 0.31)
-    choice = recommend([*experts, long, confused, good], L, 0.02)
+    choice = best_swap([*experts, long, confused, good], L, 0.02)
     assert choice is not None and choice.record == good
     assert "the 1 of 3 swaps whose LCPR is at least" in choice.reason
     assert "and whose length is at most their language expert's plus 2.0 points" in choice.reason
     assert "(32.0% for this pair; this one has 31.0%)" in choice.reason
-    choice = recommend([*experts, long, confused], L, 0.02)
+    choice = best_swap([*experts, long, confused], L, 0.02)
     assert choice is not None and choice.reason.startswith("Highest LCPR, 98.0%, of 2 swaps: none")
 
 
 def test_one_target_alone_has_no_floor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets, "TARGETS", TARGETS[:1])
-    choice = recommend([*EXPERTS, trial(swap(1, 1), 0.9, 0.1)], L, 0.02)
+    choice = best_swap([*EXPERTS, trial(swap(1, 1), 0.9, 0.1)], L, 0.02)
     assert choice is not None
-    assert choice.reason == "Highest search accuracy, 90.0%, of 1 swaps."
+    assert choice.reason == "Highest search accuracy, 90.0%, of 1 swap."
 
 
 def test_tables_have_a_column_for_each_target(three: None) -> None:
@@ -94,10 +94,10 @@ def test_a_constraint_is_a_floor_with_a_number(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(targets, "TARGETS", (*TARGETS, kept))
     best = with_length(trial(swap(1, 1), 0.9, 0.98), 0.5)
     good = with_length(trial(swap(3, 1), 0.7, 0.97), 0.61)
-    choice = recommend([*EXPERTS, best, good], L, 0.02)
+    choice = best_swap([*EXPERTS, best, good], L, 0.02)
     assert choice is not None and choice.record == good
     assert "length is at least 60.0% (objective.constraints; this one has 61.0%)" in choice.reason
-    choice = recommend([*EXPERTS, best], L, 0.02)
+    choice = best_swap([*EXPERTS, best], L, 0.02)
     assert choice is not None and "none has" in choice.reason
 
 

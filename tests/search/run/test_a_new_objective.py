@@ -31,7 +31,7 @@ from search.report.material import Material
 from search.results import tables
 from search.run.prepare import prepare
 from search.merging.space.swap import baselines
-from search.study.course import Course
+from search.study.dispatcher import Dispatcher
 from search.study.order import Order
 from search.study.outcome import ActorExit
 from search.study.proposing.optuna_study import phase
@@ -57,11 +57,11 @@ first = baselines(space, n_task=1, n_lang=1, soups="first")
 plan = schedule(trials=4, startup_trials=2)
 one = phase(plan, "search", 4, space, records, first)
 order = Order([one], records.trials, space.n_layers, list, lag=1)
-course = Course(order, records, Quiet(), [], lang="te", n_layers=space.n_layers)
-while (running := course.hand_out("t")) is not None:
+dispatcher = Dispatcher(order, records, Quiet(), [], lang="te", n_layers=space.n_layers)
+while (running := dispatcher.hand_out("t")) is not None:
     outcome = runner.run(running.candidate.recipe, running.candidate.split)
-    course.take_back("t", outcome, ActorExit("node"))
-assert course.finished, course.fault
+    dispatcher.take_back("t", outcome, ActorExit("node"))
+assert dispatcher.finished, dispatcher.fault
 records.rewrite(replace(records.head(), layers=space.n_layers))
 study = Material.of(records, running=False)
 files.write(study, out)

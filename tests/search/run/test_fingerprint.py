@@ -82,6 +82,6 @@ def test_all_differences_at_once() -> None:
     with pytest.raises(StudyError) as caught:
         refuse_changed(before, now, "s")
     text = str(caught.value)
-    assert "3 things have changed since s began" in text and "--import s" in text
+    assert "3 things changed since s began" in text and "--import s" in text
     assert "model task/0: b before, c now" in text and "model base" not in text
     assert "data of l: nothing before, 2 now" in text and "data of m: 1 before, nothing" in text

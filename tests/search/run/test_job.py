@@ -121,7 +121,7 @@ def test_the_report_is_written_however_the_study_ended(
     ("trials", "why"),
     [
         ([trial(BEST, 0.05), trial(OTHER, 0.0)], "has 3 of 60 search items right, which cannot"),
-        ([trial(BEST, 0.6), trial(OTHER, 0.55)], "is not told from any of the 1 others"),
+        ([trial(BEST, 0.6), trial(OTHER, 0.55)], "is not told from the other one"),
         ([trial(Single("base"), 0.6)], "no layer swap has been scored"),
     ],
 )
@@ -152,10 +152,32 @@ def test_nothing_can_be_recommended(
 
 def test_nothing_to_report(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     found, printed = run(prepared, scoring([], False), monkeypatch)
-    place = prepared.records.place
+    place = prepared.records.path
     assert found == "stopped"
     assert f"no trial has ended yet; start again with --resume {place}" in printed.replace("\n", "")
     assert not (prepared.records.folder / "report.md").exists()
+
+
+def test_a_finished_study_starts_nothing(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its table is shown again; failed trials that are tried again are something to start for."""
+    records = prepared.records
+    _, begun = run(prepared, scoring(TRIALS, True), monkeypatch)
+    assert f"study {records.path} begins: " in begun.replace("\n", "")
+
+    def never(*_: Any, **__: Any) -> bool:
+        pytest.fail("nothing is left to run")
+
+    found, printed = run(prepared, never, monkeypatch)
+    assert found == "recommended" and "is finished: nothing is left to run" in printed
+    assert label(BEST, "te", L) in printed
+    for number in range(3):
+        lost = replace(trial(BEST, 0.1), key=f"lost{number}", state="failed", reason="x", scores={})
+        records.append(lost, [])
+    started: list[bool] = []
+    _, printed = run(prepared, lambda *_, **__: bool(started.append(True)), monkeypatch)
+    assert started and "3 that failed in a row tried again" in printed
 
 
 def test_a_report_that_cannot_be_written_hides_no_fault(
@@ -243,7 +265,7 @@ def test_the_commands_that_come_next(prepared: Prepared, uri: str, option: str) 
     out = io.StringIO()
     job._say_where(replace(prepared, uri=uri), Console(file=out), finished=False, unsent=3)
     records, lacks, best, look, resume = out.getvalue().splitlines()
-    place = prepared.records.place
+    place = prepared.records.path
     assert records.startswith(f"records: {folder}/trials.jsonl")
     assert lacks == f"MLflow lacks 3 runs: python -m search.sync {place}{option}"
     assert best == f"which recipe, and why: python -m search.best {place}"

@@ -127,7 +127,7 @@ def test_all_faults_are_found_before_any_engine(
     """Of each language, in one error; and no study is left of those that were right."""
     shutil.rmtree(Path(two.family["language"]["sw"][0]))
     assert two.main("te,sw") == 2
-    assert "error: sw: 1 checkpoints that cannot be opened" in capsys.readouterr().err
+    assert "error: sw: 1 checkpoint that cannot be opened" in capsys.readouterr().err
     assert not [p for p in two.out.iterdir() if p.is_dir()]
     two.more = ["search.trials=-1"]
     assert two.main("te,sw") == 2

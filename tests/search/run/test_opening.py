@@ -88,9 +88,9 @@ def _prompt(setup: Setup) -> None:
 
 
 CHANGES = [
-    (_weights, r"1 things have changed.*\n  model task/0: [0-9a-f]{16} before, [0-9a-f]{16} now"),
-    (_answer, r"1 things have changed.*\n  data of mgsm: "),
-    (_prompt, r"1 things have changed.*\n  data of lcpr: "),
+    (_weights, r"1 thing changed.*\n  model task/0: [0-9a-f]{16} before, [0-9a-f]{16} now"),
+    (_answer, r"1 thing changed.*\n  data of mgsm: "),
+    (_prompt, r"1 thing changed.*\n  data of lcpr: "),
 ]
 
 

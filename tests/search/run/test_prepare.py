@@ -45,7 +45,11 @@ def _lines(text: str) -> Callable[[Setup], None]:
 BAD = [
     ("missing expert", _set("task", ["nowhere"]), r"task/0: nowhere/config.json is missing"),
     ("missing shard", _spoil_shard, r"missing: model-00002-of-00002.safetensors"),
-    ("unknown key", _set("tasks", []), r"family.tasks = \[\]: unknown key; allowed are name, base"),
+    (
+        "unknown key",
+        _set("tasks", []),
+        r"family.tasks = \[\]: unknown key \(did you mean family.task\?\); allowed are name, base",
+    ),
     ("bounds", _more("space.b=[0,3]", "space.u=[0,3]"), r"reach 6 layers, but the model has 4"),
     ("empty data", _lines(""), r"mgsm_te.tsv"),
     ("malformed data", _lines("1 + 1 = ?\t2\nno tab here\n"), r"mgsm_te.tsv(:|, line )2"),

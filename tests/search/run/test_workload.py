@@ -48,6 +48,42 @@ def test_items_left(trials: list[Record], left: float) -> None:
     assert WORK.total == 20
 
 
+FAILED = {"state": "failed", "reason": "x"}
+
+
+@pytest.mark.parametrize(
+    ("trials", "said"),
+    [
+        ([], "begins: 20 trials"),
+        (["baseline"], "goes on with the baselines: 1 of 20 trials ended (1 scored), 19 left"),
+        (["baseline"] * 2, "goes on with the search: 2 of 20 trials ended (2 scored), 18 left"),
+        (
+            ["baseline"] * 2 + ["search"] * 9 + ["stopped"],
+            "goes on with the search of ties: 12 of 20 trials ended (11 scored, 1 stopped), 8 left",
+        ),
+        (
+            ["baseline"] * 2 + ["search"] * 7 + ["failed"] * 3,
+            "goes on with the search: 9 of 20 trials ended (9 scored), 3 that failed in a row "
+            "tried again, 11 left",
+        ),
+        (
+            ["baseline"] * 2 + ["search"] * 9 + ["failed"] + ["ties"] * 5 + ["final"] * 2,
+            "goes on with the final table: 19 of 20 trials ended (18 scored, 1 failed), 1 left",
+        ),
+        (
+            ["baseline"] * 2 + ["search"] * 10 + ["ties"] * 5 + ["final"] * 4,
+            "21 of 21 trials ended (21 scored): nothing is left to run",
+        ),
+    ],
+)
+def test_where_a_study_stands(trials: list[str], said: str) -> None:
+    kinds: dict[str, Record] = {"failed": ended("search", **FAILED), "stopped": stopped(0.5)}
+    records = [
+        replace(kinds.get(name) or ended(name), key=f"key{i}") for i, name in enumerate(trials)
+    ]
+    assert WORK.standing(records) == said
+
+
 def test_items_of_all_objectives_are_counted(setup: Setup) -> None:
     assert items_of(setup.prepared().objectives.values()) == {"search": 10, "held_out": 10}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from search.study.fate import SURE_SECONDS, Fate, Known, counted, judge
+from search.study.fate import SURE_SECONDS, Fate, Known, charged_losses, judge
 from search.study.outcome import ActorExit, TrialOutcome
 from search.study.retries import ENGINES
 
@@ -103,4 +103,4 @@ def test_what_is_not_recorded_has_no_outcome() -> None:
 
 
 def test_losses_with_their_node_do_not_count() -> None:
-    assert counted(("a", None, "b", "a"), {"b"}) == ("a", "a")
+    assert charged_losses(("a", None, "b", "a"), {"b"}) == ("a", "a")

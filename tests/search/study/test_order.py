@@ -15,7 +15,7 @@ from objectives.types import Score
 from search.merging.recipe import LayerSwap, Recipe, Single, key, to_dict
 from search.records.record import Record
 from search.study.order import REPEATS, Candidate, Order
-from search.study.race import Bar, Rules
+from search.study.race import Rules, Threshold
 
 L = 12
 FINAL = [Single("base")]
@@ -137,7 +137,7 @@ def test_the_final_table_waits_for_every_end() -> None:
     assert found.next() is None
 
 
-def test_what_is_settled_is_not_proposed_again() -> None:
+def test_what_is_finished_is_not_proposed_again() -> None:
     first = order(Listed(3, set()))
     trials = [record(candidate) for _ in range(3) if (candidate := first.next())]
     phase = Listed(5, set())
@@ -163,17 +163,17 @@ def test_a_candidate_is_what_was_proposed(tmp_path: Path) -> None:
 
 
 def test_a_bar_is_set_from_what_the_proposal_was_made_from() -> None:
-    """And not from what happens to have ended: whichever engine ends first, the same bar."""
+    """And not from what happens to have ended: whichever engine ends first, the same threshold."""
     seen: dict[int, list[str]] = {}
 
-    def bar(recipe: Recipe, origin: str, known: Iterable[Record]) -> Bar | None:
+    def threshold(recipe: Recipe, origin: str, known: Iterable[Record]) -> Threshold | None:
         assert isinstance(recipe, LayerSwap) and origin == "search"
         seen[recipe.b] = sorted(r.label for r in known)
-        return Bar(Rules((0.5,), 0.1), f"b{recipe.b}", (True,))
+        return Threshold(Rules((0.5,), 0.1), f"b{recipe.b}", (True,))
 
-    found = Order([Listed(5, set())], [], L, lambda: FINAL, lag=2, bar=bar)
+    found = Order([Listed(5, set())], [], L, lambda: FINAL, lag=2, threshold=threshold)
     one, two = found.next(), found.next()
-    assert one and two and two.bar and two.bar.incumbent == "b2"
+    assert one and two and two.threshold and two.threshold.incumbent == "b2"
     found.ended(two, replace(record(two), place=1))
     found.ended(one, replace(record(one), place=0))
     three = found.next()
@@ -183,6 +183,8 @@ def test_a_bar_is_set_from_what_the_proposal_was_made_from() -> None:
 
 
 def test_the_final_table_is_held_to_nothing() -> None:
-    found = Order([Listed(0, set())], [], L, lambda: FINAL, bar=lambda *_: pytest.fail("a bar"))
+    found = Order(
+        [Listed(0, set())], [], L, lambda: FINAL, threshold=lambda *_: pytest.fail("a threshold")
+    )
     last = found.next()
-    assert last and last.split == "held_out" and last.bar is None
+    assert last and last.split == "held_out" and last.threshold is None

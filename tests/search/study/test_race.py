@@ -9,7 +9,7 @@ import pytest
 
 from objectives.types import ItemResult
 from search.records.record import Stopped
-from search.study.race import Bar, Rules, chance, estimate, judge, look
+from search.study.race import Rules, Threshold, chance, estimate, judge, look
 
 
 def answers(n: int, share: float, seed: int) -> list[bool]:
@@ -70,7 +70,9 @@ def test_an_estimate_lies_between_the_incumbent_and_the_raw_difference() -> None
     assert estimate([False] * 100, [True] * 100) == pytest.approx(1 - 100 / 103)
 
 
-BAR = Bar(Rules((0.5, 0.75), 0.1), "best", tuple([True] * 80 + [False] * 20), {"lcpr": 0.9}, "te")
+THRESHOLD = Threshold(
+    Rules((0.5, 0.75), 0.1), "best", tuple([True] * 80 + [False] * 20), {"lcpr": 0.9}, "te"
+)
 
 
 def items(right: list[bool], passed: list[bool]) -> list[ItemResult]:
@@ -94,38 +96,40 @@ def items(right: list[bool], passed: list[bool]) -> list[ItemResult]:
 
 
 def test_a_trial_that_is_as_good_goes_on() -> None:
-    first = list(BAR.answers[:50])
-    assert look(BAR, items(first, [True] * 30), {"mgsm": 100, "lcpr": 60}) is None
+    first = list(THRESHOLD.answers[:50])
+    assert look(THRESHOLD, items(first, [True] * 30), {"mgsm": 100, "lcpr": 60}) is None
 
 
 def test_a_hopeless_trial_is_stopped_and_says_why() -> None:
     own = [n % 2 == 0 for n in range(50)]
-    found = look(BAR, items(own, [True] * 30), {"mgsm": 100, "lcpr": 60})
-    assert found == Stopped(50, 100, estimate(own, BAR.answers), "best", chance(own, BAR.answers))
+    found = look(THRESHOLD, items(own, [True] * 30), {"mgsm": 100, "lcpr": 60})
+    assert found == Stopped(
+        50, 100, estimate(own, THRESHOLD.answers), "best", chance(own, THRESHOLD.answers)
+    )
     assert found.chance < 0.1 and found.estimate < 0.8
 
 
 def test_a_trial_below_the_floor_is_stopped_however_many_it_solves() -> None:
     own, passed = [True] * 50, [n % 2 == 0 for n in range(30)]
-    found = look(BAR, items(own, passed), {"mgsm": 100, "lcpr": 60})
+    found = look(THRESHOLD, items(own, passed), {"mgsm": 100, "lcpr": 60})
     assert found is not None and (found.incumbent, found.chance) == ("", 0.0)
-    free = replace(BAR, floors={})
+    free = replace(THRESHOLD, floors={})
     assert look(free, items(own, passed), {"mgsm": 100, "lcpr": 60}) is None
 
 
 def test_a_chance_as_high_as_alpha_is_enough() -> None:
     own = [n % 5 != 0 for n in range(50)]
-    likely = chance(own, BAR.answers)
+    likely = chance(own, THRESHOLD.answers)
     assert 0.0 < likely < 0.5
     for alpha, goes_on in ((likely, True), (likely + 1e-9, False)):
-        bar = replace(BAR, rules=Rules((0.5,), alpha))
-        assert (judge(bar, own) is None) == goes_on
+        threshold = replace(THRESHOLD, rules=Rules((0.5,), alpha))
+        assert (judge(threshold, own) is None) == goes_on
 
 
 def test_a_bar_as_one_line() -> None:
-    assert Bar.from_json(BAR.to_json()) == BAR
-    assert "\n" not in BAR.to_json()
+    assert Threshold.from_json(THRESHOLD.to_json()) == THRESHOLD
+    assert "\n" not in THRESHOLD.to_json()
 
 
 def test_without_a_whole_item_nothing_is_stopped() -> None:
-    assert judge(Bar(Rules((0.5,), 0.1), "best", (True,) * 4), [], [0.0]) is None
+    assert judge(Threshold(Rules((0.5,), 0.1), "best", (True,) * 4), [], [0.0]) is None

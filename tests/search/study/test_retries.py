@@ -6,7 +6,7 @@ import pytest
 
 from search.merging.recipe import Single
 from search.records.record import Record
-from search.study.retries import FAILURES, FAILURES_IN_ALL, Tally, settled
+from search.study.retries import FAILURES, FAILURES_IN_ALL, FailureCounts, finished_trials
 
 
 def trials(text: str) -> list[Record]:
@@ -31,12 +31,12 @@ def trials(text: str) -> list[Record]:
     ],
 )
 def test_failures_in_a_row_are_tried_again(text: str, kept: str) -> None:
-    assert list(settled(trials(text), "search")) == list(dict.fromkeys(kept))
-    assert not settled(trials(text), "held_out")
+    assert list(finished_trials(trials(text), "search")) == list(dict.fromkeys(kept))
+    assert not finished_trials(trials(text), "held_out")
 
 
 def test_a_node_is_counted_for_itself() -> None:
-    tally = Tally()
+    tally = FailureCounts()
     for node in ("a", "b") * (FAILURES - 1):
         assert not tally.failed(node)
     tally.succeeded("b")
@@ -44,7 +44,7 @@ def test_a_node_is_counted_for_itself() -> None:
 
 
 def test_failures_everywhere_are_hopeless_unless_a_node_explains_them() -> None:
-    tally = Tally()
+    tally = FailureCounts()
     for number in range(FAILURES_IN_ALL):
         assert not tally.hopeless
         tally.failed(None if number % 2 else f"node{number}")

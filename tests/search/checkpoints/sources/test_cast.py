@@ -116,7 +116,7 @@ def test_what_is_told_of_tokens(demo_family: Family, tmp_path: Path) -> None:
     found = examine(places)
     assert found.error() is None
     assert found.notes["task/0"][-1] == (
-        "knows 1 tokens that the base does not: <|tool|> (row 274); a merge has the base's "
+        "knows 1 token that the base does not: <|tool|> (row 274); a merge has the base's "
         "tokenizer, and in these rows what the one expert that knows them has"
     )
     family = found.fit()  # two tokens in one row: no one's alone, but in a merge without the other
@@ -126,7 +126,7 @@ def test_what_is_told_of_tokens(demo_family: Family, tmp_path: Path) -> None:
     # as the base of others it has a token that they lack
     found = examine({"base": places["task/0"], "task/1": demo_family.task[1]})
     (note,) = [n for n in found.notes["task/1"] if "does not know" in n]
-    assert note.startswith("does not know 1 tokens of the base: <|tool|> (row 274)")
+    assert note.startswith("does not know 1 token of the base: <|tool|> (row 274)")
     assert dict(found.fit().rows.known) == {274: frozenset({"base"})}
 
 

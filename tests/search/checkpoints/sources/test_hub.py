@@ -172,7 +172,7 @@ def test_no_such_model(server: Hub, sources: dict[str, str], location: str, mess
     found = examine({"base": "org/base", "task/0": location})
     assert (
         str(found.error())
-        == f"1 checkpoints that cannot be opened:\n  task/0: {found.unopened['task/0']}"
+        == f"1 checkpoint that cannot be opened:\n  task/0: {found.unopened['task/0']}"
     )
     with pytest.raises(HubError, match=message):
         hub.fetch(location, online=True, weights=True)

@@ -28,7 +28,7 @@ INF = float("inf")
         (faults.density_faults(0.0), ["density = 0.0 is not in (0, 1]"]),
         (faults.weighted_faults(("task/0",), (1.0,)), []),
         (faults.weighted_faults(("task/0", "base"), (1.0,)),
-         ["'base' is not task/<i> or lang/<i>", "1 weights or scales for 2 experts"]),
+         ["'base' is not task/<i> or lang/<i>", "1 weight or scale for 2 experts"]),
         (faults.scaled_faults(("task/0", "task/0"), (1.0, -1.0)),
          ["experts = ('task/0', 'task/0') must name one expert or several, each once"]),
     ],

@@ -21,7 +21,7 @@ def space() -> WiderSpace:
 
 def test_features_are_the_shares_of_attention_and_mlp() -> None:
     within = space()
-    codes = within.grid.drawn(np.random.default_rng(1), 60)
+    codes = within.grid.sample(np.random.default_rng(1), 60)
     shares, ends = within.grid.features(codes)
     names = [f"model.layers.{i}.{part}.weight" for part in PARTS for i in range(L)]
     for code, own in zip(codes, shares, strict=True):

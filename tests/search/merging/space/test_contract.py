@@ -67,7 +67,7 @@ def test_every_proposal_is_a_valid_recipe_with_parameters_of_its_own(
 @pytest.mark.parametrize("form", FORMS)
 def test_a_code_means_what_is_proposed_at_its_point(form: str) -> None:
     within = space(form)
-    for code in within.grid.drawn(np.random.default_rng(0), 40):
+    for code in within.grid.sample(np.random.default_rng(0), 40):
         point = within.grid.point(code)
         recipe, _ = at(within, point)
         assert within.key_of(point) == key(recipe, L)
@@ -81,7 +81,7 @@ def test_optuna_is_asked_for_the_distributions_that_the_sampler_gives(form: str)
     given = FlatSampler.infer_relative_search_space(
         _Sampler(within.grid, 0), study, study.ask()._cached_frozen_trial
     )
-    for code in within.grid.drawn(np.random.default_rng(1), 10):
+    for code in within.grid.sample(np.random.default_rng(1), 10):
         _, trial = at(within, within.grid.point(code))
         assert trial.distributions.items() <= given.items()
 

@@ -37,7 +37,7 @@ def test_all_codes_mean_all_recipes(changes: dict[str, Any]) -> None:
 
 def test_a_point_and_its_code_are_inverse() -> None:
     grid = space(**WIDE).grid
-    for code in grid.drawn(np.random.default_rng(0), 50):
+    for code in grid.sample(np.random.default_rng(0), 50):
         assert grid.code(grid.point(code)) == tuple(code)
 
 
@@ -61,7 +61,7 @@ def test_a_value_that_is_not_on_an_axis_is_refused() -> None:
 def test_drawn_recipes_fit_and_are_drawn_again_by_the_same_seed() -> None:
     within = space()
     grid = within.grid
-    found = [grid.drawn(np.random.default_rng(3), 40) for _ in range(2)]
+    found = [grid.sample(np.random.default_rng(3), 40) for _ in range(2)]
     assert (found[0] == found[1]).all()
     every = {tuple(code) for code in grid.all()}
     assert {tuple(code) for code in found[0]} <= every
@@ -70,7 +70,7 @@ def test_drawn_recipes_fit_and_are_drawn_again_by_the_same_seed() -> None:
 def test_neighbours_lie_two_steps_away_at_most() -> None:
     grid = space().grid
     code = np.array([grid.code({"pair": "0-0", "b": 2, "u": 1, "t_b": 1, "t_u": 0, "w_lang": 0.5})])
-    near = grid.near(code)
+    near = grid.neighbours(code)
     names = [axis.name for axis in grid.axes]
     points = [grid.point(c) for c in near]
     assert any(p["pair"] == "1-0" for p in points)
@@ -85,7 +85,7 @@ def test_neighbours_lie_two_steps_away_at_most() -> None:
 def test_features_are_the_shares_that_layers_get(changes: dict[str, Any]) -> None:
     within = space(**changes)
     grid = within.grid
-    codes = grid.drawn(np.random.default_rng(1), 200)
+    codes = grid.sample(np.random.default_rng(1), 200)
     shares, ends = grid.features(codes)
     for code, own in zip(codes, shares, strict=True):
         recipe = within._recipe(grid.point(code))

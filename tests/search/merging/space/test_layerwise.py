@@ -35,7 +35,7 @@ def test_it_begins_with_the_default_recipe_and_what_is_given() -> None:
 
 def test_features_are_the_shares_that_layers_get() -> None:
     within, n_layers = space(6, 4), 6
-    codes = within.grid.drawn(np.random.default_rng(1), 40)
+    codes = within.grid.sample(np.random.default_rng(1), 40)
     names = [f"model.layers.{i}.mlp.up_proj.weight" for i in range(n_layers)]
     for code, own in zip(codes, within.grid.features(codes)[0], strict=True):
         mixes = plan(within.form.recipe(within.grid.point(code)), names, n_layers)

@@ -36,7 +36,7 @@ from search.records.head import StudyHead
 from search.records.record import Record
 from search.records.writer import RecordsWriter
 from search.results import comparison, figures
-from search.results.choose import final_rows, recommend
+from search.results.choose import best_swap, final_rows
 from tests.examples import examples
 from tests.search import any_recipes
 from tests.search.any_recipes import POLICIES
@@ -248,7 +248,7 @@ def test_a_study_of_such_recipes_is_reported_and_exported(tmp_path: Path) -> Non
         key=lambda r: isinstance(r.recipe.task, tuple) + isinstance(r.recipe.lang, tuple),
     )
     run(best.recipe, "search", 0.99)
-    choice = recommend(records.trials, n_layers, 0.02)
+    choice = best_swap(records.trials, n_layers, 0.02)
     assert choice is not None and choice.record.key == best.key
     rows = final_rows(records.trials, choice, within.default_recipe((0, 0)), sources, n_layers)
     for _, recipe in rows:

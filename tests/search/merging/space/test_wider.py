@@ -35,8 +35,8 @@ def _apart(within: MainSpace, recipes: list[Recipe]) -> list[float]:
 
 def test_a_space_of_any_size_has_its_recipes_once() -> None:
     within = space("layerwise", 12, "space.w_lang={low: 0, high: 1, step: 0.01}")
-    codes = within.grid.drawn(np.random.default_rng(0), 50)
-    assert len(within.grid.once(np.concatenate([codes, codes]))) == len(codes) == 50
+    codes = within.grid.sample(np.random.default_rng(0), 50)
+    assert len(within.grid.unique(np.concatenate([codes, codes]))) == len(codes) == 50
 
 
 def test_an_axis_of_one_value_and_the_nearest_of_several() -> None:

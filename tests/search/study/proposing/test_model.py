@@ -229,12 +229,14 @@ def test_a_long_study_is_known_by_its_best_and_its_latest() -> None:
         for i, r in enumerate(recipes)
     ]  # fmt: skip
     codes = np.arange(1000)[:, None]
-    kept = model.kept(model.Told(codes, records), model.targets.TARGETS[0])
+    kept = model.subsample(model.Observations(codes, records), model.targets.TARGETS[0])
     places = [r.place for r in kept.records]
-    assert len(places) == model.KNOWN
-    latest = 1000 - model.KNOWN // 2
-    assert places == sorted(places) and places[-model.KNOWN // 2 :] == list(range(latest, 1000))
-    older = kept.records[: -model.KNOWN // 2]
+    assert len(places) == model.MAX_OBSERVATIONS
+    latest = 1000 - model.MAX_OBSERVATIONS // 2
+    assert places == sorted(places) and places[-model.MAX_OBSERVATIONS // 2 :] == list(
+        range(latest, 1000)
+    )
+    older = kept.records[: -model.MAX_OBSERVATIONS // 2]
     left = [r for r in records[:latest] if r not in older]
     assert min(r.value("accuracy") or 0 for r in older) >= max(
         r.value("accuracy") or 0 for r in left

@@ -20,7 +20,7 @@ from search.study.proposing.storage import open_storage
 from search.study.schedule import Schedule
 from tests.schedules import schedule
 from tests.search.study.proposing.test_optuna_study import RIVALS, Study
-from tests.search.study.test_course import FINAL, L, outcome
+from tests.search.study.test_dispatcher import FINAL, L, outcome
 
 STORAGES = [None, "sqlite:///{folder}/optuna.db"]
 BASE, SWAP = (key(recipe, L) for recipe in FINAL)
@@ -45,7 +45,7 @@ def whole(folder: Path, storage: str | None) -> Study:
         bad = outcome(state="infeasible", reason="NaN <i>", scores={})
         told = bad if number == 3 else outcome(0.25 if asked[2] == "search" else 0.75)
         study.searcher.on_trial_complete(asked[0], {"outcome": told})
-    assert study.course.finished
+    assert study.dispatcher.finished
     return study
 
 

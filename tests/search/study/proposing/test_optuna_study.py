@@ -27,7 +27,7 @@ from search.records.writer import RecordsWriter
 from search.study.proposing.optuna_study import phase
 from search.study.proposing.phase import Phase
 from tests.schedules import schedule
-from tests.search.study.test_course import Bench, L, outcome
+from tests.search.study.test_dispatcher import Bench, L, outcome
 
 BASELINES = (Single("base"), Single("task/0"))
 RIVALS = {"ties": 3}
@@ -246,6 +246,6 @@ def test_a_baseline_under_way_is_scored_after_a_crash_though_the_budget_is_used_
     first.records.close()
     second = Study(tmp_path / "s", engines=2, trials=3, rivals={})
     second.run()
-    assert second.course.finished
+    assert second.dispatcher.finished
     assert key(slow, L) in second.records.ended("search")
     assert sum(r.origin == "search" for r in second.records.trials) == 3

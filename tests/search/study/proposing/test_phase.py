@@ -26,7 +26,7 @@ from search.study.proposing.phase import Phase, in_order
 from search.study.proposing.storage import open_storage
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.search.study.proposing.test_optuna_study import Study, ended, recorded
-from tests.search.study.test_course import L, outcome
+from tests.search.study.test_dispatcher import L, outcome
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_a_database_that_comes_back_costs_nothing(tmp_path: Path, server: Postgr
     later.start()
     study.run()
     later.join()
-    assert study.course.fault is None and len(study.records.trials) == 14
+    assert study.dispatcher.fault is None and len(study.records.trials) == 14
     assert ended(study.study) == recorded(study.records, "search", "baseline")
 
 
@@ -182,7 +182,7 @@ def test_a_database_that_stays_away_ends_the_search(
     running = first.ask() or pytest.fail("nothing proposed")
     server.stop()
     first.searcher.on_trial_complete(running[0], {"outcome": outcome()})
-    fault = str(first.course.fault)
+    fault = str(first.dispatcher.fault)
     assert "Optuna's storage is away" in fault and "--resume the study" in fault
     assert PASSWORD not in fault and "\n" not in fault
     assert len(first.records.trials) == 5 and first.ask() is None

@@ -16,7 +16,7 @@ from objectives.stats import proportion
 from objectives.types import Completion, Decoding, Evaluation, ItemResult, Request, Sampling, Split
 from search.merging.recipe import Single
 from search.records.items import unpack_items
-from search.study.race import Bar, Rules
+from search.study.race import Rules, Threshold
 from search.study.tuning.judging import Judging
 from tests.objectives.lm_eval_yamls import write
 
@@ -63,7 +63,9 @@ class Said:
 
 
 MATH, WORDS = Said("mgsm", "accuracy"), Said("lcpr", "lcpr", n=8)
-BAR = Bar(Rules((0.5, 0.75), 0.1), "best", (True,) * 18 + (False,) * 2, {"lcpr": 0.7}, "te")
+THRESHOLD = Threshold(
+    Rules((0.5, 0.75), 0.1), "best", (True,) * 18 + (False,) * 2, {"lcpr": 0.7}, "te"
+)
 
 
 def judging(*objectives: Any) -> Judging:
@@ -72,11 +74,13 @@ def judging(*objectives: Any) -> Judging:
     return found
 
 
-def answer(judged: Judging, share: float, right: str = "", bar: Bar | None = BAR) -> Any:
+def answer(
+    judged: Judging, share: float, right: str = "", threshold: Threshold | None = THRESHOLD
+) -> Any:
     """Answer what is asked; requests of the objectives named in `right` rightly."""
     asked = judged.asked(share)
     said = ["right" if r.prompt.split()[0] in right else "wrong" for r in asked]  # type: ignore[union-attr]
-    return judged.answered([Completion(text, 3, "stop") for text in said], share, bar)
+    return judged.answered([Completion(text, 3, "stop") for text in said], share, threshold)
 
 
 def test_each_look_asks_what_was_not_asked_yet() -> None:
@@ -113,7 +117,7 @@ def test_a_trial_below_the_floor_is_stopped_with_that_reason() -> None:
 
 def test_what_is_infeasible_so_far_may_yet_be_scored() -> None:
     """Only of all answers it is said, as a few may hold nothing that can be scored."""
-    free = Bar(BAR.rules, "best", (False,) * 20)
+    free = Threshold(THRESHOLD.rules, "best", (False,) * 20)
     found = judging()
     assert answer(found, 0.5, "", free) is None
     assert answer(found, 1.0, "", None).reason == "all wrong; all wrong"
@@ -136,7 +140,7 @@ def test_another_engine_begins_anew() -> None:
 def test_few_items_are_asked_one_at_least(n: int) -> None:
     found = judging(Said("mgsm", "accuracy", n=n), WORDS)
     asked = [len(found.asked(0.25)) - 2]
-    answer(found, 0.25, "mgsm lcpr", Bar(BAR.rules, "best", (True,) * n))
+    answer(found, 0.25, "mgsm lcpr", Threshold(THRESHOLD.rules, "best", (True,) * n))
     asked.append(len(found.asked(1.0)) - 6)
     assert asked == [1, n - 1]
 
@@ -163,7 +167,7 @@ def test_a_task_of_multiple_choice_is_looked_at_by_items(
         assert len(asked) == 16  # of 33
         likely = [(n % 3 == 0) == right for n in range(16)]  # the first choice is the right one
         said = [Completion("", 0, "stop", (), -1.0 if one else -9.0, one) for one in likely]
-        return found.answered(said, 0.5, Bar(BAR.rules, "best", (True,) * 11))
+        return found.answered(said, 0.5, Threshold(THRESHOLD.rules, "best", (True,) * 11))
 
     assert look(right=True) is None
     outcome = look(right=False)

@@ -1,4 +1,4 @@
-"""What Tune asks and is told; what is behind it is in tests/search/study/test_course.py."""
+"""What Tune asks and is told; what is behind it is in tests/search/study/test_dispatcher.py."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ from search.merging.recipe import to_dict
 from search.records.writer import RecordsWriter
 from search.study.proposing.phase import Phase
 from search.study.tuning.searcher import StudySearcher
-from tests.search.study.test_course import Bench, outcome
+from tests.search.study.test_dispatcher import Bench, outcome
 
 
 def test_a_proposal_is_json_for_the_actor(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "s")
     config: Any = bench.searcher.suggest("a")
-    assert set(config) == {"study", "recipe", "split", "bar", "excluded_nodes"} and json.dumps(
-        config
-    )
-    running = bench.course._running["a"]
+    assert set(config) == {
+        "study",
+        "recipe",
+        "split",
+        "threshold",
+        "excluded_nodes",
+    } and json.dumps(config)
+    running = bench.dispatcher._running["a"]
     assert json.loads(config["recipe"]) == to_dict(running.candidate.recipe)
 
 
@@ -39,21 +43,21 @@ def test_between_two_studies_tune_waits(tmp_path: Path) -> None:
     first = Bench(tmp_path / "a", trials=1, baselines=())
     second = Bench(tmp_path / "b", trials=1, baselines=())
     searcher = first.searcher
-    searcher.turn(first.course, study="a", last=False)
+    searcher.turn(first.dispatcher, study="a", last=False)
     first.run()
-    assert first.course.finished and searcher.suggest("x") is None
-    searcher.turn(second.course, study="b", last=False)
+    assert first.dispatcher.finished and searcher.suggest("x") is None
+    searcher.turn(second.dispatcher, study="b", last=False)
     config: Any = searcher.suggest("y")
-    assert config["study"] == "b" and list(second.course._running) == ["y"]
+    assert config["study"] == "b" and list(second.dispatcher._running) == ["y"]
     searcher.on_trial_complete("y", {"outcome": outcome()})
     assert len(second.records.trials) == 1
-    second.course.stop(RuntimeError("odd"))
+    second.dispatcher.stop(RuntimeError("odd"))
     assert searcher.suggest("z") == Searcher.FINISHED  # a fault ends Tune, whoever follows
 
 
 def test_none_follows(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "s", trials=1, baselines=())
-    bench.searcher.turn(bench.course, study="s", last=False)
+    bench.searcher.turn(bench.dispatcher, study="s", last=False)
     bench.run()
     assert bench.searcher.suggest("x") is None
     bench.searcher.release()
@@ -64,7 +68,7 @@ def test_a_trial_that_nobody_knows_changes_nothing(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "s")
     bench.searcher.on_trial_complete("nobody", {"outcome": outcome()})
     bench.searcher.on_trial_complete("nobody", error=True)
-    assert bench.records.trials == [] and bench.course.fault is None
+    assert bench.records.trials == [] and bench.dispatcher.fault is None
 
 
 @pytest.mark.parametrize(("owner", "name"), [(Phase, "propose"), (RecordsWriter, "append")])
@@ -78,7 +82,7 @@ def test_nothing_is_raised_into_tune(
 
     monkeypatch.setattr(owner, name, fail)
     bench.run()
-    assert "RuntimeError: odd" in str(bench.course.fault)
+    assert "RuntimeError: odd" in str(bench.dispatcher.fault)
     assert bench.searcher.suggest("x") == Searcher.FINISHED
 
 

@@ -25,7 +25,7 @@ from search.common.errors import EngineDeadError, MaterialiseError
 from search.engine.contract import Materialised, NonFinite
 from search.merging.plan import Plan
 from search.merging.recipe import LayerSwap, Single
-from search.study.race import Bar, Rules
+from search.study.race import Rules, Threshold
 from search.study.tuning.trainable import Job, TrialRunner
 from tests.engine_options import engine_options
 
@@ -218,8 +218,8 @@ def test_a_raced_trial_is_asked_in_parts_and_begins_anew_on_another_engine(
     """The second engine is asked from the first item on: what the first said is forgotten."""
     FakeEngine.script, FakeEngine.built = [None, None, EngineDeadError("gone")], 0
     runner = make_runner(tiny_llama, Echo("mgsm", "accuracy"), Echo("lcpr", "lcpr"))
-    bar = Bar(Rules((0.5,), 0.1), "best", (True,) * 3)
-    found = runner.run(LayerSwap(0, 1, 1, 1, 0, 0), "search", bar)
+    threshold = Threshold(Rules((0.5,), 0.1), "best", (True,) * 3)
+    found = runner.run(LayerSwap(0, 1, 1, 1, 0, 0), "search", threshold)
     assert (found.state, found.attempts, FakeEngine.built) == ("scored", 2, 2)
     assert (found.tokens, found.scores["accuracy"].n_total) == (24, 3)
 
@@ -227,8 +227,8 @@ def test_a_raced_trial_is_asked_in_parts_and_begins_anew_on_another_engine(
 def test_a_trial_is_stopped_where_its_bar_says_so(tiny_llama: Family) -> None:
     FakeEngine.script = [None, [Completion("nothing", 4, "stop")] * 4]
     runner = make_runner(tiny_llama, Echo("mgsm", "accuracy"), Echo("lcpr", "lcpr"))
-    bar = Bar(Rules((0.5,), 0.5), "best", (True,) * 3)
-    found = runner.run(LayerSwap(0, 1, 1, 1, 0, 0), "search", bar)
+    threshold = Threshold(Rules((0.5,), 0.5), "best", (True,) * 3)
+    found = runner.run(LayerSwap(0, 1, 1, 1, 0, 0), "search", threshold)
     assert (found.state, found.tokens, found.written) == ("stopped", 16, 100)
     assert found.stopped and (found.stopped.items, found.stopped.total) == (2, 3)
     assert set(found.seconds) == {"materialise", "generate", "score", "total"}

@@ -63,7 +63,7 @@ def job(sources: dict[str, str]) -> Job:
     return Job(sources, engine_options(), [Long()], engine=FakeEngine)
 
 
-def places(family: Family) -> dict[str, str]:
+def slots(family: Family) -> dict[str, str]:
     return {name: str(place) for name, place in family.sources("te").items()}
 
 
@@ -84,7 +84,7 @@ def test_answers_that_are_sent_are_bounded(
     texts: bool,
 ) -> None:
     monkeypatch.setattr(judging, "ITEMS_LIMIT", limit)
-    found = TrialRunner(job(places(tiny_llama))).run(Single("base"), "search")
+    found = TrialRunner(job(slots(tiny_llama))).run(Single("base"), "search")
     assert found.state == "scored" and len(found.items) <= limit
     assert found.note.endswith(note) and bool(found.note) == bool(note)
     items = unpack_items(found.items)
@@ -95,11 +95,11 @@ def test_answers_that_are_sent_are_bounded(
 
 def test_a_node_that_lacks_an_expert_says_so(tiny_llama: Family, tmp_path: Path) -> None:
     n_dead = tmp_path / "models" / "te-0"
-    runner = TrialRunner(job(places(tiny_llama) | {"lang/0": str(n_dead)}))
+    runner = TrialRunner(job(slots(tiny_llama) | {"lang/0": str(n_dead)}))
     for _ in range(2):  # the actor lives on, and looks again
         found = runner.run(Single("base"), "search")
         assert (found.state, found.attempts) == ("failed", 1)
-        assert found.reason.startswith(f"node {socket.gethostname()}: 1 checkpoints that cannot")
+        assert found.reason.startswith(f"node {socket.gethostname()}: 1 checkpoint that cannot")
         assert f"lang/0: {n_dead}/config.json is missing" in found.reason
         assert "put them at the same path there or on a shared filesystem" in found.reason
     n_dead.parent.mkdir()
@@ -114,7 +114,7 @@ def test_experts_in_the_jobs_working_directory(
     node = tmp_path / "node"
     node.mkdir()
     sources = {}
-    for name, place in places(tiny_llama).items():
+    for name, place in slots(tiny_llama).items():
         (node / name.replace("/", "-")).symlink_to(place)
         sources[name] = f"/driver/copy/{name.replace('/', '-')}"
     monkeypatch.chdir(node)

@@ -40,7 +40,7 @@ def test_oldest_but_not_one_whose_engine_starts(
 
 
 def test_engines_wait_until_the_nodes_to_keep_off_are_others() -> None:
-    """Those of the old places go then: they would hold what the new ones need."""
+    """Those of the old slots go then: they would hold what the new ones need."""
     watch: Any = SimpleNamespace(engine_starts=lambda: False, placement=lambda: "old")
     waiting, tune = Waiting(watch), controller([])
     cache = tune._tune_controller._actor_cache

@@ -106,10 +106,10 @@ def test_a_search_that_no_node_has_room_for_ends(monkeypatch: pytest.MonkeyPatch
 def test_places_are_engines_that_whole_nodes_have_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = [{"CPU": 4.0, "GPU": 2.0}, {"CPU": 1.0}, {"CPU": 0.5, "GPU": 8.0}, {"GPU": 1.0}]
     monkeypatch.setattr("search.study.tuning.watch.resources", lambda excluded_nodes=(): nodes)
-    assert watch().places() == 5
-    assert watch(gpus_per_engine=1).places() == 2
-    assert watch(gpus_per_engine=2).places() == 1
-    assert watch(cpus_per_engine=0.1).places() == 55
+    assert watch().slots() == 5
+    assert watch(gpus_per_engine=1).slots() == 2
+    assert watch(gpus_per_engine=2).slots() == 1
+    assert watch(cpus_per_engine=0.1).slots() == 55
     assert not watch(gpus_per_engine=4).has_room()
 
 
@@ -117,9 +117,9 @@ def test_places_are_engines_that_whole_nodes_have_room_for(monkeypatch: pytest.M
 def test_a_free_engine_leaves_those_alone_that_are_about_to_get_one(
     working: int, takes: str
 ) -> None:
-    """Of three places, that of the free engine and those at work have one."""
+    """Of three slots, that of the free engine and those at work have one."""
     found = watch()
-    found._places = 3
+    found._slots = 3
     found._working = {str(number): Working(None, None, None) for number in range(working)}
     states = [Trial.RUNNING, Trial.PENDING, Trial.PENDING, Trial.PENDING, Trial.TERMINATED]
     trials = [SimpleNamespace(status=state) for state in states]

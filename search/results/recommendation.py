@@ -3,7 +3,7 @@
 Owns that rule. The best swap on the search items is no recommendation where
 
 1. it solves no more than chance. Answers are free text, so chance solves none: with fewer than
-   `FEWEST` items right, McNemar's exact test cannot tell it from a model that has none right.
+   `MIN_RIGHT` items right, McNemar's exact test cannot tell it from a model that has none right.
 2. it cannot be told from any other recipe: by the same test it is better neither than one of the
    other swaps nor than the best of what needs no search (base, experts, soups).
 
@@ -31,23 +31,26 @@ from typing import NamedTuple
 from objectives import targets
 from objectives.stats import mcnemar
 from objectives.types import ItemResult
+from objectives.words import counted
 from search.common.errors import StudyError
 from search.merging.recipe import Single
 from search.records.reader import RecordsReader
 from search.records.record import Record
-from search.results.choose import Choice, best_first, is_soup, is_swap, recommend, scored
-from search.results.selection import LEVEL
+from search.results.choose import Choice, best_first, best_swap, is_soup, is_swap, scored
+from search.results.selection_bias import LEVEL
 
 Answers = Callable[[Record], Sequence[ItemResult]]
 """A trial's per-item answers; none, or a StudyError, where they are not to be had."""
 
-FEWEST = next(right for right in itertools.count(1) if 0.5 ** (right - 1) < LEVEL)
+MIN_RIGHT = next(right for right in itertools.count(1) if 0.5 ** (right - 1) < LEVEL)
 """Items right from which on a recipe can be told from one that has none right."""
+FEW_TRIALS = 10
+"""Compared swaps below which more of them are what is missing, before items or another task are."""
 NO_SWAP = "no layer swap has been scored"
 _ENDS = {"failed": "failed", "infeasible": "was infeasible"}
 
 
-class Apart(NamedTuple):
+class Discordant(NamedTuple):
     """How far two recipes lie apart: items that only the one or the other has right, of how many.
 
     Attributes:
@@ -60,7 +63,7 @@ class Apart(NamedTuple):
     other: int
     items: int
 
-    def told(self, pairs: int) -> bool:
+    def significant(self, pairs: int) -> bool:
         """Whether the best one is better, as the least likely of so many pairs."""
         return self.best > self.other and mcnemar(self.best, self.other) * pairs < LEVEL
 
@@ -69,24 +72,26 @@ class Apart(NamedTuple):
         if self.best <= self.other:
             return math.inf
         growth = 1.1
-        while not Apart(round(growth * self.best), round(growth * self.other), 0).told(pairs):
+        while not Discordant(round(growth * self.best), round(growth * self.other), 0).significant(
+            pairs
+        ):
             growth *= 1.1
         return growth * self.items
 
 
-def settle(records: RecordsReader, n_layers: int, tolerance: float) -> Choice | None:
+def recommend(records: RecordsReader, n_layers: int, tolerance: float) -> Choice | None:
     """The best swap of a study, with what speaks against recommending it.
 
     Args:
         records: the study.
         n_layers: the model's number of layers L.
-        tolerance: as for `search.results.choose.recommend`.
+        tolerance: as for `search.results.choose.best_swap`.
 
     Returns:
         The choice; None if no swap has been scored.
     """
-    choice = recommend(records.trials, n_layers, tolerance)
-    return choice and doubted(choice, records.trials, n_layers, records.items)
+    choice = best_swap(records.trials, n_layers, tolerance)
+    return choice and with_doubt(choice, records.trials, n_layers, records.items)
 
 
 def no_recommendation(choice: Choice | None, records: Iterable[Record] = ()) -> str:
@@ -108,11 +113,13 @@ def no_recommendation(choice: Choice | None, records: Iterable[Record] = ()) -> 
     return f"every trial {what} ({len(ended)} of {len(ended)}), {often}: {reason}"
 
 
-def doubted(choice: Choice, records: Iterable[Record], n_layers: int, answers: Answers) -> Choice:
+def with_doubt(
+    choice: Choice, records: Iterable[Record], n_layers: int, answers: Answers
+) -> Choice:
     """A choice with its doubt; without one where the first target is no share of items.
 
     Args:
-        choice: what `search.results.choose.recommend` chose.
+        choice: what `search.results.choose.best_swap` chose.
         records: trials of the study.
         n_layers: the model's number of layers L.
         answers: of its trials.
@@ -127,57 +134,70 @@ def doubted(choice: Choice, records: Iterable[Record], n_layers: int, answers: A
 
 def _doubt(best: Record, records: Sequence[Record], n_layers: int, answers: Answers) -> str:
     right, n = _count(best)
-    has = f"the best swap, {best.label}, has {right} of {n} search items right"
-    if right < FEWEST:
-        more = f" (about {_round(n * FEWEST / right)} at this rate)" if right else ""
-        return (
-            f"{has}, which cannot be told from none, as fewer than {FEWEST} cannot. What would "
-            f"decide: an easier task, or more items{more}."
-        )
     swaps = [r for r in _compared(records) if is_swap(r.recipe, n_layers) and r.key != best.key]
+    decides = f"What would decide: {_first_of_all(len(swaps) + 1)}"
+    has = f"the best swap, {best.label}, has {right} of {n} search items right"
+    if right < MIN_RIGHT:
+        more = f" (about {_round(n * MIN_RIGHT / right)} at this rate)" if right else ""
+        return (
+            f"{has}, which cannot be told from none, as fewer than {MIN_RIGHT} cannot. {decides}an "
+            f"easier task, or more items{more}."
+        )
     plain = _plain(records, n_layers)
     others = sorted([*swaps, *plain], key=_share)
     pairs = math.comb(len(others) + 1, 2)
     needed = math.inf
-    for apart in _distances(best, others, pairs, answers):
-        if apart.told(pairs):
+    for pair in _distances(best, others, pairs, answers):
+        if pair.significant(pairs):
             return ""
-        needed = min(needed, apart.needed(pairs))
+        needed = min(needed, pair.needed(pairs))
     if not others:
-        return f"{has}, and there is no other recipe yet to tell it from."
-    named = [f"any of the {len(swaps)} others"] if swaps else []
+        return f"{has}, and there is no other recipe yet to tell it from. {decides}more items."
+    others_in_words = f"any of the {len(swaps)} others" if len(swaps) > 1 else "the other one"
+    named = [others_in_words] if swaps else []
     named += [f"{record.label}, the best that needs no search" for record in plain]
     more = f" (at least about {_round(needed)})" if needed < math.inf else ""
     return (
         f"{has}, and is not told from {' or '.join(named)} (McNemar's exact test, the best of "
-        f"{pairs} pairs). What would decide: more items{more}, or "
+        f"{counted(pairs, 'pair')}). {decides}more items{more}, or "
         f"{'an easier' if 2 * right < n else 'a harder'} task."
     )
 
 
+def _first_of_all(swaps: int) -> str:
+    """What would decide before anything else does: trials, where there are hardly any."""
+    if swaps >= FEW_TRIALS:
+        return ""
+    return f"more trials, as {counted(swaps, 'swap is', 'swaps are')} few; after that "
+
+
 def _distances(
     best: Record, others: Sequence[Record], pairs: int, answers: Answers
-) -> Iterator[Apart]:
+) -> Iterator[Discordant]:
     """From the best recipe to each other; answers are read only where they could tell the two."""
     for other in others:
         most = _most(best, other)
-        yield (_paired(best, other, answers) or most) if most.told(pairs) else most
+        yield (_paired(best, other, answers) or most) if most.significant(pairs) else most
 
 
-def _most(best: Record, other: Record) -> Apart:
+def _most(best: Record, other: Record) -> Discordant:
     """As far as the counts allow two recipes to lie apart."""
     (right, _), (theirs, n) = _count(best), _count(other)
-    return Apart(max(0, min(right, n) - theirs), 0, n)
+    return Discordant(max(0, min(right, n) - theirs), 0, n)
 
 
-def _paired(best: Record, other: Record, answers: Answers) -> Apart | None:
+def _paired(best: Record, other: Record, answers: Answers) -> Discordant | None:
     """How two recipes lie apart on the items that both answered; None without answers."""
     try:
         ours, theirs = (targets.TARGETS[0].marks(answers(r)) for r in (best, other))
     except StudyError:
         return None
     both = [(ours[name], theirs[name]) for name in ours.keys() & theirs.keys()]
-    return Apart(both.count((True, False)), both.count((False, True)), len(both)) if both else None
+    return (
+        Discordant(both.count((True, False)), both.count((False, True)), len(both))
+        if both
+        else None
+    )
 
 
 def _compared(records: Iterable[Record]) -> list[Record]:

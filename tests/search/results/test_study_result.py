@@ -12,8 +12,8 @@ from search.merging.recipe import LayerSwap
 from search.merging.space.swap import make_space
 from search.records.reader import RecordsReader
 from search.records.writer import RecordsWriter
-from search.results.choose import recommend
-from search.results.final import Final, best_default
+from search.results.choose import best_swap
+from search.results.study_result import StudyResult, best_default
 from tests.search.results.studies import BEST, DEFAULT, L, add, begin, full
 
 
@@ -24,8 +24,8 @@ def study(tmp_path: Path) -> RecordsWriter:
 
 def test_a_whole_study(study: RecordsWriter) -> None:
     full(study)
-    records = RecordsReader.read(study.place)  # nothing but files
-    final = Final.of(records)
+    records = RecordsReader.read(study.path)  # nothing but files
+    final = StudyResult.of(records)
     assert final.choice is not None and final.choice.record.recipe == BEST
     assert (final.default, final.n_layers) == (DEFAULT, L)
     report = final.compare(records)
@@ -39,8 +39,8 @@ def test_a_whole_study(study: RecordsWriter) -> None:
 
 
 def test_of_a_study_that_has_no_trial_yet(study: RecordsWriter) -> None:
-    final = Final.of(study)
-    assert final.choice is None and recommend(study.trials, L, 0.02) is None
+    final = StudyResult.of(study)
+    assert final.choice is None and best_swap(study.trials, L, 0.02) is None
     assert [row.roles[0] for row in final.rows][:2] == ["default recipe", "best soup"]
 
 
@@ -48,10 +48,10 @@ def test_a_study_that_never_began_and_one_that_is_none(study: RecordsWriter) -> 
     head = study.head()
     study.rewrite(replace(head, layers=0))
     with pytest.raises(StudyError, match="has not begun"):
-        Final.of(study)
+        StudyResult.of(study)
     study.rewrite(replace(head, config={"lang": "te"}))
     with pytest.raises(ConfigError, match="family: missing"):
-        Final.of(study)
+        StudyResult.of(study)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from search.common.errors import ConfigError
-from search.records.place import Url, locate
+from search.records.study_path import Url, locate
 
 
 @pytest.mark.parametrize("text", ["runs", "/a/b", "s3", "a:b", "../x"])

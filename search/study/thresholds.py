@@ -13,11 +13,11 @@ from objectives.types import ItemResult
 from search.merging.recipe import Layered, Recipe
 from search.records.record import Origin, Record
 from search.study.floors import Floor, gain
-from search.study.race import Bar, Rules
+from search.study.race import Rules, Threshold
 
 
-class Bars:
-    """Sets the bar of each trial; keeps the answers of the last incumbent only."""
+class Thresholds:
+    """What each trial has to beat; keeps the answers of the last incumbent only."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class Bars:
         tolerance: float,
         lang: str,
     ) -> None:
-        """Set no bar yet.
+        """Know no incumbent yet.
 
         Args:
             answers_of: per-item results of a trial; none where there are none.
@@ -38,11 +38,11 @@ class Bars:
         self._tolerance, self._lang = tolerance, lang
         self._last: tuple[str, tuple[bool, ...]] = ("", ())
 
-    def of(self, recipe: Recipe, origin: Origin, known: Iterable[Record]) -> Bar | None:
-        """The bar of a proposed recipe; None where it is to be scored in full.
+    def of(self, recipe: Recipe, origin: Origin, known: Iterable[Record]) -> Threshold | None:
+        """The threshold of a proposed recipe; None where it is to be scored in full.
 
         The incumbent is the best scored trial of the same search; in the main search, of those
-        that keep the floors. Without one there is no bar: what is best then is another rule's.
+        that keep the floors. Without one there is none: what is best then is another rule's.
 
         Args:
             recipe: what is proposed.
@@ -63,7 +63,7 @@ class Bars:
         answers = () if best is None else self._answers(best)
         if best is None or not answers:
             return None
-        return Bar(self._rules, best.key, answers, _least(floors, recipe), self._lang)
+        return Threshold(self._rules, best.key, answers, _least(floors, recipe), self._lang)
 
     def _floors(self, ended: Sequence[Record]) -> list[Floor]:
         floors = (Floor.of(guard, ended, self._tolerance) for guard in targets.TARGETS[1:])

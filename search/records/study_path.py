@@ -39,10 +39,10 @@ class Url:
         return self.text.rpartition("/")[2]
 
 
-Place = Path | Url
+StudyPath = Path | Url
 
 
-def locate(text: str | Path) -> Place:
+def locate(text: str | Path) -> StudyPath:
     """A folder's path or an object store's address, as a user wrote it.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The course of a study: trials are handed out, their ends taken back, until all is done.
+"""The dispatcher of a study: hands trials out and takes their ends back, until all is done.
 
 Owns that a trial is in the records before Optuna or any listener hears of it, that one which lost
 its engine is handed out again, and that failures in a row exclude a node or end the search. What is
@@ -23,7 +23,7 @@ from search.records.writer import RecordsWriter
 from search.study.fate import Fate, Known, Losses, judge
 from search.study.order import Candidate, Order
 from search.study.outcome import ActorExit, TrialOutcome
-from search.study.retries import FAILURES, Tally
+from search.study.retries import FAILURES, FailureCounts
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Listener(Protocol):
 
 
 class Cluster(Protocol):
-    """What the course depends on: `search.study.tuning.watch.Watch`."""
+    """What the dispatcher depends on: `search.study.tuning.watch.Watch`."""
 
     stopping: bool
     excluded_nodes: tuple[str, ...]
@@ -87,7 +87,7 @@ class Running:
     announced: bool = False
 
 
-class Course:
+class Dispatcher:
     """Hands trials out and takes their ends back; all calls are the driver's one thread's.
 
     Attributes:
@@ -121,7 +121,7 @@ class Course:
         self._running: dict[str, Running] = {}
         self._again: list[Running] = []
         self._lost: list[Running] = []
-        self._tally = Tally()
+        self._failures = FailureCounts()
         self.finished = False
         self.fault: StudyError | None = None
 
@@ -215,7 +215,7 @@ class Course:
         if record.state == "failed":
             self._failed(node, record.reason)
         else:
-            self._tally.succeeded(node)
+            self._failures.succeeded(node)
         for listener in self._listeners:
             try:
                 listener.ended(record)
@@ -239,35 +239,35 @@ class Course:
 
     def _failed(self, node: str | None, reason: str) -> bool:
         """Count a failure; whether the search ends with it."""
-        if self._tally.failed(node) and node is not None:
+        if self._failures.failed(node) and node is not None:
             self._cluster.exclude(node)
             what = f"{FAILURES} trials failed in a row on node {node[:8]}: it is not used further"
             if self._cluster.has_room():
-                self._tally.explained()
+                self._failures.explained()
                 _log.warning("%s; the last with: %s", what, reason)
                 return False
             what += ", and no other has room for an engine"
-        elif self._tally.hopeless:
+        elif self._failures.hopeless:
             what = "trials fail wherever they run"
         else:
             return False
-        mend = f"Mend the cause, then --resume {self._records.place}"
+        mend = f"Mend the cause, then --resume {self._records.path}"
         self.stop(StudyError(f"{what}; the last with: {reason}\n{mend}"))
         return True
 
     def _fault_of(self, error: Exception) -> StudyError:
-        folder, place = self._records.folder, self._records.place
+        folder, path = self._records.folder, self._records.path
         if isinstance(error, StudyError):
             return error
         if isinstance(error, OSError):
             return StudyError(
                 f"the study's log in {folder} cannot be written: {error}; make room, then --resume "
-                f"{place}"
+                f"{path}"
             )
         trace = masked("".join(format_exception(error)))
         _log.error("the search stops by a fault of its own: %s", trace)
         what = f"{type(error).__name__}: {error}"
-        return StudyError(f"the search stopped by a fault of its own: {what}; --resume {place}")
+        return StudyError(f"the search stopped by a fault of its own: {what}; --resume {path}")
 
     def _name(self, candidate: Candidate) -> str:
         return label(candidate.recipe, self._lang, self._n_layers)

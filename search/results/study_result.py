@@ -1,8 +1,8 @@
 """A study as its records alone judge it: what is recommended, and the rows of the final table.
 
 Owns that nothing but records is needed for it: the head holds the configuration and the number of
-layers. The rules are `search.results.choose`'s and `search.results.doubt`'s. Opens no model and
-needs no family's files; a search may be running on the study.
+layers. The rules are `choose`'s and `recommendation`'s. Opens no model and needs no family's files;
+a search may be running on the study.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from search.records.reader import RecordsReader
 from search.results import comparison
 from search.results.choose import Choice, FinalRow, final_rows, gains
 from search.results.comparison import Report
-from search.results.doubt import settle
+from search.results.recommendation import recommend
 
 
 @dataclass(frozen=True)
-class Final:
+class StudyResult:
     """What a study comes to, as far as it is.
 
     Attributes:
@@ -42,7 +42,7 @@ class Final:
     rows: tuple[FinalRow, ...]
 
     @classmethod
-    def of(cls, records: RecordsReader) -> Final:
+    def of(cls, records: RecordsReader) -> StudyResult:
         """Judge a study by its records so far.
 
         Raises:
@@ -51,9 +51,9 @@ class Final:
         """
         head = records.head()
         if not head.layers:
-            raise StudyError(f"{records.place} has not begun: its models were never opened")
+            raise StudyError(f"{records.path} has not begun: its models were never opened")
         config = compose.parse(head.config)
-        choice = settle(records, head.layers, config.search.tolerance)
+        choice = recommend(records, head.layers, config.search.tolerance)
         default = best_default(space_of(config, head.layers), records)
         sources = Family(**config.family.model_dump()).sources(config.lang)
         rows = final_rows(records.trials, choice, default, sources, head.layers)

@@ -6,8 +6,8 @@ from objectives.stats import proportion
 from objectives.types import ItemResult
 from search.merging.recipe import LayerSwap, Recipe, Single, key
 from search.records.record import Origin, Record, State, Stopped
-from search.study.bars import Bars
-from search.study.race import Bar, Rules
+from search.study.race import Rules, Threshold
+from search.study.thresholds import Thresholds
 
 RULES = Rules((0.5,), 0.1)
 L = 12
@@ -43,12 +43,14 @@ class Books:
         ]
 
 
-def bar(known: list[Record], recipe: Recipe | None = None, origin: Origin = "search") -> Bar | None:
-    return Bars(Books().items, RULES, 0.1, "te").of(recipe or swap(9), origin, known)
+def threshold(
+    known: list[Record], recipe: Recipe | None = None, origin: Origin = "search"
+) -> Threshold | None:
+    return Thresholds(Books().items, RULES, 0.1, "te").of(recipe or swap(9), origin, known)
 
 
 def test_the_best_scored_trial_of_the_same_search() -> None:
-    found = bar(
+    found = threshold(
         [
             record(swap(1), 6),
             record(swap(2), 8),
@@ -57,40 +59,42 @@ def test_the_best_scored_trial_of_the_same_search() -> None:
             record(swap(5), 9, origin="ties"),
         ]
     )
-    assert found == Bar(RULES, key(swap(2), L), (True,) * 8 + (False,) * 2, {}, "te")
+    assert found == Threshold(RULES, key(swap(2), L), (True,) * 8 + (False,) * 2, {}, "te")
 
 
 def test_without_an_incumbent_a_trial_is_scored_in_full() -> None:
-    assert bar([]) is None
-    assert bar([record(swap(1), 9, state="stopped"), record(Single("base"), 9)][:1]) is None
-    assert bar([record(swap(1), 6)], origin="baseline") is None
+    assert threshold([]) is None
+    assert threshold([record(swap(1), 9, state="stopped"), record(Single("base"), 9)][:1]) is None
+    assert threshold([record(swap(1), 6)], origin="baseline") is None
 
 
 def test_the_floor_is_the_language_experts_less_the_tolerance() -> None:
     experts = [record(Single(f"lang/{n}"), 1, 9 - n, origin="baseline") for n in range(2)]
     known = [*experts, record(swap(1), 6, 9), record(swap(2), 8, 5), record(swap(3, 1), 7, 7)]
-    found = bar(known, swap(9, lang=1))
+    found = threshold(known, swap(9, lang=1))
     assert found is not None and found.incumbent == key(swap(3, 1), L)  # 8 right, but below
     assert found.floors == {"lcpr": 0.8 - 0.1}
-    assert bar([*experts, record(swap(1), 6, 1)]) is None  # none keeps it: all are scored in full
+    assert (
+        threshold([*experts, record(swap(1), 6, 1)]) is None
+    )  # none keeps it: all are scored in full
 
 
 def test_a_rival_is_held_to_no_floor() -> None:
     known = [record(Single("lang/0"), 1, 10, "baseline"), record(swap(1), 6, 2, origin="ties")]
-    found = bar(known, origin="ties")
+    found = threshold(known, origin="ties")
     assert found is not None and found.floors == {} and found.incumbent == key(swap(1), L)
 
 
 def test_an_incumbents_answers_are_read_once() -> None:
     books = Books()
-    bars = Bars(books.items, RULES, 0.1, "te")
+    thresholds = Thresholds(books.items, RULES, 0.1, "te")
     for _ in range(3):
-        assert bars.of(swap(9), "search", [record(swap(1), 6)])
+        assert thresholds.of(swap(9), "search", [record(swap(1), 6)])
     assert books.read == 1
-    bars.of(swap(9), "search", [record(swap(1), 6), record(swap(2), 7)])
+    thresholds.of(swap(9), "search", [record(swap(1), 6), record(swap(2), 7)])
     assert books.read == 2
 
 
 def test_equal_trials_in_any_order_give_the_same_bar() -> None:
     known = [record(swap(n), 6) for n in range(1, 5)]
-    assert bar(known) == bar(known[::-1])
+    assert threshold(known) == threshold(known[::-1])

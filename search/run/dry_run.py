@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from search.common.errors import StudyError
 from search.config.schema import Config
 from search.records.head import StudyHead, taken
-from search.records.place import Place, check_name
 from search.records.reader import RecordsReader
-from search.run.opening import going_on, meant
+from search.records.study_path import StudyPath, check_name
+from search.run.opening import matching_config, resumed_config
 
 
 @dataclass(frozen=True)
-class Foreseen:
+class DryRun:
     """A study that a command would run.
 
     Attributes:
@@ -30,34 +30,36 @@ class Foreseen:
     name: str
     config: Config
     records: RecordsReader | None = None
-    source: Place | None = None
+    source: StudyPath | None = None
 
 
-def begin(chosen: Config, out: Place, name: str, source: Place | None = None) -> Foreseen:
+def begin(chosen: Config, out: StudyPath, name: str, source: StudyPath | None = None) -> DryRun:
     """A new study. Errors as of `opening.begin`, but for a folder that cannot be written."""
     check_name(name)
-    place = out / name
-    if RecordsReader.exists(place):
-        there = RecordsReader.read(place).head()
+    path = out / name
+    if RecordsReader.exists(path):
+        there = RecordsReader.read(path).head()
         here = StudyHead(name, chosen.model_dump(mode="json"))
-        raise StudyError(taken(there, here, str(place)))
-    return Foreseen(name, chosen, source=source)
+        raise StudyError(taken(there, here, str(path)))
+    return DryRun(name, chosen, source=source)
 
 
-def begin_or_resume(chosen: Config, out: Place, name: str, source: Place | None = None) -> Foreseen:
+def begin_or_resume(
+    chosen: Config, out: StudyPath, name: str, source: StudyPath | None = None
+) -> DryRun:
     """The study of this name if there is one, or a new one. Errors as of the original."""
     check_name(name)
-    place = out / name
-    if not RecordsReader.exists(place):
+    path = out / name
+    if not RecordsReader.exists(path):
         return begin(chosen, out, name, source)
-    records = RecordsReader.read(place)
-    return Foreseen(name, meant(chosen, records.head(), place), records)
+    records = RecordsReader.read(path)
+    return DryRun(name, matching_config(chosen, records.head(), path), records)
 
 
 def resume(
-    place: Place, overrides: Sequence[str] = (), trials: int = 0, *, trusted: bool = False
-) -> Foreseen:
+    path: StudyPath, overrides: Sequence[str] = (), trials: int = 0, *, trusted: bool = False
+) -> DryRun:
     """An existing study, which another process may hold. Errors as of the original."""
-    records = RecordsReader.read(place)
-    chosen, head = going_on(records.head(), place, overrides, trials, trusted=trusted)
-    return Foreseen(head.name, chosen, records)
+    records = RecordsReader.read(path)
+    chosen, head = resumed_config(records.head(), path, overrides, trials, trusted=trusted)
+    return DryRun(head.name, chosen, records)

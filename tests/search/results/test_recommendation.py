@@ -15,9 +15,16 @@ from search.common.errors import StudyError
 from search.merging.recipe import LayerSwap, Recipe, Single, key, label, soup
 from search.records.record import Record, State, Stopped
 from search.records.writer import RecordsWriter
-from search.results import doubt
-from search.results.choose import BEST, RECOMMENDED, final_rows, recommend
-from search.results.doubt import FEWEST, Apart, doubted, no_recommendation, settle
+from search.results import recommendation
+from search.results.choose import BEST, RECOMMENDED, best_swap, final_rows
+from search.results.recommendation import (
+    FEW_TRIALS,
+    MIN_RIGHT,
+    Discordant,
+    no_recommendation,
+    recommend,
+    with_doubt,
+)
 from search.results.summary import headline, recommended
 from tests.search.results import studies
 from tests.search.results.test_choose import SOURCES, swap
@@ -55,9 +62,9 @@ def asked(right: Mapping[Recipe, Right]) -> tuple[list[Record], dict[str, list[I
 def doubt_of(right: Mapping[Recipe, Right]) -> str:
     """With the answers on record."""
     records, answers = asked(right)
-    choice = recommend(records, L, 0.02)
+    choice = best_swap(records, L, 0.02)
     assert choice is not None
-    found = doubted(choice, records, L, lambda record: answers[record.key])
+    found = with_doubt(choice, records, L, lambda record: answers[record.key])
     assert found.record == choice.record and found.reason == choice.reason
     return found.doubt
 
@@ -67,7 +74,7 @@ def swaps(*right: Right) -> dict[Recipe, Right]:
 
 
 def test_the_fewest_that_are_told_from_none() -> None:
-    assert mcnemar(FEWEST, 0) < 0.05 <= mcnemar(FEWEST - 1, 0)
+    assert mcnemar(MIN_RIGHT, 0) < 0.05 <= mcnemar(MIN_RIGHT - 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -80,11 +87,13 @@ def test_no_more_than_chance(right: int, more: str) -> None:
     assert more in found
 
 
-@pytest.mark.parametrize(("right", "doubted"), [(FEWEST - 1, True), (FEWEST, True), (12, False)])
+@pytest.mark.parametrize(
+    ("right", "doubted"), [(MIN_RIGHT - 1, True), (MIN_RIGHT, True), (12, False)]
+)
 def test_more_than_chance_must_also_be_more_than_another(right: int, doubted: bool) -> None:
     found = doubt_of(swaps(first(right, 40), first(0, 40), first(1, 40)))
     assert bool(found) == doubted
-    assert ("cannot be told from none" in found) == (right < FEWEST)
+    assert ("cannot be told from none" in found) == (right < MIN_RIGHT)
 
 
 def test_swaps_that_are_alike() -> None:
@@ -93,6 +102,26 @@ def test_swaps_that_are_alike() -> None:
     found = doubt_of(alike)
     assert "has 170 of 200 search items right, and is not told from any of the 4 others" in found
     assert "best of 10 pairs" in found and "a harder task" in found
+
+
+@pytest.mark.parametrize("right", [2, 170])
+@pytest.mark.parametrize(("number", "said"), [(1, "1 swap is"), (2, "2 swaps are"), (9, "9 swaps")])
+def test_after_hardly_any_trials_more_of_them_would_decide(
+    right: int, number: int, said: str
+) -> None:
+    found = doubt_of(swaps(*(first(right, 200) for _ in range(number))))
+    assert f"What would decide: more trials, as {said}" in found and "few; after that " in found
+
+
+@pytest.mark.parametrize("right", [2, 170])
+def test_after_enough_trials_more_of_them_would_not(right: int) -> None:
+    found = doubt_of(swaps(*(first(right, 200) for _ in range(FEW_TRIALS))))
+    assert "What would decide: " in found and "trials" not in found
+
+
+def test_the_other_swap_is_one() -> None:
+    found = doubt_of(swaps(first(60, 100), first(60, 100)))
+    assert "is not told from the other one (McNemar's exact test, the best of 1 pair)" in found
 
 
 def test_alike_but_better_than_what_needs_no_search() -> None:
@@ -136,29 +165,29 @@ def test_the_best_of_many_equal_ones_is_luck() -> None:
 def test_without_answers_the_counts_decide() -> None:
     right = swaps(first(60, 100), last(45, 100))
     records, answers = asked(right)
-    choice = recommend(records, L, 0.02)
+    choice = best_swap(records, L, 0.02)
     assert choice is not None
 
     def lost(record: Record) -> list[ItemResult]:
         raise StudyError("gone")
 
-    assert doubted(choice, records, L, lost).doubt == ""
-    assert doubted(choice, records, L, lambda record: []).doubt == ""
+    assert with_doubt(choice, records, L, lost).doubt == ""
+    assert with_doubt(choice, records, L, lambda record: []).doubt == ""
     few, _ = asked(swaps(first(8, 100), first(7, 100)))
-    choice = recommend(few, L, 0.02)
-    assert choice is not None and doubted(choice, few, L, lost).doubt
+    choice = best_swap(few, L, 0.02)
+    assert choice is not None and with_doubt(choice, few, L, lost).doubt
 
 
 def test_answers_are_read_from_the_worst_on_and_no_further_than_needed() -> None:
     records, answers = asked(swaps(*(first(n, 100) for n in (90, 80, 20, 70, 10))))
-    choice = recommend(records, L, 0.02)
+    choice = best_swap(records, L, 0.02)
     read: list[str] = []
 
     def note(record: Record) -> list[ItemResult]:
         read.append(record.key)
         return answers[record.key]
 
-    assert choice is not None and doubted(choice, records, L, note).doubt == ""
+    assert choice is not None and with_doubt(choice, records, L, note).doubt == ""
     assert read == [records[0].key, records[4].key]
 
 
@@ -168,19 +197,19 @@ def test_a_stopped_trial_counts_on_the_items_it_answered() -> None:
     records, answers = asked(right)
     stop = Stopped(50, 100, 0.1, records[0].key, 0.01)
     records[2] = replace(records[2], state="stopped", stopped=stop)
-    choice = recommend(records, L, 0.02)
+    choice = best_swap(records, L, 0.02)
     assert choice is not None
-    assert doubted(choice, records, L, lambda record: answers[record.key]).doubt == ""
-    assert doubted(choice, records[:2], L, lambda record: answers[record.key]).doubt
+    assert with_doubt(choice, records, L, lambda record: answers[record.key]).doubt == ""
+    assert with_doubt(choice, records[:2], L, lambda record: answers[record.key]).doubt
 
 
 @pytest.mark.parametrize(("best", "other"), [(20, 10), (30, 24), (12, 3), (6, 0), (101, 100)])
 def test_the_items_that_would_decide(best: int, other: int) -> None:
     """With the same shares on so many items it is told; on a fifth fewer it is not."""
-    growth = Apart(best, other, 200).needed(10) / 200
-    assert Apart(round(best * growth), round(other * growth), 0).told(10)
+    growth = Discordant(best, other, 200).needed(10) / 200
+    assert Discordant(round(best * growth), round(other * growth), 0).significant(10)
     fewer = growth / 1.25
-    assert not Apart(round(best * fewer), round(other * fewer), 0).told(10)
+    assert not Discordant(round(best * fewer), round(other * fewer), 0).significant(10)
 
 
 def test_less_may_be_better(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,11 +229,11 @@ def test_a_score_that_is_no_share_of_items_is_not_judged(monkeypatch: pytest.Mon
 
 def test_what_users_are_told(records: RecordsWriter) -> None:
     """A recommendation has its tag, doubt has `none` and the reason."""
-    assert settle(records, L, 0.02) is None
-    assert recommended(None) == {"recommended": "none", "reason": doubt.NO_SWAP}
+    assert recommend(records, L, 0.02) is None
+    assert recommended(None) == {"recommended": "none", "reason": recommendation.NO_SWAP}
     studies.add(records, studies.BEST, 0.5, "search")
     studies.add(records, studies.BEST, 0.5, "held_out", origin="final")
-    choice = settle(records, L, 0.02)
+    choice = recommend(records, L, 0.02)
     assert choice is not None and choice.role == BEST
     assert "no other recipe yet" in no_recommendation(choice)
     assert recommended(choice) == {"recommended": "none", "reason": choice.doubt}
@@ -212,7 +241,7 @@ def test_what_users_are_told(records: RecordsWriter) -> None:
     rows = final_rows(records.trials, choice, swap(1, 1), SOURCES, L)
     assert rows[0] == ((BEST,), studies.BEST)
     studies.add(records, LayerSwap(0, 0, 4, 4, 0, 0), 0.1, "search")
-    choice = settle(records, L, 0.02)
+    choice = recommend(records, L, 0.02)
     assert choice is not None and choice.role == RECOMMENDED and no_recommendation(choice) == ""
     assert headline(records, choice)["held_out_accuracy"] == 50.0
 
@@ -220,7 +249,7 @@ def test_what_users_are_told(records: RecordsWriter) -> None:
 @pytest.mark.parametrize(
     ("states", "said"),
     [
-        ([], doubt.NO_SWAP),
+        ([], recommendation.NO_SWAP),
         (["failed"], "every trial failed (1 of 1), all of them: engine died: out of memory"),
         (["failed"] * 3, "every trial failed (3 of 3), all of them: engine died: out of memory"),
         (["failed", "infeasible"], "every trial failed or was infeasible (2 of 2)"),
@@ -233,7 +262,7 @@ def test_a_study_without_a_score_says_why(
 ) -> None:
     for number, state in enumerate(states):
         studies.add(records, swap(number, 1), 0.5, "search", state)
-    choice = settle(records, L, 0.02)
+    choice = recommend(records, L, 0.02)
     assert no_recommendation(choice, records.trials).startswith(said)
     assert (choice is None) == bool(said)
     if choice is None:

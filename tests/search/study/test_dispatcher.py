@@ -22,11 +22,11 @@ from search.records.head import StudyHead
 from search.records.reader import RecordsReader
 from search.records.record import Record
 from search.records.writer import RecordsWriter
-from search.study.course import Course
+from search.study.dispatcher import Dispatcher
 from search.study.order import Order
 from search.study.outcome import ActorExit, TrialOutcome
 from search.study.proposing.phase import Phase
-from search.study.retries import FAILURES, FAILURES_IN_ALL, settled
+from search.study.retries import FAILURES, FAILURES_IN_ALL, finished_trials
 from search.study.tuning.searcher import StudySearcher
 
 L = 3
@@ -124,10 +124,10 @@ class Bench:
         self.order = Order(
             phases, self.records.trials, L, lambda: FINAL, lag=lag, repeated=self.log.repeated
         )
-        self.course = Course(
+        self.dispatcher = Dispatcher(
             self.order, self.records, self.nodes, [self.log], lang="te", n_layers=L
         )
-        self.searcher = StudySearcher(self.course, self.nodes)
+        self.searcher = StudySearcher(self.dispatcher, self.nodes)
         self.asked = 0
 
     def phase(self, origin: str, space: Space | RivalSpace, trials: int) -> Phase:
@@ -159,7 +159,7 @@ def test_order_and_budget(tmp_path: Path) -> None:
     assert origins == ["baseline"] + ["search"] * 5 + ["final"] * 2
     assert [r.split for r in bench.records.trials[-2:]] == ["held_out"] * 2
     assert len(bench.records.ended("search")) == 6
-    assert bench.course.finished
+    assert bench.dispatcher.finished
 
 
 def test_each_rival_has_its_budget_and_hears_of_its_own_trials(tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_a_trial_whose_engine_died_is_tried_again(tmp_path: Path) -> None:
     bench.searcher.on_trial_complete(name, {"outcome": outcome()})
     assert [r.attempts for r in bench.records.trials] == [2]
     bench.run()
-    assert len(bench.records.trials) == 7 and bench.course.finished
+    assert len(bench.records.trials) == 7 and bench.dispatcher.finished
 
 
 def test_a_trial_whose_engine_dies_again_failed(
@@ -287,7 +287,7 @@ def test_a_trial_whose_engine_dies_again_failed(
     bench.run()
     first = bench.records.trials[0]
     assert (first.state, first.attempts) == ("failed", 2) and "died 2 times" in first.reason
-    assert len(bench.records.trials) == 7 and bench.course.finished
+    assert len(bench.records.trials) == 7 and bench.dispatcher.finished
 
 
 def test_a_lost_node_costs_no_retry_and_no_budget(tmp_path: Path) -> None:
@@ -317,7 +317,7 @@ def test_a_trial_is_announced_once_however_often_it_is_tried(
     bench.nodes.next = ActorExit("b")
     bench.run()
     kinds = Counter(event for event, _ in bench.log.events)
-    assert bench.course.finished and kinds["started"] == kinds["ended"] == 6
+    assert bench.dispatcher.finished and kinds["started"] == kinds["ended"] == 6
 
 
 def test_a_scorer_that_fails_excludes_no_node_but_ends_the_search(tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ def test_a_scorer_that_fails_excludes_no_node_but_ends_the_search(tmp_path: Path
     bench.run(lambda recipe: TrialOutcome("failed", "scoring failed: KeyError", "scorer"))
     assert bench.nodes.excluded_nodes == () and len(bench.records.trials) == FAILURES_IN_ALL
     assert {record.cause for record in bench.records.trials} == {"scorer"}
-    assert "trials fail wherever they run" in str(bench.course.fault)
+    assert "trials fail wherever they run" in str(bench.dispatcher.fault)
 
 
 def test_the_same_recipes_whoever_ends_first(tmp_path: Path) -> None:
@@ -335,14 +335,14 @@ def test_the_same_recipes_whoever_ends_first(tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         bench = Bench(folder, trials=12, engines=2, lag=2, rivals={"ties": 3})
         running: list[tuple[str, Recipe, str]] = []
-        while not bench.course.over:
+        while not bench.dispatcher.over:
             while len(running) < 2 and (proposal := bench.ask()):
                 running.append(proposal)
             if running:
                 name, recipe, _ = running.pop(pick)
                 value = int(key(recipe, L), 16) % 100 / 100
                 bench.searcher.on_trial_complete(name, {"outcome": outcome(value)})
-        assert bench.course.finished
+        assert bench.dispatcher.finished
         trials = [t for phase in bench.phases for t in phase.study.trials]
         orders.append([(t.user_attrs.get("key"), t.params, t.values) for t in trials])
     assert orders[0] == orders[1]
@@ -352,11 +352,11 @@ def test_what_is_lost_is_waited_for(tmp_path: Path) -> None:
     """A node's death is known late: until then the trial is neither failed nor proposed again."""
     bench = Bench(tmp_path / "s", trials=1, baselines=())
     lost = [lose(bench, "a"), lose(bench, "a")]
-    assert bench.ask() is None and not bench.records.trials and not bench.course.finished
+    assert bench.ask() is None and not bench.records.trials and not bench.dispatcher.finished
     bench.nodes.lost.add("a")
     bench.nodes.next = ActorExit("b")
     bench.run()
-    assert [r.recipe for r in bench.records.trials][0] == lost[0] and bench.course.finished
+    assert [r.recipe for r in bench.records.trials][0] == lost[0] and bench.dispatcher.finished
 
 
 def test_watchdog_ends_a_trial_as_failed(tmp_path: Path) -> None:
@@ -372,8 +372,8 @@ def test_failures_in_a_row_stop_the_search(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "s", trials=50)
     bench.run(lambda recipe: TrialOutcome("failed", "no memory"))
     assert len(bench.records.trials) == FAILURES and bench.nodes.stopping
-    assert "no memory" in str(bench.course.fault) and "--resume" in str(bench.course.fault)
-    assert not bench.course.finished
+    assert "no memory" in str(bench.dispatcher.fault) and "--resume" in str(bench.dispatcher.fault)
+    assert not bench.dispatcher.finished
 
 
 def test_a_listener_that_fails_costs_nobody_anything(
@@ -387,7 +387,7 @@ def test_a_listener_that_fails_costs_nobody_anything(
 
     monkeypatch.setattr(bench.log, "ended", fail)
     bench.run(lambda recipe: TrialOutcome("failed", "no memory"))
-    assert len(bench.records.trials) == FAILURES and "no memory" in str(bench.course.fault)
+    assert len(bench.records.trials) == FAILURES and "no memory" in str(bench.dispatcher.fault)
     assert "no terminal" in caplog.text
 
 
@@ -402,8 +402,8 @@ def test_a_fault_of_our_own_stops_the_search(
 
     monkeypatch.setattr(Phase if where == "propose" else RecordsWriter, where, fail)
     bench.run()
-    assert "KeyError: 'odd'" in str(bench.course.fault) and bench.nodes.stopping
-    assert "--resume" in str(bench.course.fault) and not bench.course.finished
+    assert "KeyError: 'odd'" in str(bench.dispatcher.fault) and bench.nodes.stopping
+    assert "--resume" in str(bench.dispatcher.fault) and not bench.dispatcher.finished
 
 
 def test_what_was_handed_out_before_costs_nothing(tmp_path: Path) -> None:
@@ -443,7 +443,7 @@ def test_a_node_that_fails_is_left_out(tmp_path: Path, caplog: pytest.LogCapture
     assert isinstance(config, dict) and config["excluded_nodes"] == []
     bench.searcher.on_trial_complete("x", {"outcome": TrialOutcome("failed", "no memory")})
     bench.run(answer)
-    assert bench.nodes.excluded_nodes == ("bad",) and bench.course.finished
+    assert bench.nodes.excluded_nodes == ("bad",) and bench.dispatcher.finished
     states = Counter(r.state for r in bench.records.trials)
     assert states == {"failed": FAILURES, "scored": 23 - FAILURES}
     assert "node bad: it is not used further" in caplog.text and "no memory" in caplog.text
@@ -456,14 +456,14 @@ def test_what_is_killed_at_the_end_is_no_failure(tmp_path: Path) -> None:
     bench.nodes.next = ActorExit(None)
     for name, _, _ in running:
         bench.searcher.on_trial_complete(name, error=True)
-    assert bench.ask() is None and bench.course.fault is None and not bench.records.trials
+    assert bench.ask() is None and bench.dispatcher.fault is None and not bench.records.trials
 
 
 def test_engines_that_never_start_end_the_search(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "s", trials=50)
     for _ in range(FAILURES_IN_ALL):
         lose(bench, None)
-    assert "did not start" in str(bench.course.fault) and not bench.records.trials
+    assert "did not start" in str(bench.dispatcher.fault) and not bench.records.trials
     assert bench.ask() is None
 
 
@@ -475,14 +475,14 @@ def test_engines_that_started_on_lost_nodes_are_no_failures(tmp_path: Path) -> N
     bench.nodes.lost.add("a")
     for name, _, _ in running:
         bench.searcher.on_trial_complete(name, error=True)
-    assert bench.course.fault is None and not bench.nodes.stopping
+    assert bench.dispatcher.fault is None and not bench.nodes.stopping
     bench.nodes.n_dead, bench.nodes.next = 1, ActorExit("b")
     again = [bench.ask() or pytest.fail("nothing proposed") for _ in range(16)]
     assert [recipe for _, recipe, _ in again] == [recipe for _, recipe, _ in running]
     bench.nodes.next = ActorExit(None)
     for name, _, _ in again[:FAILURES_IN_ALL]:  # nothing explains these
         bench.searcher.on_trial_complete(name, error=True)
-    assert "did not start" in str(bench.course.fault)
+    assert "did not start" in str(bench.dispatcher.fault)
 
 
 def test_bad_nodes_do_not_end_a_search_that_has_good_ones(tmp_path: Path) -> None:
@@ -494,7 +494,7 @@ def test_bad_nodes_do_not_end_a_search_that_has_good_ones(tmp_path: Path) -> Non
         for _ in range(FAILURES):
             name, _, _ = bench.ask() or pytest.fail("nothing proposed")
             bench.searcher.on_trial_complete(name, {"outcome": TrialOutcome("failed", "no expert")})
-    assert bench.nodes.excluded_nodes == tuple(bad) and bench.course.fault is None
+    assert bench.nodes.excluded_nodes == tuple(bad) and bench.dispatcher.fault is None
     assert not bench.nodes.stopping
 
 
@@ -503,18 +503,18 @@ def test_what_ended_the_search_is_tried_again(tmp_path: Path) -> None:
     fixed = (Single("base"), Single("task/0"), Single("lang/0"))
     first = Bench(tmp_path / "s", trials=4, baselines=fixed)
     first.run(lambda recipe: TrialOutcome("failed", "no expert"))
-    assert "--resume" in str(first.course.fault)
+    assert "--resume" in str(first.dispatcher.fault)
     first.records.close()
     second = Bench(tmp_path / "s", trials=4, baselines=fixed)
     second.run()
-    assert second.course.finished
+    assert second.dispatcher.finished
     for recipe in fixed:
         states = [r.state for r in second.records.trials if r.recipe == recipe]
         assert states[:2] == ["failed", "scored"]
         assert second.records.ended("search")[key(recipe, L)].state == "scored"
     second.records.close()
     again = RecordsReader.read(tmp_path / "s")
-    assert settled(again.trials, "search") == again.ended("search")
+    assert finished_trials(again.trials, "search") == again.ended("search")
 
 
 def test_what_ended_the_search_is_tried_again_after_one_more_crash(tmp_path: Path) -> None:
@@ -527,7 +527,7 @@ def test_what_ended_the_search_is_tried_again_after_one_more_crash(tmp_path: Pat
     second.searcher.on_trial_complete(name, {"outcome": outcome()})
     second.records.close()
     third = Bench(tmp_path / "s", trials=4, baselines=fixed)
-    assert set(settled(third.records.trials, "search")) == {key(recipe, L)}
+    assert set(finished_trials(third.records.trials, "search")) == {key(recipe, L)}
 
 
 def test_a_full_disk_stops_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -540,7 +540,7 @@ def test_a_full_disk_stops_the_search(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(bench.study, "tell", refuse)
     bench.searcher.on_trial_complete(name, {"outcome": outcome()})
-    assert "No space left on device" in str(bench.course.fault) and bench.nodes.stopping
+    assert "No space left on device" in str(bench.dispatcher.fault) and bench.nodes.stopping
     assert len(bench.records.trials) == 1 and bench.ask() is None
     assert [event for event, _ in bench.log.events] == ["started", "ended"]
 
@@ -555,4 +555,4 @@ def test_resumed_search_scores_nothing_twice(tmp_path: Path) -> None:
     second.run()
     trials = [r for r in second.records.trials if r.split == "search"]
     assert len(trials) == len({r.key for r in trials}) == 7
-    assert second.course.finished
+    assert second.dispatcher.finished

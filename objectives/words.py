@@ -1,0 +1,40 @@
+"""Words of messages: a number with its noun, and which name a mistyped one may have been.
+
+Owns both rules, for every message of both packages. Pure; does not know what is counted or named.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+LONGEST = 100
+"""Characters of a mistyped name that are compared."""
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with its noun: `1 fault`, `2 faults`.
+
+    Args:
+        number: how many.
+        one: the noun for one of them.
+        many: the noun for another number; where it is empty, `one` with an s.
+    """
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def nearest(given: object, known: Iterable[str]) -> str:
+    """The known name that a mistyped one is nearest to, whatever the case; empty where none is."""
+    names = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(str(given)[:LONGEST].lower(), names, n=1)
+    return names[near[0]] if near else ""
+
+
+def did_you_mean(given: object, known: Iterable[str]) -> str:
+    """` (did you mean NAME?)` for what was mistyped; empty where no known name is near it."""
+    return guess(nearest(given, known))
+
+
+def guess(near: str) -> str:
+    """What was probably meant, as the end of a message; empty where nothing was."""
+    return f" (did you mean {near}?)" if near else ""
