@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import optuna
@@ -23,14 +24,11 @@ from search.records.reader import RecordsReader
 from search.records.record import Record
 from search.records.writer import RecordsWriter
 from search.study.proposing.notes import name_targets, study_name
-from search.study.proposing.phase import Phase, in_order
+from search.study.proposing.phase import Phase, Point, in_order
 from search.study.proposing.sampler import make_sampler
 from search.study.proposing.storage import open_storage
 from search.study.retries import finished_trials
 from search.study.schedule import Schedule
-
-Point = Mapping[str, Any]
-"""What a trial is fixed to: parameters, or a recipe (JSON) under `BASELINE`."""
 
 
 def phase(
@@ -62,6 +60,7 @@ def phase(
         storage=open_storage(schedule.storage, records.folder),
         study_name=study_name(schedule, origin, head),
         directions=[target.direction for target in targets.TARGETS],
+        sampler=optuna.samplers.RandomSampler(),  # until it knows what is recorded
         load_if_exists=True,
     )
     name_targets(study)
@@ -70,12 +69,12 @@ def phase(
     if origin == "search":
         recipes = (from_dict(entry["recipe"]) for entry in head.imported.get("recipes", ()))
         first += (point for recipe in recipes if (point := space.point(recipe)) is not None)
-    align(study, origin, space, records, first)
+    queue = align(study, origin, space, records, first)
     guards = targets.TARGETS[1:] if origin == "search" else ()  # a rival is held to no floor
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.sampler = make_sampler(schedule, study, space, records.trials, guards)
-    return Phase(origin, space, study, trials)
+    return Phase(origin, space, study, trials, deque(queue))
 
 
 def align(
@@ -84,12 +83,11 @@ def align(
     space: SearchSpace,
     records: RecordsReader,
     first: Iterable[Point],
-) -> None:
-    """Bring Optuna's study in line with the records, whatever it lacks; no sampler is asked.
+) -> list[Point]:
+    """Bring Optuna's study in line with the records, whatever it lacks.
 
     Every ended trial of this search is known to it afterwards. Trials that the last driver left
-    running are told their recorded end, or wait to be proposed again; so do those of `first` that
-    have no end yet.
+    running are told their recorded end.
 
     Args:
         study: Optuna's, perhaps empty or older than the records.
@@ -97,32 +95,41 @@ def align(
         space: what is searched.
         records: the study's folder.
         first: what is proposed before anything else.
+
+    Returns:
+        What is to be proposed before the sampler is asked, in the order in which it once was, or
+        would have been: those of `first` that have no end yet, those that were left running, and
+        what somebody has enqueued.
     """
     ended = finished_trials(records.trials, "search")
     known: dict[TrialState, set[str]] = {state: set() for state in TrialState}
     again: list[Point] = []
+    enqueued = _dequeue(study)
     for trial in study.get_trials(deepcopy=False):
         name, state = trial.user_attrs.get("key", ""), trial.state
-        if state == TrialState.WAITING:
-            name = _named(space, _point(trial)).user_attrs.get("key", "")
-        elif state == TrialState.RUNNING:
+        if state == TrialState.RUNNING:
             state = _tell_end(study, trial, ended.get(name))
             if name and name not in ended:
                 again.append(_point(trial))
         known[state].add(name)
-    done, waiting = known[TrialState.COMPLETE], known[TrialState.WAITING]
+    done = known[TrialState.COMPLETE]
     own = (origin, "baseline") if origin == "search" else (origin,)
     for name, record in ended.items():
         told = done if in_order(record) is not None else done | known[TrialState.FAIL]
         if record.origin in own and name not in told:
             _add(study, space, record)
-    for point in (*again, *first):
-        name = _named(space, point).user_attrs["key"]
-        if name not in ended and name not in waiting:
-            waiting.add(name)
-            fixed = {k: v for k, v in point.items() if k != BASELINE}
-            recipe = {k: v for k, v in point.items() if k == BASELINE}
-            study.enqueue_trial(fixed, user_attrs=recipe)
+    queue: dict[str, Point] = {}
+    for point in (*first, *again, *enqueued):
+        queue.setdefault(_named(space, point).user_attrs.get("key", ""), point)
+    return [point for name, point in queue.items() if name and name not in ended]
+
+
+def _dequeue(study: optuna.Study) -> list[Point]:
+    """Take what waits out of Optuna's queue, which only ever grows at its end."""
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    for _ in waiting:
+        study.tell(study.ask(), state=TrialState.FAIL)
+    return [_point(trial) for trial in waiting]
 
 
 def _tell_end(study: optuna.Study, trial: FrozenTrial, record: Record | None) -> TrialState:

@@ -7,8 +7,9 @@ while costs nothing. When a phase's turn comes is `search.study.order`'s.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import optuna
@@ -30,6 +31,9 @@ PAUSE_SECONDS = 2.0
 
 T = TypeVar("T")
 
+Point = Mapping[str, Any]
+"""What a trial is fixed to: parameters, or a recipe (JSON) under `BASELINE`."""
+
 
 @dataclass(frozen=True, eq=False)
 class Phase:
@@ -40,12 +44,14 @@ class Phase:
         space: what is searched; all phases share one `seen`.
         study: Optuna's study, with its sampler.
         trials: distinct recipes to score.
+        queue: what is proposed before the sampler is asked.
     """
 
     origin: Origin
     space: SearchSpace
     study: optuna.Study
     trials: int
+    queue: deque[Point] = field(default_factory=deque)
 
     @property
     def seen(self) -> set[str]:
@@ -53,7 +59,7 @@ class Phase:
         return self.space.seen
 
     def propose(self, place: int) -> Proposal:
-        """Ask Optuna for a recipe.
+        """Ask Optuna for a recipe: the first of the queue, or the sampler's.
 
         Args:
             place: of the proposal in the study's order.
@@ -65,12 +71,15 @@ class Phase:
         sampler = self.study.sampler
         if isinstance(sampler, ModelSampler):
             sampler.place = place
+        if self.queue:
+            _patiently(self._enqueue)
+            self.queue.popleft()
         trial, suggested = _patiently(self._ask)
         return Proposal(self.study, trial, **suggested)
 
     def first(self, point: dict[str, Any]) -> None:
-        """Propose these parameters next; raises as `propose` does."""
-        _patiently(lambda: self.study.enqueue_trial(point))
+        """Propose these parameters next."""
+        self.queue.appendleft(point)
 
     def unseen(self, seed: int) -> dict[str, Any] | None:
         """Parameters of a recipe that was never proposed; None when there are none."""
@@ -78,9 +87,13 @@ class Phase:
 
     def owes_baseline(self) -> bool:
         """Whether a recipe waits that costs nothing of the budget, as after a crash."""
-        states = (TrialState.WAITING,)
-        waiting = _patiently(lambda: self.study.get_trials(deepcopy=False, states=states))
-        return any(BASELINE in trial.user_attrs for trial in waiting)
+        return any(BASELINE in point for point in self.queue)
+
+    def _enqueue(self) -> None:
+        """Let Optuna's next trial be the first of the queue."""
+        point = dict(self.queue[0])
+        recipe = {name: point.pop(name) for name in (BASELINE,) if name in point}
+        self.study.enqueue_trial(point, user_attrs=recipe)
 
     def _ask(self) -> tuple[optuna.Trial, dict[str, Any]]:
         trial = self.study.ask()

@@ -115,8 +115,7 @@ class Bench:
         self.nodes.engines = engines
         phases = [self.phase("search", self.space, trials)]
         for recipe in baselines:
-            attributes = {BASELINE: json.dumps(to_dict(recipe))}
-            phases[0].study.enqueue_trial({}, user_attrs=attributes)
+            phases[0].queue.append({BASELINE: json.dumps(to_dict(recipe))})
         for method, budget in (rivals or {}).items():
             rival = RivalSpace(method, "te", L, self.space.pairs, self.space.seen)
             phases.append(self.phase(method, rival, budget))

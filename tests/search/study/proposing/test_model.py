@@ -121,12 +121,13 @@ def test_it_climbs_the_hill(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("engines", [1, 2])
 @pytest.mark.parametrize("harm", ["", "journal"])
+@pytest.mark.parametrize("cuts", [(9, 6, 1), (1, 0, 1, 1, 2, 1)], ids=["in it", "at its start"])
 def test_a_resumed_study_proposes_what_an_undisturbed_one_would_have(
-    tmp_path: Path, engines: int, harm: str
+    tmp_path: Path, engines: int, harm: str, cuts: tuple[int, ...]
 ) -> None:
     whole = Search(tmp_path / "whole", engines=engines, trials=18).run(order=1)
     found: dict[int, str] = {}
-    for number, ends in enumerate((9, 6, 1, 10**6)):
+    for number, ends in enumerate((*cuts, 10**6)):
         search = Search(tmp_path / "cut", engines=engines, trials=18)
         found |= search.run(ends, order=10 + number)  # what is out then is lost
         search.records.close()

@@ -5,6 +5,7 @@ Real Optuna, driven by hand as in `test_searcher`.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import pytest
 from optuna.trial import TrialState
 
 from search.merging.recipe import LayerSwap, Recipe, Single, clip, key, to_dict
+from search.merging.space.proposal import BASELINE
 from search.merging.space.rivals import RivalSpace
 from search.merging.space.swap import Space, make_space
 from search.records.folder import JOURNAL
@@ -146,8 +148,7 @@ def test_a_harmed_storage_is_brought_in_line(
     assert ended(search.study) == recorded(second.records, "search", "baseline")
     assert ended(ties.study) == recorded(second.records, "ties")
     for trial in (*search.study.trials, *ties.study.trials):
-        fixed = trial.user_attrs.get("baseline") or trial.state == TrialState.WAITING
-        assert fixed or trial.params["pair"] == "0-0"
+        assert trial.user_attrs.get("baseline") or trial.params["pair"] == "0-0"
     second.run()
     trials = second.records.trials
     assert trials[: len(before)] == before
@@ -165,7 +166,7 @@ def test_parameters_are_those_of_the_recipe(tmp_path: Path) -> None:
     second = Study(tmp_path / "s", trials=40, rivals={})
     recipes = {r.key: r.recipe for r in second.records.trials}
     for trial in second.study.trials:
-        if "baseline" in trial.user_attrs or trial.state == TrialState.WAITING:
+        if "baseline" in trial.user_attrs:
             continue
         params = {"w_lang": 0.5} | trial.params
         share, counts = params["w_lang"], [params[name] for name in ("b", "u", "t_b", "t_u")]
@@ -208,7 +209,7 @@ def test_resumed_many_times_nothing_waits_twice(tmp_path: Path) -> None:
     keys = None
     for _ in range(3):
         study = Study(tmp_path / "s", engines=None, trials=10)
-        waiting = study.study.get_trials(states=(TrialState.WAITING,))
+        waiting = list(study.phases[0].queue)
         asked = [study.ask() or pytest.fail("nothing proposed") for _ in range(6)]
         found = [key(recipe, L) for _, recipe, _ in asked]
         assert len(set(found)) == 6
@@ -249,3 +250,19 @@ def test_a_baseline_under_way_is_scored_after_a_crash_though_the_budget_is_used_
     assert second.dispatcher.finished
     assert key(slow, L) in second.records.ended("search")
     assert sum(r.origin == "search" for r in second.records.trials) == 3
+
+
+def test_what_somebody_enqueued_is_proposed_after_what_was_lost(tmp_path: Path) -> None:
+    """And what a driver enqueued that was killed before it was proposed, in its old place."""
+    first = Study(tmp_path / "s", trials=10)
+    first.ask()  # a baseline
+    first.study.enqueue_trial({}, user_attrs={BASELINE: json.dumps(to_dict(BASELINES[1]))})
+    point = {"pair": "0-0", "b": 1, "u": 1, "t_b": 0, "t_u": 0}
+    first.study.enqueue_trial(point)
+    first.records.close()
+    second = Study(tmp_path / "s", engines=None, trials=10)
+    found = [second.ask() or pytest.fail("nothing proposed") for _ in range(4)]
+    swap = clip(LayerSwap(0, 0, 1, 1, 0, 0), L)
+    assert [recipe for _, recipe, _ in found[:2]] == list(BASELINES)
+    assert key(found[3][1], L) == key(swap, L)  # found[2] is the space's default
+    assert not second.study.get_trials(states=(TrialState.WAITING,))

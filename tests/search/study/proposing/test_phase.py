@@ -82,7 +82,7 @@ def test_a_baseline_is_owed_until_it_is_proposed(phase: Phase) -> None:
     phase.first({"pair": "0-0"})
     assert not phase.owes_baseline()  # it waits, and costs a trial of the budget
     baseline = {BASELINE: json.dumps(to_dict(Single("base")))}
-    phase.study.enqueue_trial({}, user_attrs=baseline)
+    phase.queue.append(baseline)
     assert phase.owes_baseline()
     found = [phase.propose(0) for _ in range(2)]
     assert [proposal.origin for proposal in found] == ["search", "baseline"]
