@@ -1,12 +1,12 @@
-"""Words of messages: a number with its noun, and which name a mistyped one may have been.
+"""Words of messages: a number with its noun or unit, and which name a mistyped one may have been.
 
-Owns both rules, for every message of both packages. Pure; does not know what is counted or named.
+Owns these rules, for every message of both packages. Pure; does not know what is counted or named.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 LONGEST = 100
 """Characters of a mistyped name that are compared."""
@@ -21,6 +21,12 @@ def counted(number: int, one: str, many: str = "") -> str:
         many: the noun for another number; where it is empty, `one` with an s.
     """
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def scaled(number: float, units: Sequence[str] = ("B", "kB", "MB", "GB", "TB")) -> str:
+    """A number with its unit, each a thousand of the one before: 1234567 bytes as `1.23 MB`."""
+    power = min((len(str(int(number))) - 1) // 3, len(units) - 1)
+    return f"{number / 1000**power:.3g} {units[power]}"
 
 
 def nearest(given: object, known: Iterable[str]) -> str:

@@ -151,6 +151,9 @@ def lines(best: Best) -> Iterator[str]:
     so_far = best.state in UNFINISHED
     if best.no_recommendation:
         yield f"no recommendation{' yet' if so_far else ''}: {best.no_recommendation}"
+        more = {"finished": "--extend {} --trials 40", "stopped": "--resume {}"}.get(best.state)
+        if more is not None:
+            yield f"more trials: python -m search.run {more.format(shlex.quote(best.study))}"
     if not best.label:
         return
     called = "best on the search items" if best.no_recommendation else "recommended"

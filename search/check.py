@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from objectives.command_line import Parser
-from objectives.words import counted
+from objectives.words import counted, scaled
 from search.common.errors import SearchError
 
 if TYPE_CHECKING:
@@ -125,8 +125,8 @@ def _cells(checkpoint: Checkpoint, base: Checkpoint | None, faults: Sequence[str
         "+".join(sorted({info.dtype for info in checkpoint.tensors.values()})),
         "yes" if checkpoint.tied else "no",
         tokenizer,
-        _short(checkpoint.parameters, ("", "k", "M", "B")),
-        _short(checkpoint.bytes, ("B", "kB", "MB", "GB")),
+        scaled(checkpoint.parameters, ("", "k", "M", "B")),
+        scaled(checkpoint.bytes),
     ]
 
 
@@ -135,12 +135,6 @@ def _shape(checkpoint: Checkpoint) -> str:
     hidden, mlp, heads, groups = (checkpoint.text.get(entry, "?") for entry in entries)
     tokens = checkpoint.text.get("vocab_size", "?")
     return f"hidden {hidden}, MLP {mlp}, {heads} heads ({groups} key-value), {tokens} tokens"
-
-
-def _short(number: float, units: Sequence[str]) -> str:
-    """1234567 as "1.23 M"."""
-    power = min((len(str(int(number))) - 1) // 3, len(units) - 1)
-    return f"{number / 1000**power:.3g} {units[power]}"
 
 
 def _kind(checkpoint: Checkpoint) -> str:

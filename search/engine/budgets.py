@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from objectives.words import counted
+from objectives.words import counted, scaled
 from search.engine.contract import Budget
 from search.engine.staging import Sizes
 
@@ -135,7 +135,7 @@ def describe(sizes: Mapping[str, int], gpu: Budget, pinned: Budget, ranks: int =
             fit = min(len(sizes), int(budget * GIB * parts // largest))
             tiers.append(f"{budget:.3g} GiB {where} for {fit} of them")
     tiers.append("memory-mapped files, shared by the engines of a node")
-    held = f"{counted(len(sizes), 'checkpoint')}, {total / 1e9:.2f} GB"
+    held = f"{counted(len(sizes), 'checkpoint')}, {scaled(total)}"
     return f"base and experts: {held}; {', then '.join(tiers)}"
 
 

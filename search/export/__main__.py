@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from objectives.command_line import Parser
 from objectives.errors import ObjectiveError
-from objectives.words import counted
+from objectives.words import counted, scaled
 from search.common.errors import ConfigError, EngineError, RecipeError, SearchError, StudyError
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ def _export(arguments: argparse.Namespace, console: Console) -> int:
         )
     if merge.doubt:
         _say(console, f"no recommendation: {merge.doubt}")
-    _say(console, f"written: {arguments.out}, {family.base.bytes / 1e9:.2f} GB of weights")
+    _say(console, f"written: {arguments.out}, {scaled(family.base.bytes)} of weights")
     _say(console, f"load it, serve it: {arguments.out}/README.md")
     return _verify(wanted, asked, arguments.out, console) if asked else 0
 

@@ -18,6 +18,7 @@ from types import EllipsisType
 import torch
 from filelock import FileLock, Timeout
 
+from objectives.words import scaled
 from search.checkpoints.cache import companions
 from search.checkpoints.checkpoint import Checkpoint, TensorInfo, is_finite
 from search.checkpoints.files import ADAPTER_CONFIG, INDEX
@@ -122,7 +123,7 @@ def check_target(
     free = shutil.disk_usage(there).free
     if free < needed:
         raise CheckpointError(
-            f"no disk space for {out}: {needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are "
+            f"no disk space for {out}: {scaled(needed)} are needed, {scaled(free)} are "
             f"free in {there}: make room or name a folder on another disk"
         )
 

@@ -146,11 +146,11 @@ def _main(arguments: argparse.Namespace) -> int:
 
 def _dry_run(arguments: argparse.Namespace, console: Console) -> None:
     from search.records.study_path import locate
-    from search.run import dry_run, estimate
+    from search.run import estimate, preview
 
     known = arguments.extend or (arguments.resume if arguments.resume != "auto" else None)
     out = locate(known).parent if known else locate(arguments.out)
-    for line in estimate.say(_open(arguments, dry_run), out):
+    for line in estimate.say(_open(arguments, preview), out):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
@@ -228,7 +228,7 @@ def _ray_on_loopback(address: str | None) -> Iterator[None]:
 
 
 def _open(arguments: argparse.Namespace, door: Any) -> Any:
-    """The study that is meant, by the functions of `opening`, or those of `dry_run`."""
+    """The study that is meant, by the functions of `opening`, or those of `preview`."""
     from search.common.errors import ConfigError
     from search.records.study_path import locate
     from search.run.opening import own_name

@@ -29,8 +29,8 @@ from search.results import choose
 from search.results.recommendation import recommend
 from search.results.study_result import best_default
 from search.run import imports
-from search.run.dry_run import DryRun
 from search.run.prepare import Checked, check
+from search.run.preview import DryRun
 from search.run.progress import duration
 from search.run.workload import (
     SPLITS,

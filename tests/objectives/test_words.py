@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from objectives.words import counted, did_you_mean, guess, nearest
+from objectives.words import counted, did_you_mean, guess, nearest, scaled
 
 
 def test_one_is_not_several() -> None:
@@ -12,6 +12,15 @@ def test_one_is_not_several() -> None:
         *("0 faults", "1 fault", "2 faults", "1,200 faults")
     ]
     assert [counted(n, "one is", "others are") for n in (1, 2)] == ["1 one is", "2 others are"]
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (2_080_000, "2.08 MB"), (3e13, "30 TB")],
+)
+def test_units(number: float, said: str) -> None:
+    assert scaled(number) == said
+    assert scaled(8.03e9, ("", "k", "M", "B")) == "8.03 B"
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,16 @@ def test_none_is_recommended(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert best.main([str(tmp_path / "s")]) == 1
     lines = said(capsys)
     assert lines[2].startswith("best on the search items so far: te b2") and "--force" in lines[-2]
+    records.close()
+    assert best.main([str(tmp_path / "s")]) == 1
+    assert said(capsys)[2] == f"more trials: python -m search.run --resume {tmp_path / 's'}"
+    with_end = RecordsWriter.open(tmp_path / "s")
+    with_end.rewrite(replace(with_end.head(), finished="2026-01-01T00:00:00Z"))
+    with_end.close()
+    assert best.main([str(tmp_path / "s")]) == 1
+    lines = said(capsys)
+    assert lines[2] == f"more trials: python -m search.run --extend {tmp_path / 's'} --trials 40"
+    assert lines[3].startswith("best on the search items: te b2")
 
 
 def test_the_default_recipe_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,7 +87,7 @@ def test_pinned_copies_leave_the_node_its_memory() -> None:
 @pytest.mark.parametrize(
     ("budgets", "words"),
     [
-        ((0, 0), "0.30 GB; memory-mapped files"),
+        ((0, 0), "300 MB; memory-mapped files"),
         ((0.2, 0), "0.2 GiB of GPU memory for 2 of them, then memory-mapped"),
         ((0.1, 9), "for 1 of them, then 9 GiB of pinned host memory for 3 of them, then memory"),
         (("auto", 0), "what is left of GPU memory, then memory-mapped"),
