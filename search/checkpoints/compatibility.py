@@ -141,7 +141,8 @@ def _settings(base: Checkpoint, expert: Checkpoint) -> Comparison:
         if own.get(entry) != wanted.get(entry)
         and (entry == "model_type" or own.get(entry) is not None)
     }
-    kinds = [f"has {entry} {there}, base has {here}" for entry, (there, here) in said.items()]
+    where = "" if wanted is base.config else " in its text decoder"
+    kinds = [f"has {entry} {own}, base has {there}{where}" for entry, (own, there) in said.items()]
     if kinds:
         return Comparison(kinds)
     try:

@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import FittedFamily, examine, fit
+from search.checkpoints.meaning import meaning
 from search.checkpoints.meaning import text_alone as text_of
 from search.checkpoints.towers import renamed
 from search.common.errors import CheckpointError, ExpertMismatchError
@@ -238,7 +239,7 @@ OTHER = [
     ({"rope_parameters": None, "rope_theta": 5e5}, r"rope_theta 500000.0, base has 1000000.0"),
     ({"num_hidden_layers": 3, "layer_types": None}, r"has 3 layers, base has 4"),
     ({"architectures": ["Gemma3TextForSequenceClassification"]}, r"has architectures \['Gemma3Te"),
-    ({"model_type": "gemma2"}, r"has model_type gemma2, base has gemma3_text"),
+    ({"model_type": "gemma2"}, r"has model_type gemma2, base has gemma3_text in its text decoder"),
 ]
 
 
@@ -264,6 +265,82 @@ def test_settings_that_compute_otherwise(
 def test_settings_by_other_spellings(gemma: Forms, entries: dict[str, Any], tmp_path: Path) -> None:
     same = reconfigured(gemma["text"]["task/0"], tmp_path / "same", **entries)
     examine({"base": gemma["whole"]["base"], "task/0": same}).raise_faults()
+
+
+PUBLISHED: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    (  # Gemma 3 4B as published, its text decoder as transformers 4.50 saved it
+        {
+            "model_type": "gemma3",
+            "text_config": {
+                "hidden_size": 2560,
+                "intermediate_size": 10240,
+                "model_type": "gemma3_text",
+                "num_hidden_layers": 34,
+                "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
+                "sliding_window": 1024,
+            },
+        },
+        {
+            "model_type": "gemma3_text",
+            "head_dim": 256,
+            "hidden_activation": "gelu_pytorch_tanh",
+            "hidden_size": 2560,
+            "intermediate_size": 10240,
+            "num_attention_heads": 8,
+            "num_hidden_layers": 34,
+            "num_key_value_heads": 4,
+            "query_pre_attn_scalar": 256,
+            "rms_norm_eps": 1e-06,
+            "rope_local_base_freq": 10000.0,
+            "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
+            "rope_theta": 1000000.0,
+            "sliding_window": 1024,
+            "sliding_window_pattern": 6,
+            "vocab_size": 262208,
+        },
+    ),
+    (  # Mistral Small 3.1 as published, its text decoder as transformers 5 saves it
+        {
+            "model_type": "mistral3",
+            "text_config": {
+                "head_dim": 128,
+                "hidden_size": 5120,
+                "intermediate_size": 32768,
+                "max_position_embeddings": 131072,
+                "model_type": "mistral",
+                "num_attention_heads": 32,
+                "num_hidden_layers": 40,
+                "num_key_value_heads": 8,
+                "rms_norm_eps": 1e-05,
+                "rope_theta": 1000000000.0,
+                "sliding_window": None,
+                "vocab_size": 131072,
+            },
+        },
+        {
+            "model_type": "mistral",
+            "head_dim": 128,
+            "hidden_size": 5120,
+            "intermediate_size": 32768,
+            "max_position_embeddings": 131072,
+            "num_attention_heads": 32,
+            "num_hidden_layers": 40,
+            "num_key_value_heads": 8,
+            "rms_norm_eps": 1e-05,
+            "rope_parameters": {"rope_theta": 1000000000.0, "rope_type": "default"},
+            "sliding_window": None,
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("whole", "text"), PUBLISHED, ids=["gemma3", "mistral3"])
+def test_published_settings(whole: dict[str, Any], text: dict[str, Any]) -> None:
+    wanted = meaning(text_of(whole)).computes
+    assert meaning(text).computes == wanted
+    for name, other in (("rms_norm_eps", 1e-4), ("rope_theta", 5e5), ("sliding_window", 256)):
+        wrong = {n: v for n, v in text.items() if n != "rope_parameters"} | {name: other}
+        assert meaning(wrong).computes != wanted, name
 
 
 @pytest.mark.parametrize(
