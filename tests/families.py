@@ -45,6 +45,12 @@ _VISION: dict[str, Any] = dict(
     patch_size=14,
 )
 _MAMBA = dict(mamba_d_head=32, mamba_n_groups=1, mamba_d_state=16)
+_GRANITE: dict[str, Any] = _MAMBA | dict(
+    shared_intermediate_size=64,
+    layer_types=["mamba", "attention"] * 2,
+    mamba_n_heads=4,
+    position_embedding_type="rope",
+)
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "llama": dict(tie_word_embeddings=False),
@@ -72,16 +78,10 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         **_LINEAR,
     ),
     "falcon_h1": _MAMBA | dict(mamba_d_ssm=64, mamba_n_heads=2),
-    "granitemoehybrid": _MAMBA
-    | dict(
-        num_local_experts=0,
-        shared_intermediate_size=64,
-        layer_types=["mamba", "attention"] * 2,
-        mamba_n_heads=4,
-        position_embedding_type="rope",
-    ),
+    "granitemoehybrid": _GRANITE | dict(num_local_experts=0),
+    "granitemoehybrid with experts": _GRANITE | dict(num_local_experts=4, num_experts_per_tok=2),
 }
-"""`model_type` of transformers -> what its configuration needs besides the sizes."""
+"""`model_type` of transformers, perhaps with more words -> what it needs besides the sizes."""
 
 MULTIMODAL: dict[str, dict[str, Any]] = {
     "gemma3": dict(
@@ -127,7 +127,7 @@ def _model(architecture: str, n_layers: int) -> PreTrainedModel:
         )
         return whole
     entries = _SIZES | ARCHITECTURES[architecture] | dict(num_hidden_layers=n_layers)
-    config = CONFIG_MAPPING[architecture](**entries)
+    config = CONFIG_MAPPING[architecture.split()[0]](**entries)
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     return model
 
@@ -168,6 +168,31 @@ def apart(source: Path, folder: Path, *, token: str = "<|tool|>", rows: int = 16
     config = json.loads((folder / "config.json").read_text())
     config |= {"vocab_size": config["vocab_size"] + rows, "dtype": "float32"}
     (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def text_alone(source: Path, folder: Path) -> Path:
+    """The text decoder of a multimodal checkpoint, as transformers' class of it alone saves it."""
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+    whole = AutoModelForImageTextToText.from_pretrained(source)
+    text = AutoModelForCausalLM.from_config(whole.config.text_config, dtype=whole.dtype)
+    text.model.load_state_dict(whole.model.language_model.state_dict())
+    text.lm_head.load_state_dict(whole.lm_head.state_dict())
+    return save(text, folder)
+
+
+def newer_names(source: Path, folder: Path) -> Path:
+    """A copy of a multimodal checkpoint by the names that transformers 4.52 to 4.57 loads it by."""
+    shutil.copytree(source, folder)
+    renamed = {}
+    for name, tensor in load_file(source / "model.safetensors").items():
+        inner = name.removeprefix("language_model.")
+        if inner == name:
+            renamed[f"model.{name}"] = tensor
+        else:
+            renamed[inner.replace("model.", "model.language_model.", 1)] = tensor
+    save_file(renamed, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 
 

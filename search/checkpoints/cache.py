@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from filelock import FileLock
@@ -21,7 +21,13 @@ from rich.progress import track
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from search.checkpoints.checkpoint import FETCHED_FROM, ORIGIN, Checkpoint, revision_of
+from search.checkpoints.checkpoint import (
+    FETCHED_FROM,
+    ORIGIN,
+    Checkpoint,
+    TensorInfo,
+    revision_of,
+)
 from search.checkpoints.files import ADAPTER_CONFIG, INDEX, choose, is_own
 from search.common.errors import CheckpointError
 
@@ -164,7 +170,9 @@ def _write(checkpoint: Checkpoint, folder: Path) -> None:
     folder.mkdir()
     for file in companions(derived.files, lambda name: True):
         shutil.copyfile(file, folder / file.name)
-    shards = list(_shards(checkpoint.whole()))
+    # by their own names: what is kept serves every base
+    infos = {info.key or name: info for name, info in checkpoint.whole().tensors.items()}
+    shards = list(_shards(infos))
     where: dict[str, str] = {}
     label = f"making {checkpoint.label} once"
     for number, names in enumerate(track(shards, label, console=Console(stderr=True)), 1):
@@ -179,10 +187,10 @@ def _write(checkpoint: Checkpoint, folder: Path) -> None:
     (folder / INDEX).write_text(json.dumps(index, indent=2))
 
 
-def _shards(checkpoint: Checkpoint) -> Iterator[list[str]]:
+def _shards(infos: Mapping[str, TensorInfo]) -> Iterator[list[str]]:
     names: list[str] = []
     size = 0
-    for name, info in checkpoint.tensors.items():
+    for name, info in infos.items():
         if names and size + info.bytes > SHARD_BYTES:
             yield names
             names, size = [], 0

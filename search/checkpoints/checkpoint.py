@@ -21,9 +21,9 @@ from safetensors import SafetensorError, safe_open
 from objectives.bounds import read_whole
 from search.checkpoints.files import INDEX, Weights, choose, read_json, unreadable
 from search.checkpoints.meaning import MOST_LAYERS, ties_by_default
-from search.checkpoints.towers import is_carried, text_config
+from search.checkpoints.towers import is_carried, renamed, text_config
 from search.common.errors import CheckpointError
-from search.common.values import short
+from search.common.values import short, some
 from search.merging.plan import layer_of
 
 _EMBEDDINGS = (
@@ -48,11 +48,15 @@ ReadHeader = Callable[[str], Iterable[tuple[str, "TensorInfo"]]]
 
 
 class TensorInfo(NamedTuple):
-    """What a header says of a tensor: its file in the folder, dtype (safetensors' name), shape."""
+    """What a header says of a tensor: its file in the folder, dtype (safetensors' name), shape.
+
+    `key` is its name there, where that is not the one that it goes by.
+    """
 
     file: str
     dtype: str
     shape: tuple[int, ...]
+    key: str = ""
 
     @property
     def bytes(self) -> int:
@@ -165,13 +169,22 @@ class Checkpoint:
         """The same with what is carried along among its tensors."""
         return replace(self, tensors={**self.tensors, **self.carried}, carried={}, _files={})
 
+    def named_as(self, base: Checkpoint) -> Checkpoint:
+        """The same with its tensors called as in the base, whatever class or version saved it."""
+        names = renamed(self.tensors, base.tensors)
+        tensors = {
+            names.get(name, name): info._replace(key=info.key or name) if name in names else info
+            for name, info in self.tensors.items()
+        }
+        return replace(self, tensors=tensors, _files={}) if names else self
+
     def like(self, base: Checkpoint) -> Checkpoint:
         """The same with the base's tensors alone, and of its embeddings no more rows than there."""
         tensors = {
             name: info._replace(shape=(min(info.shape[0], rows), *info.shape[1:]))
             if (rows := base.rows_of(name)) and info.shape
             else info
-            for name, info in self.tensors.items()
+            for name, info in self.named_as(base).tensors.items()
             if name in base.tensors
         }
         return replace(self, tensors=tensors, _files={})
@@ -203,6 +216,11 @@ class Checkpoint:
         if said is None:
             said = ties_by_default(self.text)
         return not any(h in self.tensors for h in HEADS) if said is None else bool(said)
+
+    @property
+    def parts(self) -> str:
+        """What there is beside the text decoder, for people."""
+        return some(sorted({name.removeprefix("model.").split(".")[0] for name in self.carried}))
 
     @property
     def embeddings(self) -> str | None:
@@ -276,6 +294,7 @@ class Checkpoint:
         return tensor if tuple(tensor.shape) == info.shape else tensor[: info.shape[0]]
 
     def _get(self, name: str, info: TensorInfo) -> torch.Tensor:
+        name = info.key or name
         if self.derived is not None:
             return self.derived.get(name)
         if info.file not in self._files:

@@ -7,12 +7,14 @@ nothing of where checkpoints come from.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from objectives.words import counted
 from search.checkpoints.architectures import refusals
 from search.checkpoints.checkpoint import HEADS, Checkpoint
-from search.checkpoints.meaning import differing, in_words, meaning
+from search.checkpoints.meaning import differing, in_words, meaning, text_alone
 from search.checkpoints.tokenizer import Difference, Parse, compare
 from search.checkpoints.towers import is_multimodal
 from search.common.errors import CheckpointError
@@ -65,9 +67,8 @@ def look_at_base(base: Checkpoint) -> Comparison:
         )
     notes = [*base.notes]
     if base.carried:
-        parts = sorted({name.removeprefix("model.").split(".")[0] for name in base.carried})
         notes.append(
-            f"has {counted(len(base.carried), 'tensor')} beside its text decoder ({some(parts)}): "
+            f"has {counted(len(base.carried), 'tensor')} beside its text decoder ({base.parts}): "
             "they are not searched, and an export has the base's"
         )
     try:
@@ -133,36 +134,47 @@ def one_head(expert: Checkpoint, base: Checkpoint) -> Checkpoint:
 
 def _settings(base: Checkpoint, expert: Checkpoint) -> Comparison:
     """Settings of config.json; names of one model."""
-    parts = is_multimodal(expert.config), is_multimodal(base.config)
-    if parts[0] != parts[1]:
-        alone = ("is a text decoder alone", "has more parts than a text decoder")[parts[0]]
-        kind, there = (short(c.config.get("model_type"), 40) for c in (expert, base))
-        return Comparison(
-            [f"{alone} (model_type {kind}), base is {there}: give both as one class saves them"]
-        )
+    files = own, wanted = _alike(expert.config, base.config)
     said = {
-        entry: [short(c.config.get(entry), 120) for c in (expert, base)]
+        entry: [short(file.get(entry), 120) for file in files]
         for entry in ("architectures", "model_type")
-        if expert.config.get(entry) != base.config.get(entry)
-        and (entry == "model_type" or expert.config.get(entry) is not None)
+        if own.get(entry) != wanted.get(entry)
+        and (entry == "model_type" or own.get(entry) is not None)
     }
-    kinds = [f"has {entry} {own}, base has {wanted}" for entry, (own, wanted) in said.items()]
+    where = "" if wanted is base.config else " in its text decoder"
+    kinds = [f"has {entry} {own}, base has {there}{where}" for entry, (own, there) in said.items()]
     if kinds:
         return Comparison(kinds)
     try:
-        wanted, own = meaning(base.config), meaning(expert.config)
+        here, there = meaning(wanted), meaning(own)
     except CheckpointError as error:
         return Comparison([str(error)])
-    files = expert.config, base.config
-    names = differing(own.computes, wanted.computes)
-    faults = [in_words(name, own, wanted, *files) for name in names]
+    names = differing(there.computes, here.computes)
+    faults = [in_words(name, there, here, *files) for name in names]
     other = [
-        f"{name} {short(own.other.get(name), 40)} (base: {short(wanted.other.get(name), 40)})"
-        for name in differing(own.other, wanted.other)
+        f"{name} {short(there.other.get(name), 40)} (base: {short(here.other.get(name), 40)})"
+        for name in differing(there.other, here.other)
         if name in TOLD and not any(found.endswith(name) for found in names)
     ]
     notes = [f"has {', '.join(other)}: no matter; an export has the base's"] if other else []
-    return Comparison(faults, notes)
+    return Comparison(faults, notes + _parts(base, expert))
+
+
+def _alike(*configs: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Two config.json as of one kind of model: of a text decoder where one is that alone."""
+    if len({is_multimodal(config) for config in configs}) == 1:
+        return list(configs)
+    return [text_alone(config) for config in configs]
+
+
+def _parts(base: Checkpoint, expert: Checkpoint) -> list[str]:
+    """What stands beside the text decoder in one of the two alone."""
+    adapter = expert.derived is not None and expert.derived.kind == "LoRA"
+    if is_multimodal(base.config) and not expert.carried and not adapter:
+        return [f"is the text tower only: vision tower from the base ({base.parts})"]
+    if is_multimodal(expert.config) and not is_multimodal(base.config) and expert.carried:
+        return [f"has more than a text decoder ({expert.parts}): left alone, as the base has none"]
+    return []
 
 
 TOLD = ("max_position_embeddings", "bos_token_id", "eos_token_id", "pad_token_id")

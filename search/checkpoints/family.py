@@ -210,7 +210,8 @@ class Examined:
                 opened = like_base(one_head(opened, here["base"]), here["base"])
             if fault := head_fault(opened):
                 raise ExpertMismatchError(f"{name} ({self.locations[name]}) {fault}")
-            ready[name] = here[name] = store(opened)
+            stored = store(opened)
+            ready[name] = here[name] = stored.named_as(ready.get("base", stored))
         if check_finite:
             _refuse_non_finite(here)
         base = ready["base"]
@@ -234,6 +235,11 @@ class Examined:
         return Rows(names, inside) if inside else NO_ROWS
 
     def _open(self, location: Location, base: Checkpoint | None, *, weights: bool) -> Checkpoint:
+        """A checkpoint, its tensors by the base's names."""
+        opened = self._read(location, base, weights=weights)
+        return opened.named_as(base) if base else opened
+
+    def _read(self, location: Location, base: Checkpoint | None, *, weights: bool) -> Checkpoint:
         folder, address = Path(location).expanduser(), str(location)
         if hub.is_id(location):
             how = {"online": self.online, "allow_bin": self.allow_bin}

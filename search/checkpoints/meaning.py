@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from search.checkpoints.towers import text_config
 from search.common.errors import CheckpointError
 from search.common.values import flatten, short
 
@@ -118,6 +119,20 @@ def ties_by_default(config: Mapping[str, Any]) -> bool | None:
         return None
     found = getattr(kind, "tie_word_embeddings", None)
     return found if isinstance(found, bool) else None
+
+
+def text_alone(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A config.json as its text decoder's own class would write it; of a text model, as it is."""
+    text = text_config(config)
+    if text is config:
+        return config
+    kind, whole = text.get("model_type"), _class_of(config)
+    if kind is None and whole is not None:
+        kind = whole().text_config.model_type  # what the class takes it for
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CLASSES
+
+    name = CLASSES.get(kind) if isinstance(kind, str) else None
+    return {**text, "model_type": kind, "architectures": [name]}
 
 
 def in_words(name: str, one: Meaning, other: Meaning, *configs: Mapping[str, Any]) -> str:

@@ -3,15 +3,21 @@
 Owns which part of config.json speaks of the decoder, and which tensors are its: of a multimodal
 model those under the names that transformers and vLLM know, of a text model all but the modules
 that predict several tokens at once, which no engine here asks. Vision and audio towers, projectors
-and those modules are the base's in an export, untouched. Knows nothing of files.
+and those modules are the base's in an export, untouched. Owns too how one decoder's tensors are
+called by the classes and versions that save it. Knows nothing of files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-_DECODER = ("language_model.", "model.language_model.", "lm_head.")
+_BEFORE = ("model.language_model.", "language_model.model.", "model.")
+"""What stands before a decoder's own names: in multimodal models since transformers 4.52, before
+that and again as transformers 5 saves them, and in text models."""
+_PARTS = ("layers.", "embed_tokens.", "norm.")
+_HEADS = ("lm_head.", "language_model.lm_head.")
+_TOWERS = ("vision_tower.", "multi_modal_projector.")  # those of `architectures.TOWERS`
 _AHEAD = "mtp."  # Qwen's; transformers neither loads nor saves them
 
 
@@ -33,4 +39,33 @@ def is_carried(name: str, config: Mapping[str, Any]) -> bool:
         name: its name in the checkpoint.
         config: config.json as it is.
     """
-    return not name.startswith(_DECODER) if is_multimodal(config) else name.startswith(_AHEAD)
+    if not is_multimodal(config):
+        return name.startswith(_AHEAD)
+    return _within(name) is None and not name.startswith(_BEFORE[:2])
+
+
+def is_of_tower(name: str) -> bool:
+    """Whether a module belongs to a vision tower or a projector, by any of its names."""
+    return name.removeprefix("model.").startswith(_TOWERS)
+
+
+def renamed(names: Iterable[str], wanted: Iterable[str]) -> dict[str, str]:
+    """Tensors of a decoder that another class or version of it calls otherwise: name -> there.
+
+    Args:
+        names: what they are called.
+        wanted: what they are called there; each is given once, so that no two tensors become one.
+    """
+    own, taken = set(names), set(wanted)
+    there = {inner: name for name in taken - own if (inner := _within(name))}
+    pairs = ((name, there.pop(_within(name) or "", None)) for name in sorted(own - taken))
+    return {name: other for name, other in pairs if other is not None}
+
+
+def _within(name: str) -> str | None:
+    """What a decoder itself calls one of its tensors; None for any other tensor."""
+    for before in _BEFORE:
+        inner = name.removeprefix(before)
+        if inner != name and inner.startswith(_PARTS):
+            return inner
+    return next((_HEADS[0] + name.removeprefix(h) for h in _HEADS if name.startswith(h)), None)

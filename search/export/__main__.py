@@ -220,8 +220,9 @@ def _tracking_uri(arguments: argparse.Namespace) -> str:
 
 def _export(arguments: argparse.Namespace, console: Console) -> int:
     from search.checkpoints.family import examine
+    from search.checkpoints.towers import is_multimodal
     from search.config.trust import refuse_code, refuse_foreign_models
-    from search.export.notes import bytes_to_hash, notes, parts_of, used
+    from search.export.notes import bytes_to_hash, for_mergekit, notes, parts_of, used
     from search.export.writer import check_target, write_export
     from search.merging.plan import plan
 
@@ -251,7 +252,12 @@ def _export(arguments: argparse.Namespace, console: Console) -> int:
         parts = parts_of(family, merged, lambda size: progress.advance(hashing, size))
         remarks = [f"{source} {note}" for source, own in family.notes.items() for note in own]
         name = arguments.out.absolute().name
-        merge = replace(_merge(wanted, merged, n_layers, parts, name), remarks=remarks)
+        merge = replace(
+            _merge(wanted, merged, n_layers, parts, name),
+            remarks=remarks,
+            multimodal=is_multimodal(family.base.config),
+            mergekit=for_mergekit(family, merged),
+        )
         write_export(
             merged,
             family.sources,

@@ -21,7 +21,6 @@ from objectives.types import Score
 from search.checkpoints.cache import belongs
 from search.common.masking import masked
 from search.common.values import in_markdown, short, tidy
-from search.export.mergekit_yaml import has_mergekit_form
 from search.merging.layers import in_words
 from search.merging.plan import Mix, Plan, is_attention, layer_of
 from search.merging.recipe import Recipe, label, to_dict
@@ -64,6 +63,8 @@ class Merge:
         plan: how every tensor is made.
         parts: the checkpoints, base first.
         remarks: what is to be known of them: what was cast or cut, settings that differ.
+        multimodal: whether the export has more than a text decoder.
+        mergekit: whether there is a mergekit.yaml.
         study: name of the study that scored it; empty if none did.
         reason: why the study chose it; empty if it did not.
         doubt: why that is no recommendation; empty where it is one, or was not chosen.
@@ -80,6 +81,8 @@ class Merge:
     plan: Plan
     parts: Sequence[Ingredient]
     remarks: Sequence[str] = ()
+    multimodal: bool = False
+    mergekit: bool = False
     study: str = ""
     reason: str = ""
     doubt: str = ""
@@ -271,13 +274,14 @@ def _score(score: Score | None) -> str:
 
 
 def _use(merge: Merge) -> str:
+    loader = "AutoModelForImageTextToText" if merge.multimodal else "AutoModelForCausalLM"
     return f"""From the folder that holds `{merge.name}`, with transformers:
 
 ```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import {loader}, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("./{merge.name}")
-model = AutoModelForCausalLM.from_pretrained("./{merge.name}", dtype="auto")
+model = {loader}.from_pretrained("./{merge.name}", dtype="auto")
 tokens = tokenizer.encode("2 + 3 =", return_tensors="pt")
 print(tokenizer.decode(model.generate(tokens, max_new_tokens=32)[0]))
 ```
@@ -291,8 +295,7 @@ python -m vllm.entrypoints.openai.api_server --model ./{merge.name} --host 127.0
 
 def _again(merge: Merge) -> str:
     same = "    # mergekit 0.1.5: the same merge"
-    known = has_mergekit_form(merge.plan)
-    mergekit = f"mergekit-yaml {merge.name}/mergekit.yaml again{same}\n" if known else ""
+    mergekit = f"mergekit-yaml {merge.name}/mergekit.yaml again{same}\n" if merge.mergekit else ""
     return f"""Where the checkpoints lie at the places that `family.yaml` names:
 
 ```

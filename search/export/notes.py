@@ -21,6 +21,7 @@ from objectives import targets
 from search.checkpoints.checkpoint import Checkpoint, revision_of
 from search.checkpoints.family import Family, FittedFamily, Location, is_remote
 from search.checkpoints.sources.url import is_url
+from search.checkpoints.towers import is_multimodal
 from search.common.errors import CheckpointError
 from search.export.mergekit_yaml import has_mergekit_form, mergekit_yaml
 from search.export.model_card import Ingredient, Merge, licence_of, model_card
@@ -73,6 +74,12 @@ def used(merged: Plan) -> set[str]:
     return {source for mix in merged.values() for source in mix.sources}
 
 
+def for_mergekit(family: FittedFamily, merged: Plan) -> bool:
+    """Whether mergekit has a form for a merge: it wants all of one class, a text decoder alone."""
+    beside = [c for c in family.sources.values() if c.carried or is_multimodal(c.config)]
+    return has_mergekit_form(merged) and not beside
+
+
 def notes(merge: Merge, family: Family, fitted: FittedFamily) -> dict[str, str]:
     """File name -> text.
 
@@ -97,7 +104,7 @@ def notes(merge: Merge, family: Family, fitted: FittedFamily) -> dict[str, str]:
     dtype = next(iter(fitted.base.tensors.values())).dtype
     places = _family_yaml(family, merge.lang, fitted.sources)
     mergekit = {}
-    if has_mergekit_form(merge.plan) and not fitted.base.carried:
+    if merge.mergekit:
         mergekit["mergekit.yaml"] = mergekit_yaml(
             recipe, models, fitted.names, n_layers, dtype, adapters
         )

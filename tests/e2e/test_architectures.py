@@ -9,18 +9,19 @@ gets the same prompts in the same order, for which differences of 0 are expected
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from search.checkpoints.family import fit
+from search.checkpoints.family import Location, fit
 from search.export.writer import write_export
 from search.merging.recipe import LayerSwap, Recipe, Single, Slerp, Soup, Ties
 from tests.e2e.test_fresh_engine import TOLERANCE, difference, random_recipe
 from tests.engine_process import finish, make_job, start
-from tests.families import MULTIMODAL, make_family
+from tests.families import MULTIMODAL, make_family, newer_names, text_alone
 
 L = 4
 BLOCK = 128  # tokens in a block of the prefix cache on a CPU
@@ -56,9 +57,12 @@ CASES = [
     Case("qwen3_next", BF16, BF16),
     Case("falcon_h1", BF16, BF16),
     Case("granitemoehybrid", BF16, BF16),
+    Case("granitemoehybrid with experts", BF16, BF16),
     Case("gemma3", BF16, BF16),
     Case("mistral3", BF16, BF16),
 ]
+MIXED = {"gemma3": "whole", "mistral3": "text"}
+"""Families whose checkpoints are saved by different classes and versions -> the base's class."""
 
 
 def sequence(rng: random.Random) -> list[Recipe]:
@@ -81,16 +85,42 @@ def sequence(rng: random.Random) -> list[Recipe]:
 @pytest.mark.long
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.architecture)
 def test_live_engine_equals_a_fresh_one(case: Case, tmp_path: Path) -> None:
-    if case.architecture in MULTIMODAL:
+    made = make_family(tmp_path, case.architecture, dtype=case.checkpoint)
+    prove(case, made.sources("te"), tmp_path / "merged", whole=case.architecture in MULTIMODAL)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("architecture", MIXED)
+def test_text_towers_beside_whole_models(architecture: str, tmp_path: Path) -> None:
+    """Each checkpoint as another class or version of transformers saves it."""
+    places = make_family(tmp_path / "whole", architecture).sources("te")
+    forms = {"whole": lambda place, folder: place, "newer": newer_names, "text": text_alone}
+    kinds = [MIXED[architecture], "text", "newer", "whole", "text"]
+    sources: dict[str, Location] = {
+        name: forms[kind](Path(place), tmp_path / f"{kind}-{Path(place).name}")
+        for (name, place), kind in zip(places.items(), kinds, strict=True)
+    }
+    whole = MIXED[architecture] == "whole"
+    prove(Case(architecture, BF16, BF16), sources, tmp_path / "merged", whole=whole)
+
+
+def prove(case: Case, sources: Mapping[str, Location], out: Path, *, whole: bool) -> None:
+    """A live engine after a sequence of recipes answers as a fresh one on the export of the last.
+
+    Args:
+        case: the architecture.
+        sources: the family.
+        out: the export's folder.
+        whole: whether the base is multimodal.
+    """
+    if whole:
         pytest.importorskip("torchvision")  # vLLM's multimodal classes need it; the lock has none
     rng = random.Random(case.architecture)
     letters = ["".join(chr(rng.randrange(97, 123)) for _ in range(n)) for n in (300, 270, 40)]
     recipes = sequence(rng)
-    made = make_family(tmp_path, case.architecture, dtype=case.checkpoint)
-    family = fit(made.sources("te"))
+    family = fit(sources)
     live = finish(start(make_job(family.paths, recipes, letters, dtype=case.dtype)))
 
-    out = tmp_path / "merged"
     write_export(family.plan(recipes[-1]), family.sources, family.base, out)
     job = make_job({"base": out}, [Single("base")], letters, dtype=case.dtype)
     fresh = finish(start(job))[0]

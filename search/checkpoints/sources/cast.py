@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from search.checkpoints.cache import digest, identity
-from search.checkpoints.checkpoint import Checkpoint
+from search.checkpoints.checkpoint import Checkpoint, TensorInfo
 
 
 def like_base(expert: Checkpoint, base: Checkpoint) -> Checkpoint:
@@ -26,10 +26,7 @@ def like_base(expert: Checkpoint, base: Checkpoint) -> Checkpoint:
     wanted = {name: (base.tensors[name].dtype, base.tensors[name].shape) for name in found.tensors}
     if wanted == {name: (info.dtype, info.shape) for name, info in found.tensors.items()}:
         return found
-    tensors = {
-        name: info._replace(dtype=wanted[name][0], shape=wanted[name][1])
-        for name, info in found.tensors.items()
-    }
+    tensors = {name: TensorInfo(info.file, *wanted[name]) for name, info in found.tensors.items()}
     return Checkpoint(expert.path, expert.config, tensors, Cast(found, base), notes=expert.notes)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +30,7 @@ from search.checkpoints.files import (
     unreadable,
 )
 from search.checkpoints.sources.pickled import load
+from search.checkpoints.towers import is_of_tower, renamed
 from search.common.errors import CheckpointError, ExpertMismatchError
 from search.common.values import short
 
@@ -48,6 +49,7 @@ other that is on is refused by its name."""
 
 _INITS = (True, False, "gaussian", "eva", "orthogonal")  # the others change the base's weights too
 _NAME = re.compile(r"\^?[\w.-]+\$?")  # of a module, or of the end of some; no regular expression
+_PEFT = "base_model.model."
 _PART = re.compile(r"base_model\.model\.(.+)\.lora_(embedding_)?([AB])(?:\.weight)?")
 
 
@@ -104,7 +106,8 @@ class Adapter:
         self.files, self._folder, self._base = base.path, folder, base
         self.config = read_json(folder / ADAPTER_CONFIG, "a PEFT adapter folder holds one")
         _refuse_variants(folder, self.config)
-        shapes, self._tensor = _open(adapter_files(folder)[1])
+        every, self._tensor = _open(adapter_files(folder)[1])
+        shapes = {k: s for k, s in every.items() if not is_of_tower(k.removeprefix(_PEFT))}
         self.deltas, self.whole = _match(folder, self.config, shapes, base)
         if base.tied:
             self._leave_one_of_two()
@@ -114,6 +117,8 @@ class Adapter:
             + (f"the first {base.rows} are merged" if own > base.rows else "the others are its own")
             for own in sorted(rows - {base.rows})
         )
+        if beside := len(every) - len(shapes):
+            self.notes += (f"has {beside} tensors for a vision tower or projector: left alone",)
         own = revision_of(folder) or folder.name
         self.origin = f"LoRA {own} merged into {base.revision or base.label}"
 
@@ -208,6 +213,7 @@ def _match(
     base: Checkpoint,
 ) -> tuple[dict[str, Delta], dict[str, str]]:
     """Which base tensor each of the adapter's tensors belongs to, by name and shape."""
+    where = _in_base(shapes, base)
     parts: dict[tuple[str, bool], dict[str, str]] = {}
     whole: dict[str, str] = {}
     faults: list[str] = []
@@ -215,21 +221,20 @@ def _match(
         if found := _PART.fullmatch(key):
             parts.setdefault((found[1], bool(found[2])), {})[found[3]] = key
             continue
-        name = _in_base(key.removeprefix("base_model.model.").replace(".base_layer.", "."), base)
-        faults += _differs(name, shape, base)
-        whole[name] = key
+        faults += _differs(where[key], shape, base)
+        whole[where[key]] = key
     deltas = {}
     for (module, embedding), keys in parts.items():
         a, b = shapes.get(keys.get("A", ""), ()), shapes.get(keys.get("B", ""), ())
         if len(a) != 2 or len(b) != 2 or a[0] != b[1]:
             faults.append(f"{module}: A {_show(a)} and B {_show(b)} are no pair of LoRA matrices")
             continue
-        name = _in_base(f"{module}.weight", base)
+        name = where[keys["A"]]
         transposed = embedding or bool(config.get("fan_in_fan_out"))
         faults += _differs(name, (a[1], b[0]) if transposed else (b[0], a[1]), base, whole=False)
         deltas[name] = Delta(keys["A"], keys["B"], _scale(config, module, a[0]), transposed)
     if not deltas and not whole:
-        faults.append("it holds no LoRA matrices")
+        faults.append("it holds no LoRA matrices of the text decoder")
     if faults:
         made_for = short(config.get("base_model_name_or_path") or "a base that it does not name")
         faults = list(dict.fromkeys(faults))
@@ -242,17 +247,23 @@ def _match(
     return deltas, whole
 
 
-def _in_base(name: str, base: Checkpoint) -> str:
-    """The base's name of a tensor: transformers calls every head lm_head, files do not.
+def _in_base(keys: Iterable[str], base: Checkpoint) -> dict[str, str]:
+    """The base's name of what each of an adapter's tensors belongs to.
 
-    Nor do files of Gemma 3 and Mistral 3 have transformers' name of the text decoder.
+    PEFT writes the names of loaded modules, by whatever class and version: not those of files,
+    where not every head is called lm_head.
     """
+    own = {}
+    for key in keys:
+        part = _PART.fullmatch(key)
+        module = key.removeprefix(_PEFT).replace(".base_layer.", ".")
+        own[key] = f"{part[1]}.weight" if part else module
     heads = [head for head in HEADS if head in base.tensors]
-    if heads and name in HEADS:
-        return heads[0]
-    module = "model.language_model."
-    filed = f"language_model.model.{name.removeprefix(module)}"
-    return filed if name.startswith(module) and filed in base.tensors else name
+    other = renamed(own.values(), base.tensors)
+    return {
+        key: heads[0] if heads and name in HEADS else other.get(name, name)
+        for key, name in own.items()
+    }
 
 
 def _differs(

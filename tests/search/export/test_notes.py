@@ -17,7 +17,7 @@ from search.checkpoints.family import Family, FittedFamily, fit
 from search.common.errors import CheckpointError
 from search.export import __main__ as export
 from search.export.model_card import Merge
-from search.export.notes import bytes_to_hash, notes, parts_of, used
+from search.export.notes import bytes_to_hash, for_mergekit, notes, parts_of, used
 from search.merging.plan import plan
 from search.merging.recipe import LayerSwap, Recipe, Single, Ties, from_dict, key
 from tests.families import apart
@@ -54,7 +54,8 @@ def fitted(tiny_llama: Family) -> FittedFamily:
 
 def merged(fitted: FittedFamily, recipe: Recipe) -> Merge:
     made = plan(recipe, fitted.names, L)
-    return Merge("out", "tiny", "te", recipe, L, made, parts_of(fitted, made))
+    parts, known = parts_of(fitted, made), for_mergekit(fitted, made)
+    return Merge("out", "tiny", "te", recipe, L, made, parts, mergekit=known)
 
 
 def test_only_what_weights_are_taken_from_is_hashed(fitted: FittedFamily) -> None:

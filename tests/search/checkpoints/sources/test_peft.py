@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from search.checkpoints.family import Family
+from search.checkpoints.family import Family, examine
 from search.checkpoints.sources.lora import KNOWN
+from search.checkpoints.towers import renamed
 from search.common.errors import CheckpointError
-from tests.families import ARCHITECTURES, make_family
+from tests.families import ARCHITECTURES, make_family, newer_names, text_alone
 from tests.search.checkpoints.adapters import merge
 
 Q = {"target_modules": ["q_proj"]}
@@ -124,6 +125,37 @@ def test_merged_as_peft_does(
         assert torch.equal(merged, expected[key].bfloat16()), name
         changed += not torch.equal(merged, plain.read(name))
     assert changed  # an adapter that does nothing proves nothing
+
+
+@pytest.fixture(scope="module")
+def gemma(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One Gemma 3, multimodal by the names of two versions, and its text decoder alone."""
+    place = tmp_path_factory.mktemp("gemma3")
+    whole = Path(make_family(place, "gemma3", task=0, lang=0).base)
+    newer, text = newer_names(whole, place / "newer"), text_alone(whole, place / "text")
+    return {"whole": whole, "newer": newer, "text": text}
+
+
+@pytest.mark.parametrize("base", ["whole", "newer", "text"])
+@pytest.mark.parametrize("trained", ["whole", "text"])
+@pytest.mark.parametrize("settings", [Q, {**TIED, "modules_to_save": ["embed_tokens"]}], ids=str)
+@pytest.mark.filterwarnings("ignore")
+def test_trained_on_the_text_decoder_or_the_whole(
+    gemma: dict[str, Path], tmp_path: Path, trained: str, base: str, settings: dict[str, Any]
+) -> None:
+    """Of the whole, `q_proj` names the vision tower's as well, which are left alone."""
+    adapted = train(gemma[trained], tmp_path / "lora", settings)
+    expected = adapted.merge_and_unload().state_dict()
+    found = examine({"base": gemma[base], "task/0": tmp_path / "lora"})
+    note = "has 4 tensors for a vision tower or projector: left alone"
+    assert (note in found.notes.get("task/0", [])) == (trained == "whole")
+    family, changed = found.fit(), 0
+    there = renamed(family.names, expected)
+    for name in family.names:
+        merged = family.sources["task/0"].read(name)
+        assert torch.equal(merged, expected[there.get(name, name)].bfloat16()), name
+        changed += not torch.equal(merged, family.base.read(name))
+    assert changed
 
 
 @pytest.mark.parametrize(("architecture", "settings", "message"), REFUSED, ids=str)
