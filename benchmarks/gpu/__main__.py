@@ -23,6 +23,7 @@ STEPS = {
     "facts": ("what is there", 30),
     "links": ("how fast bytes reach the device", 120),
     "bits": ("merge methods, bit for bit", 120),
+    "averages": ("averages in one kernel", 60),
     "proof": ("the demo's merges against fresh engines", 300),
     "rebuild": ("an engine closed and built again", 120),
     "shapes": ("Llama 3.1 8B's shapes from each tier, with peak memory", 420),

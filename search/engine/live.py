@@ -9,6 +9,7 @@ plan and an objective only as requests. Knows nothing of Ray, Optuna or MLflow.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -120,21 +121,23 @@ def expert_budgets(family: FittedFamily, options: EngineOptions, total: int) -> 
 
 
 @contextmanager
-def in_turn(utilization: float, folder: Path = FOLDER) -> Iterator[None]:
-    """Engines that leave room for another on their GPU start one after another on a node.
+def in_turn(utilization: float, on_cpu: bool, folder: Path = FOLDER) -> Iterator[None]:
+    """Engines that leave room for another on their GPU start one after another there.
 
     vLLM measures what the GPU has free while it starts, and takes what a neighbour takes meanwhile
-    for its own.
+    for its own. On a CPU it measures nothing.
 
     Args:
         utilization: share of the GPU's memory that the engine may take.
-        folder: of the node's lock.
+        on_cpu: whether there is no GPU.
+        folder: of the node's locks, one for each GPU, as Ray names it to those that share it.
     """
-    if utilization > 0.5:
+    if on_cpu or utilization > 0.5:
         yield
         return
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with FileLock(folder / "start.lock"):
+    gpu = re.sub(r"\W+", "-", os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
+    with FileLock(folder / f"start-{gpu}.lock"):
         yield
 
 
@@ -168,7 +171,7 @@ class Engine:
                 total: int = current_platform.get_device_total_memory()
                 self._budgets = expert_budgets(family, options, total)
                 share = (self._budgets[0] + Sizes().on_device) / total
-            with in_turn(options.gpu_memory_utilization):
+            with in_turn(options.gpu_memory_utilization, current_platform.is_cpu()):
                 self.llm: Any = LLM(
                     model=family.paths["base"],
                     dtype=options.dtype,

@@ -13,6 +13,7 @@ from functools import cache, partial
 
 import torch
 
+from search.engine.average import average_into
 from search.engine.experts import Read
 from search.engine.staging import Piece, Sizes
 from search.engine.views import ParameterView, contiguous, cut, within
@@ -118,8 +119,13 @@ def _copied(source: str, wanted: Wanted, limit: int) -> Iterator[Piece]:
 
 def _elementwise(mix: Mix, wanted: Wanted, limit: int) -> Iterator[Piece]:
     step = Merge(mix, wanted.name, wanted.width).step()
+    shares = [term.coefficient for term in mix.terms] if mix.method == "linear" else []
 
     def use(targets: list[torch.Tensor], parts: list[torch.Tensor]) -> None:
+        if shares:
+            targets = [each for each in targets if not average_into(parts, shares, each)]
+        if not targets:
+            return
         merged = step(parts_at(parts, ...), 0)
         for target in targets:
             store(merged.view(target.shape), wanted.dtype, target)

@@ -28,15 +28,32 @@ def test_plain_requests_run_at_once() -> None:
     assert batches([request(tokens=n) for n in (5, 100, 7)], 100) == [[0, 1, 2]]
 
 
-def test_engines_that_share_a_gpu_start_one_after_another(tmp_path: Path) -> None:
-    with in_turn(0.45, tmp_path):
-        lock = FileLock(tmp_path / "start.lock")
-        with pytest.raises(Timeout):
-            lock.acquire(timeout=0)
-        with in_turn(0.9, tmp_path):
+def free(folder: Path, gpu: str) -> bool:
+    """Whether nobody has a GPU's lock."""
+    try:
+        with FileLock(folder / f"start-{gpu}.lock").acquire(timeout=0):
+            return True
+    except Timeout:
+        return False
+
+
+def test_engines_that_share_a_gpu_start_one_after_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-8a/1,3")
+    with in_turn(0.45, False, tmp_path):
+        assert not free(tmp_path, "GPU-8a-1-3")
+        with in_turn(0.9, False, tmp_path):
             pass  # alone on its GPU: it waits for nobody
-    with lock.acquire(timeout=0):
-        pass
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
+        with in_turn(0.45, False, tmp_path):
+            pass  # on another GPU
+    assert free(tmp_path, "GPU-8a-1-3") and free(tmp_path, "2")
+
+
+def test_engines_on_a_cpu_start_at_once(tmp_path: Path) -> None:
+    with in_turn(0.45, True, tmp_path):
+        assert not list(tmp_path.iterdir())
 
 
 def test_kinds_run_apart_and_all_are_there() -> None:
