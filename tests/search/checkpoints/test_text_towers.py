@@ -122,7 +122,7 @@ def test_of_two_names_for_one_tensor_one_is_unknown(
 
     expert = rewritten(mistral["text"]["task/0"], tmp_path / "twice", twice)
     for base in (mistral["text"]["base"], mistral["whole"]["base"]):
-        with pytest.raises(ExpertMismatchError, match=r"has unknown 1 tensors: .*norm.weight"):
+        with pytest.raises(ExpertMismatchError, match=r"has unknown 1 tensor: .*norm.weight"):
             examine({"base": base, "task/0": expert}).raise_faults()
 
 
@@ -230,7 +230,7 @@ def test_a_head_that_is_needed(mistral: Forms, tmp_path: Path) -> None:
         del tensors["lm_head.weight"]
 
     expert = rewritten(mistral["text"]["task/0"], tmp_path / "headless", headless)
-    with pytest.raises(ExpertMismatchError, match=r"lacks 1 tensors: language_model.lm_head.weig"):
+    with pytest.raises(ExpertMismatchError, match=r"lacks 1 tensor: language_model.lm_head.weig"):
         examine({"base": mistral["whole"]["base"], "task/0": expert}).raise_faults()
 
 
@@ -363,7 +363,7 @@ def test_other_towers_of_a_text_model(gemma: Forms, tmp_path: Path) -> None:
         tensors["vision_tower.ln.weight"] = torch.ones(4)
 
     expert = rewritten(gemma["text"]["task/0"], tmp_path / "odd", towers)
-    with pytest.raises(ExpertMismatchError, match=r"has unknown 1 tensors: vision_tower.ln"):
+    with pytest.raises(ExpertMismatchError, match=r"has unknown 1 tensor: vision_tower.ln"):
         examine({"base": gemma["whole"]["base"], "task/0": expert}).raise_faults()
 
 
