@@ -64,10 +64,10 @@ def open_study(path: StudyPath) -> Study:
     """
     records = RecordsReader.read(path)
     head = records.head()
-    chosen = compose.parse(head.config)
-    family = Family(**chosen.family.model_dump())
-    tolerance = chosen.search.tolerance
-    return Study(head.name, chosen.lang, family, tolerance, records.trials, records, chosen)
+    config = compose.parse(head.config)
+    family = Family(**config.family.model_dump())
+    tolerance = config.search.tolerance
+    return Study(head.name, config.lang, family, tolerance, records.trials, records, config)
 
 
 def open_run(uri: str, run_id: str) -> tuple[Study, str | None]:

@@ -88,11 +88,11 @@ def _main(arguments: argparse.Namespace) -> None:
     from search.inspect.suggest import layerwise_yaml, space_yaml, suggest
     from search.records.durable import write_whole
 
-    chosen = compose.load(arguments.overrides, {"lang": arguments.lang}).family
-    sources = Family(**chosen.model_dump()).sources(arguments.lang)
+    family_config = compose.load(arguments.overrides, {"lang": arguments.lang}).family
+    sources = Family(**family_config.model_dump()).sources(arguments.lang)
     locations = {name: at for name, at in sources.items() if not name.startswith("reference/")}
-    family = fit(locations, check_finite=False, allow_bin=chosen.allow_bin)
-    out: Path = arguments.out or Path("inspect") / f"{chosen.name}-{arguments.lang}"
+    family = fit(locations, check_finite=False, allow_bin=family_config.allow_bin)
+    out: Path = arguments.out or Path("inspect") / f"{family_config.name}-{arguments.lang}"
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
@@ -106,7 +106,7 @@ def _main(arguments: argparse.Namespace) -> None:
         [shares[expert] for expert in shares if Source.of(expert).kind == "lang"],
         [shares[expert] for expert in shares if Source.of(expert).kind == "task"],
     )
-    title = f"{chosen.name} / {arguments.lang}"
+    title = f"{family_config.name} / {arguments.lang}"
     names = {expert: f"{expert}\n{_name(locations[expert])}" for expert in shares}
     files = [
         heat_map.draw(

@@ -135,7 +135,8 @@ def best_swap(records: Iterable[Record], n_layers: int, tolerance: float) -> Cho
             why = f" (no language expert has an {missing})" if guards else ""
             return Choice(best, f"{what}{counted(len(swaps), 'swap')}{why}.")
         rule = " and whose ".join(f"{f.target.people} is {_rule(f, best)}" for f in known)
-        return Choice(best, f"{what}the {len(good)} of {counted(len(swaps), 'swap')} whose {rule}.")
+        among = f"the {len(good)} of {len(swaps)} swaps" if len(swaps) > 1 else "the only swap,"
+        return Choice(best, f"{what}{among} whose {rule}.")
     best = min(swaps, key=lambda r: (*_guards_first(r), *_size(r, n_layers)))
     first = known[0]
     what = f"{_superlative(first.target)} {first.target.people}, {_shown(best, first.target)}, of "

@@ -165,11 +165,11 @@ def _each(arguments: argparse.Namespace) -> list[argparse.Namespace]:
 
     first = asked.partition(",")[0]
     given = vars(arguments)
-    chosen = _chosen(argparse.Namespace(**given | {"lang": first}))
+    config = _config(argparse.Namespace(**given | {"lang": first}))
     name = arguments.study
     return [
         argparse.Namespace(**given | {"lang": code, "study": f"{name}-{code}" if name else None})
-        for code in codes(asked, chosen.family.language)
+        for code in codes(asked, config.family.language)
     ]
 
 
@@ -250,18 +250,18 @@ def _open(arguments: argparse.Namespace, door: Any) -> Any:
         return door.resume(locate(known), arguments.overrides, trials, trusted=trusted)
     if not arguments.lang:
         raise ConfigError("--lang is missing: name the target language, such as --lang te")
-    chosen = _chosen(arguments)
+    config = _config(arguments)
     out = locate(arguments.out)
     source = locate(arguments.source) if arguments.source else None
     if arguments.resume:
-        name = arguments.study or own_name(chosen)
-        return door.begin_or_resume(chosen, out, name, source)
+        name = arguments.study or own_name(config)
+        return door.begin_or_resume(config, out, name, source)
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    name = arguments.study or f"{chosen.family.name}-{chosen.lang}-{stamp}"
-    return door.begin(chosen, out, name, source)
+    name = arguments.study or f"{config.family.name}-{config.lang}-{stamp}"
+    return door.begin(config, out, name, source)
 
 
-def _chosen(arguments: argparse.Namespace) -> Config:
+def _config(arguments: argparse.Namespace) -> Config:
     """The configuration of a new study."""
     from search.config import compose
 

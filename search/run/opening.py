@@ -73,7 +73,7 @@ class Opened:
             self.records.close()
 
 
-def begin(chosen: Config, out: StudyPath, name: str, source: StudyPath | None = None) -> Opened:
+def begin(config: Config, out: StudyPath, name: str, source: StudyPath | None = None) -> Opened:
     """A new study.
 
     Raises:
@@ -81,12 +81,12 @@ def begin(chosen: Config, out: StudyPath, name: str, source: StudyPath | None = 
         StudyError: there is one of this name, or the folder cannot be written.
     """
     check_name(name)
-    head = StudyHead(name, chosen.model_dump(mode="json"), versions())
-    return Opened(chosen, RecordsWriter.create(out / name, head), head, new=True, source=source)
+    head = StudyHead(name, config.model_dump(mode="json"), versions())
+    return Opened(config, RecordsWriter.create(out / name, head), head, new=True, source=source)
 
 
 def begin_or_resume(
-    chosen: Config, out: StudyPath, name: str, source: StudyPath | None = None
+    config: Config, out: StudyPath, name: str, source: StudyPath | None = None
 ) -> Opened:
     """The study of this name if there is one, which must have this configuration; else a new one.
 
@@ -99,16 +99,16 @@ def begin_or_resume(
     check_name(name)
     path = out / name
     if not RecordsReader.exists(path):
-        return begin(chosen, out, name, source)
+        return begin(config, out, name, source)
     records = RecordsWriter.open(path)
     try:
         head = records.head()
-        chosen = matching_config(chosen, head, path)
+        config = matching_config(config, head, path)
     except BaseException:
         records.close()
         raise
     begun = bool(records.trials or head.imported)
-    return Opened(chosen, records, head, new=False, source=None if begun else source)
+    return Opened(config, records, head, new=False, source=None if begun else source)
 
 
 def resume(
@@ -132,11 +132,11 @@ def resume(
     records = RecordsWriter.open(path)
     try:
         head = records.head()
-        chosen, head = resumed_config(head, path, overrides, trials, trusted=trusted)
+        config, head = resumed_config(head, path, overrides, trials, trusted=trusted)
     except BaseException:
         records.close()
         raise
-    return Opened(chosen, records, head, new=False)
+    return Opened(config, records, head, new=False)
 
 
 def verify_and_update(opened: Opened, prepared: Prepared) -> Prepared:
@@ -177,29 +177,29 @@ def finish(records: RecordsWriter) -> None:
         records.rewrite(replace(head, finished=_now()))
 
 
-def own_name(chosen: Config) -> str:
+def own_name(config: Config) -> str:
     """A name that is the same for the same command, and another for every other."""
-    kept = {k: v for k, v in flatten(chosen.model_dump(mode="json")).items() if k not in FREE}
+    kept = {k: v for k, v in flatten(config.model_dump(mode="json")).items() if k not in FREE}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
-    return f"{chosen.family.name}-{chosen.lang}-{digest[:8]}"
+    return f"{config.family.name}-{config.lang}-{digest[:8]}"
 
 
-def matching_config(chosen: Config, head: StudyHead, path: StudyPath) -> Config:
+def matching_config(config: Config, head: StudyHead, path: StudyPath) -> Config:
     """The configuration of a study that exists, as the command that begins it means it.
 
     Raises:
         StudyError: it has another one.
     """
-    if chosen.search.trials in {added["budget"] - added["trials"] for added in head.extensions}:
+    if config.search.trials in {added["budget"] - added["trials"] for added in head.extensions}:
         budget = {"trials": head.extensions[-1]["budget"]}
-        chosen = chosen.model_copy(update={"search": chosen.search.model_copy(update=budget)})
-    faults = _changes(head.config, chosen.model_dump(mode="json"))
+        config = config.model_copy(update={"search": config.search.model_copy(update=budget)})
+    faults = _changes(head.config, config.model_dump(mode="json"))
     if faults:
         raise StudyError(
             f"study {path} exists with another configuration: {', '.join(faults)}; name "
             f"another with --study, or give it more trials with --extend {path}"
         )
-    return chosen
+    return config
 
 
 def resumed_config(
@@ -212,19 +212,19 @@ def resumed_config(
             f"{path}/study.yaml says what is searched and scored: leave out {', '.join(fixed)}; "
             f"only {', '.join(sorted(FREE))} may change; --extend {path} --trials N adds trials"
         )
-    chosen = compose.parse(head.config)
+    config = compose.parse(head.config)
     if trials:
-        budget = chosen.search.trials + trials
+        budget = config.search.trials + trials
         added = {"when": _now(), "trials": trials, "budget": budget}
         kept: dict[str, Any] = json.loads(json.dumps(head.config))
         kept["search"]["trials"] = budget
         head = replace(head, config=kept, extensions=[*head.extensions, added], finished="")
-        chosen = compose.parse(kept)
-    chosen = _changed(chosen, ["search.address=null", *overrides])
+        config = compose.parse(kept)
+    config = _with_overrides(config, ["search.address=null", *overrides])
     if not trusted:
         named = {text.partition("=")[0] for text in overrides}
-        trust.refuse_foreign(chosen, f"{path}/study.yaml", named)
-    return chosen, head
+        trust.refuse_foreign(config, f"{path}/study.yaml", named)
+    return config, head
 
 
 def _changes(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
@@ -232,10 +232,10 @@ def _changes(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     return [text for name, text in differences(there, here) if name not in FREE][:5]
 
 
-def _changed(chosen: Config, overrides: Sequence[str]) -> Config:
+def _with_overrides(config: Config, overrides: Sequence[str]) -> Config:
     """The configuration with other values of keys in `FREE`."""
-    data = chosen.model_dump(mode="json")
-    data["search"]["storage"] = chosen.search.storage  # a dump hides its password
+    data = config.model_dump(mode="json")
+    data["search"]["storage"] = config.search.storage  # a dump hides its password
     for text in overrides:
         name, _, value = text.partition("=")
         try:

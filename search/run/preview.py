@@ -33,27 +33,27 @@ class DryRun:
     source: StudyPath | None = None
 
 
-def begin(chosen: Config, out: StudyPath, name: str, source: StudyPath | None = None) -> DryRun:
+def begin(config: Config, out: StudyPath, name: str, source: StudyPath | None = None) -> DryRun:
     """A new study. Errors as of `opening.begin`, but for a folder that cannot be written."""
     check_name(name)
     path = out / name
     if RecordsReader.exists(path):
         there = RecordsReader.read(path).head()
-        here = StudyHead(name, chosen.model_dump(mode="json"))
+        here = StudyHead(name, config.model_dump(mode="json"))
         raise StudyError(taken(there, here, str(path)))
-    return DryRun(name, chosen, source=source)
+    return DryRun(name, config, source=source)
 
 
 def begin_or_resume(
-    chosen: Config, out: StudyPath, name: str, source: StudyPath | None = None
+    config: Config, out: StudyPath, name: str, source: StudyPath | None = None
 ) -> DryRun:
     """The study of this name if there is one, or a new one. Errors as of the original."""
     check_name(name)
     path = out / name
     if not RecordsReader.exists(path):
-        return begin(chosen, out, name, source)
+        return begin(config, out, name, source)
     records = RecordsReader.read(path)
-    return DryRun(name, matching_config(chosen, records.head(), path), records)
+    return DryRun(name, matching_config(config, records.head(), path), records)
 
 
 def resume(
@@ -61,5 +61,5 @@ def resume(
 ) -> DryRun:
     """An existing study, which another process may hold. Errors as of the original."""
     records = RecordsReader.read(path)
-    chosen, head = resumed_config(records.head(), path, overrides, trials, trusted=trusted)
-    return DryRun(head.name, chosen, records)
+    config, head = resumed_config(records.head(), path, overrides, trials, trusted=trusted)
+    return DryRun(head.name, config, records)

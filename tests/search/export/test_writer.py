@@ -181,9 +181,7 @@ def test_disk_space_is_checked_first(
 ) -> None:
     free = Usage(10**9, 0, family.base.bytes)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
-    with pytest.raises(
-        CheckpointError, match=r"no disk space for [0-9.]+ kB are needed, [0-9.]+ kB"
-    ):
+    with pytest.raises(CheckpointError, match=r"no disk space for .* kB are needed, [0-9.]+ kB"):
         export(family, tmp_path / "deep" / "er" / "out")
     assert not list(tmp_path.iterdir())
 

@@ -111,6 +111,14 @@ def test_each_pair_is_held_to_its_own_language_expert() -> None:
     assert "2 of 2 swaps" in choice.reason
 
 
+def test_a_single_swap_is_not_one_of_one() -> None:
+    choice = best_swap([*EXPERTS, trial(swap(1, 1), 0.8, 0.98)], L, 0.02)
+    assert choice is not None
+    assert choice.reason.startswith(
+        "Highest search accuracy, 80.0%, of the only swap, whose LCPR is at least "
+    )
+
+
 def test_unscored_expert_is_replaced_by_the_best_that_is_scored() -> None:
     low = trial(swap(1, 1, lang=2), 0.9, 0.95)
     high = trial(swap(2, 1, lang=2), 0.8, 0.97)
