@@ -35,6 +35,16 @@ _LINEAR: dict[str, Any] = dict(
     linear_value_head_dim=128,
     layer_types=["linear_attention", "full_attention"] * 2,
 )
+# Embeddings of each layer, keys and values that layers share, heads wider in full attention.
+_GEMMA4: dict[str, Any] = dict(
+    head_dim=32,
+    global_head_dim=64,
+    sliding_window=128,
+    layer_types=["sliding_attention", "full_attention"] * 2,
+    hidden_size_per_layer_input=16,
+    num_kv_shared_layers=2,
+    use_double_wide_mlp=True,
+)
 _TEXT: dict[str, Any] = _SIZES | dict(vocab_size=262, head_dim=32, num_hidden_layers=4)
 _VISION: dict[str, Any] = dict(
     hidden_size=32,
@@ -77,6 +87,20 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         shared_expert_intermediate_size=32,
         **_LINEAR,
     ),
+    "qwen3_5_text": _LINEAR | dict(head_dim=32),
+    "gemma4_text": _GEMMA4 | dict(vocab_size_per_layer_input=258),
+    "gemma4_text with experts": _GEMMA4
+    | dict(
+        hidden_size_per_layer_input=0,
+        num_kv_shared_layers=0,
+        attention_k_eq_v=True,
+        num_global_key_value_heads=1,
+        enable_moe_block=True,
+        num_experts=4,
+        top_k_experts=2,
+        moe_intermediate_size=32,
+        vocab_size_per_layer_input=258,
+    ),
     "falcon_h1": _MAMBA | dict(mamba_d_ssm=64, mamba_n_heads=2),
     "granitemoehybrid": _GRANITE | dict(num_local_experts=0),
     "granitemoehybrid with experts": _GRANITE | dict(num_local_experts=4, num_experts_per_tok=2),
@@ -91,6 +115,34 @@ MULTIMODAL: dict[str, dict[str, Any]] = {
         boi_token_index=258,
         eoi_token_index=259,
         image_token_index=260,
+    ),
+    "gemma4": dict(
+        text_config=_TEXT | _GEMMA4 | dict(vocab_size_per_layer_input=262),
+        vision_config=_VISION
+        | dict(num_key_value_heads=2, head_dim=16, position_embedding_size=64),
+        boi_token_id=257,
+        eoi_token_id=258,
+        image_token_id=259,
+        video_token_id=259,
+        audio_token_id=260,
+        boa_token_id=261,
+        eoa_token_id=261,
+    ),
+    "qwen3_5": dict(
+        text_config=_TEXT | _LINEAR,
+        vision_config=dict(
+            depth=2,
+            hidden_size=32,
+            intermediate_size=64,
+            num_heads=2,
+            patch_size=14,
+            out_hidden_size=64,
+            num_position_embeddings=16,
+        ),
+        image_token_id=258,
+        video_token_id=259,
+        vision_start_token_id=260,
+        vision_end_token_id=261,
     ),
     "mistral3": dict(
         text_config=_TEXT | dict(model_type="mistral", tie_word_embeddings=False),
@@ -183,12 +235,17 @@ def text_alone(source: Path, folder: Path) -> Path:
 
 
 def newer_names(source: Path, folder: Path) -> Path:
-    """A copy of a multimodal checkpoint by the names that transformers 4.52 to 4.57 loads it by."""
+    """A copy of a multimodal checkpoint by the names that transformers 4.52 to 4.57 loads it by.
+
+    Gemma 4's and Qwen3.5's have no others.
+    """
     shutil.copytree(source, folder)
     renamed = {}
     for name, tensor in load_file(source / "model.safetensors").items():
         inner = name.removeprefix("language_model.")
-        if inner == name:
+        if name.startswith(("model.", "lm_head.")):
+            renamed[name] = tensor
+        elif inner == name:
             renamed[f"model.{name}"] = tensor
         else:
             renamed[inner.replace("model.", "model.language_model.", 1)] = tensor

@@ -55,10 +55,15 @@ CASES = [
     Case("gpt_neox", FP16, FP16),
     Case("falcon", BF16, BF16),
     Case("qwen3_next", BF16, BF16),
+    Case("qwen3_5_text", BF16, BF16),
+    Case("gemma4_text", BF16, BF16),
+    Case("gemma4_text with experts", BF16, BF16),
     Case("falcon_h1", BF16, BF16),
     Case("granitemoehybrid", BF16, BF16),
     Case("granitemoehybrid with experts", BF16, BF16),
     Case("gemma3", BF16, BF16),
+    Case("gemma4", BF16, BF16),
+    Case("qwen3_5", BF16, BF16),
     Case("mistral3", BF16, BF16),
 ]
 MIXED = {"gemma3": "whole", "mistral3": "text"}
