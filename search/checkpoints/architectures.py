@@ -33,7 +33,7 @@ _LAYER_ENTRIES = ("layer_types", "layers_block_type")
 PROVEN = frozenset(
     {
         *("FalconH1ForCausalLM", "GraniteMoeHybridForCausalLM", "Qwen3NextForCausalLM"),
-        "Qwen3_5ForCausalLM",
+        *("Qwen3_5ForCausalLM", "Qwen3_5MoeForCausalLM"),
     }
 )
 """Those of `RECURRENT` whose answers after a rewrite were a fresh engine's on the export."""
@@ -41,6 +41,7 @@ TOWERS = frozenset(
     {
         *("Gemma3ForConditionalGeneration", "Gemma4ForConditionalGeneration"),
         *("Mistral3ForConditionalGeneration", "Qwen3_5ForConditionalGeneration"),
+        "Qwen3_5MoeForConditionalGeneration",
     }
 )
 """The same of models whose text decoder is one part of them."""
