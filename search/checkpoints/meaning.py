@@ -39,7 +39,9 @@ IGNORED = (
     *("*_token_id", "*_token_ids", "*_token", "id2label", "label2id", "num_labels", "problem_type"),
     *("classifier_*", "summary_*", "max_length", "model_max_length", "*suppress_tokens", "n_ctx"),
     # said by the shapes of tensors, or compared by themselves
-    *("vocab_size", "num_hidden_layers", "tie_word_embeddings"),
+    *("vocab_size", "vocab_size_per_layer_input", "num_hidden_layers", "tie_word_embeddings"),
+    # of modules that predict several tokens at once, which no engine here asks
+    "mtp_*",
     # said by layer_types, or by sliding_window, once the class has read them
     *("max_window_layers", "use_sliding_window", "sliding_window_pattern"),
     # how long a prompt may be; where it changes the rotation, it is said by `_normalised`

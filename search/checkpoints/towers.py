@@ -15,9 +15,16 @@ from typing import Any
 _BEFORE = ("model.language_model.", "language_model.model.", "model.")
 """What stands before a decoder's own names: in multimodal models since transformers 4.52, before
 that and again as transformers 5 saves them, and in text models."""
-_PARTS = ("layers.", "embed_tokens.", "norm.")
+_PARTS = (
+    *("layers.", "embed_tokens.", "norm."),
+    *("embed_tokens_per_layer.", "per_layer_model_projection.", "per_layer_projection_norm."),
+)
 _HEADS = ("lm_head.", "language_model.lm_head.")
-_TOWERS = ("vision_tower.", "multi_modal_projector.")  # those of `architectures.TOWERS`
+# Those of `architectures.TOWERS`.
+_TOWERS = (
+    *("vision_tower.", "multi_modal_projector.", "visual."),
+    *("audio_tower.", "embed_vision.", "embed_audio."),
+)
 _AHEAD = "mtp."  # Qwen's; transformers neither loads nor saves them
 
 
@@ -45,7 +52,7 @@ def is_carried(name: str, config: Mapping[str, Any]) -> bool:
 
 
 def is_of_tower(name: str) -> bool:
-    """Whether a module belongs to a vision tower or a projector, by any of its names."""
+    """Whether a module belongs to a tower or a projector, by any of its names."""
     return name.removeprefix("model.").startswith(_TOWERS)
 
 

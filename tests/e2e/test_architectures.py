@@ -21,7 +21,7 @@ from search.export.writer import write_export
 from search.merging.recipe import LayerSwap, Recipe, Single, Slerp, Soup, Ties
 from tests.e2e.test_fresh_engine import TOLERANCE, difference, random_recipe
 from tests.engine_process import finish, make_job, start
-from tests.families import MULTIMODAL, make_family, newer_names, text_alone
+from tests.families import MULTIMODAL, in_one_tensor, make_family, newer_names, text_alone
 
 L = 4
 BLOCK = 128  # tokens in a block of the prefix cache on a CPU
@@ -55,10 +55,17 @@ CASES = [
     Case("gpt_neox", FP16, FP16),
     Case("falcon", BF16, BF16),
     Case("qwen3_next", BF16, BF16),
+    Case("qwen3_5_text", BF16, BF16),
+    Case("qwen3_5_moe_text", BF16, BF16),
+    Case("gemma4_text", BF16, BF16),
+    Case("gemma4_text with experts", BF16, BF16),
     Case("falcon_h1", BF16, BF16),
     Case("granitemoehybrid", BF16, BF16),
     Case("granitemoehybrid with experts", BF16, BF16),
     Case("gemma3", BF16, BF16),
+    Case("gemma4", BF16, BF16),
+    Case("qwen3_5", BF16, BF16),
+    Case("qwen3_5_moe", BF16, BF16),
     Case("mistral3", BF16, BF16),
 ]
 MIXED = {"gemma3": "whole", "mistral3": "text"}
@@ -102,6 +109,16 @@ def test_text_towers_beside_whole_models(architecture: str, tmp_path: Path) -> N
     }
     whole = MIXED[architecture] == "whole"
     prove(Case(architecture, BF16, BF16), sources, tmp_path / "merged", whole=whole)
+
+
+@pytest.mark.long
+def test_experts_in_one_tensor(tmp_path: Path) -> None:
+    places = make_family(tmp_path / "apart", "qwen3_5_moe_text").sources("te")
+    sources: dict[str, Location] = {
+        name: in_one_tensor(Path(place), tmp_path / Path(place).name)
+        for name, place in places.items()
+    }
+    prove(Case("qwen3_5_moe_text", BF16, BF16), sources, tmp_path / "merged", whole=False)
 
 
 def prove(case: Case, sources: Mapping[str, Location], out: Path, *, whole: bool) -> None:

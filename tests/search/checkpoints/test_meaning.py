@@ -33,6 +33,8 @@ def differ(model_type: str, base: dict[str, Any], expert: dict[str, Any]) -> lis
         # old and new names of the rotation
         ("llama", {"rope_theta": 5e5}, {"rope_parameters": {"rope_theta": 5e5}}),
         ("llama", {}, {"rope_theta": 10000}),
+        ("qwen3_5_text", {}, {"mtp_num_hidden_layers": 1}),
+        ("gemma4_text", {}, {"vocab_size_per_layer_input": 262208}),
         ("llama", {"rope_theta": None}, {"rope_scaling": {"rope_type": "default"}}),
         ("llama", {"rope_scaling": None}, {"rope_scaling": {"type": "linear", "factor": 1.0}}),
         ("llama", {"rope_scaling": YARN}, {"rope_scaling": {**YARN, "rope_type": "yarn"}}),

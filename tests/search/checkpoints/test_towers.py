@@ -63,7 +63,10 @@ def test_layers_are_the_text_decoders(family: FittedFamily) -> None:
     assert family.n_layers == 4 and all(name.startswith(TEXT) for name in family.names)
     (note,) = family.notes["base"]
     assert f"has {len(family.base.carried)} tensors beside its text decoder" in note
-    assert "(multi_modal_projector, vision_tower)" in note
+    assert f"({family.base.parts})" in note
+    assert family.base.parts in (
+        *("multi_modal_projector, vision_tower", "embed_vision, vision_tower", "visual"),
+    )
 
 
 def test_an_export_is_the_whole_model(family: FittedFamily, tmp_path: Path) -> None:
