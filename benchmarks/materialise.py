@@ -31,6 +31,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from search.checkpoints.family import FittedFamily, fit
 from search.config import compose
+from search.engine.staging import Sizes
 from search.export.mergekit_yaml import mergekit_yaml
 from search.merging.recipe import DareLinear, LayerSwap, Recipe, Single, Soup, Ties
 
@@ -151,6 +152,7 @@ def measure(folder: Path, direct: bool, expert_gpu_gib: float, pinned_gib: float
     engine = Engine(family, options)
     found: dict[str, Any] = {"fresh": time.perf_counter() - start, "bytes": family.base.bytes}
     gpu = torch.cuda.is_available()
+    rings = Sizes().device_slots * Sizes().slot  # made when the engine started
     found["device"] = torch.cuda.get_device_name() if gpu else "CPU"
     found["copy"] = _copy_rate("cuda" if gpu else "cpu")
 
@@ -168,7 +170,7 @@ def measure(folder: Path, direct: bool, expert_gpu_gib: float, pinned_gib: float
         if gpu:
             torch.cuda.reset_peak_memory_stats()
         times = [timed(recipe) for recipe in list(circle) * REPEATS]
-        peak = torch.cuda.max_memory_allocated() - before if gpu else 0
+        peak = torch.cuda.max_memory_allocated() - before + rings if gpu else 0
         found[title] = [statistics.median(times), _moved(family, circle), peak]
     if direct:
         times = [_reload(engine, paths["task/0"]) for _ in range(3)]

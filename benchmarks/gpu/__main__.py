@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks.gpu.step import Finding, Given
+from benchmarks.gpu.step import ROOM, Finding, Given
 
 STEPS = {
     "facts": ("what is there", 30),
@@ -120,9 +121,12 @@ def _step(name: str, given: Given) -> int:
 
 
 def _roomy() -> str | None:
-    """Where random checkpoints of a large model find room: shared memory, if it is large."""
+    """Where random checkpoints of a large model find room: shared memory, if it is large.
+
+    It has to hold their pinned copies as well.
+    """
     shared = Path("/dev/shm")
-    if shared.is_dir() and os.statvfs(shared).f_bavail * os.statvfs(shared).f_frsize > 60e9:
+    if shared.is_dir() and shutil.disk_usage(shared).free > 2 * ROOM:
         return str(shared)
     return None
 

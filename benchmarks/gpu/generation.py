@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from benchmarks.gpu.proof import demo_prompts, demo_sources
@@ -15,6 +17,8 @@ from search.checkpoints.family import fit
 from tests.engine_options import engine_options
 
 BARE = 0.95
+APART = {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
+"""Scheduling and the model leave the process that asks; our engines have both in it."""
 
 
 def build(given: Given, share: float, **more: Any) -> Any:
@@ -74,10 +78,12 @@ def run(given: Given) -> Iterator[Finding]:
     yield Finding("ours, of bare vLLM's", f"{share:.0%}", f"{BARE:.0%}", passed)
     pair = [_other(given, number, of=2, share=0.4) for number in range(2)]
     yield Finding("two engines at once, of one", f"{sum(map(_rate, pair)) / ours:.0%}")
+    apart = _other(given, 2, of=3, share=0.85, environment=APART)
+    yield Finding("the same engine in a process of its own, of ours", f"{_rate(apart) / ours:.0%}")
     if given.rehearse:
         yield Finding("batch-invariant, of the usual", "not run: it needs a GPU")
         return
-    alone = _other(given, 2, of=3, share=0.85, batch_invariant=True)
+    alone = _other(given, 3, of=4, share=0.85, batch_invariant=True)
     yield Finding("batch-invariant, of the usual", f"{_rate(alone) / ours:.0%}")
 
 
@@ -87,7 +93,13 @@ def _rate(process: subprocess.Popen[str]) -> float:
 
 
 def _other(
-    given: Given, number: int, *, of: int, share: float, **more: Any
+    given: Given,
+    number: int,
+    *,
+    of: int,
+    share: float,
+    environment: Mapping[str, str] = MappingProxyType({}),
+    **more: Any,
 ) -> subprocess.Popen[str]:
     """An engine in a process of its own, which begins when so many have been ready."""
     code = (
@@ -100,4 +112,6 @@ def _other(
         "print(rate(engine, asked)); engine.close()"
     )
     command = [sys.executable, "-c", code, str(number)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
+    )

@@ -8,27 +8,32 @@ from collections.abc import Iterator
 import torch
 
 from benchmarks.gpu.links import copied, link
-from benchmarks.gpu.step import Finding, Given, speed
+from benchmarks.gpu.step import ROOM, Finding, Given, speed
 from benchmarks.materialise import SOURCES, measured, recipes, write_family
+from search.engine.budgets import ACTIVATIONS, GIB
+from search.engine.pinned import FOLDER
 
 WHOLE = 16.06e9
 """Bytes of the model; the goals in seconds are for so many."""
 PEAK = 512 * 2**20
-ROOM = 60e9
-"""Bytes of disk that three whole checkpoints need; with less, half of the layers."""
+UTILIZATION = 0.9
+"""Share of the GPU that an engine takes by itself."""
+CACHE = 1.0
+"""GiB for the key-value cache and for rewriting."""
 
 
 def run(given: Given) -> Iterator[Finding]:
     """Each recipe from files, from pinned memory, from GPU memory."""
     place = given.folder / "family"
-    half = shutil.disk_usage(given.folder).free < ROOM
+    half = shutil.disk_usage(given.folder).free < ROOM  # then half of the layers
     write_family(place, "tiny" if given.rehearse else "llama-3.1-8b", 16 if half else None)
     need = sum(f.stat().st_size for f in place.rglob("*.safetensors")) / 2**30 + 1
     wire = None if given.rehearse else _link(given)
     tiers = {"files": (0.0, 0.0), "pinned": (0.0, need), "GPU memory": (need, 0.0)}
     for tier, budgets in tiers.items():
-        if given.rehearse and tier != "files":
-            yield Finding(f"from {tier}", "a CPU has no such tier")
+        missing = _missing(given, tier, need)
+        if missing:
+            yield Finding(f"from {tier}", missing)
             continue
         found = measured(place, True, *budgets)
         weights = found["bytes"]
@@ -48,6 +53,21 @@ def run(given: Given) -> Iterator[Finding]:
                 )
         yield speed(f"full swap, from {tier}", weights / found["full swap"][0], None, given)
     yield Finding("weights", f"{weights / 1e9:.2f} GB, {len(SOURCES)} checkpoints")
+
+
+def _missing(given: Given, tier: str, need: float) -> str:
+    """Why a tier cannot hold so many GiB; empty where it can."""
+    if tier == "files":
+        return ""
+    if given.rehearse:
+        return "a CPU has no such tier"
+    if tier == "pinned":
+        room, place = shutil.disk_usage(FOLDER.parent).free / GIB, str(FOLDER.parent)
+    else:
+        total = torch.cuda.get_device_properties(given.device).total_memory
+        room = (UTILIZATION * total - ACTIVATIONS) / GIB - need / len(SOURCES) - CACHE
+        place = "the GPU beside the model"
+    return "" if room >= need else f"not run: {place} has room for {room:.0f} of {need:.0f} GiB"
 
 
 def _goal(tier: str, title: str, weights: int, wire: float | None) -> float | None:

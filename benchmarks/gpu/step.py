@@ -10,6 +10,9 @@ from pathlib import Path
 
 import torch
 
+ROOM = 60e9
+"""Bytes of disk that three whole checkpoints of Llama 3.1 8B need."""
+
 
 @dataclass(frozen=True)
 class Given:

@@ -38,7 +38,7 @@ from search.engine.budgets import (
 from search.engine.contract import EngineOptions, Materialised, NonFinite
 from search.engine.decode import chat_ids, read
 from search.engine.likelihood import Span, measured, spans, text_ids, unread
-from search.engine.pinned import FOLDER
+from search.engine.pinned import FOLDER, make_private
 from search.engine.staging import Sizes
 from search.engine.versions import CHANGING, WeightVersion, label
 from search.merging.plan import Plan, layer_of
@@ -135,7 +135,7 @@ def in_turn(utilization: float, on_cpu: bool, folder: Path = FOLDER) -> Iterator
     if on_cpu or utilization > 0.5:
         yield
         return
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(folder)
     gpu = re.sub(r"\W+", "-", os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
     with FileLock(folder / f"start-{gpu}.lock"):
         yield

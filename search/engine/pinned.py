@@ -13,6 +13,7 @@ import fcntl
 import logging
 import mmap
 import os
+import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +31,30 @@ FOLDER = Path("/dev/shm") / f"layer-swap-search-{os.getuid()}"
 ALIGNED = 64
 """Bytes; where tensors begin."""
 _LOCK, _FILE, _PART = "lock", ".weights", ".part"
+
+
+def is_private(folder: Path) -> bool:
+    """Whether a folder is there and nobody else can write into it; `/dev/shm` is everybody's."""
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return False
+    mine = found.st_uid == os.getuid() and not found.st_mode & 0o022
+    return stat.S_ISDIR(found.st_mode) and mine
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder if it is not there.
+
+    Raises:
+        PermissionError: others can write into it, and could change weights in it.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not is_private(folder):
+        raise PermissionError(
+            f"{folder} is not this user's alone, and weights are kept in it: have it removed, or "
+            "set search.engine.expert_pinned_gib=0"
+        )
 
 
 class PinnedCheckpoint:
@@ -74,7 +99,7 @@ class PinnedFiles:
         """
         self._budget, self._link, self._threads, self._folder = budget, link, threads, folder
         self._opened: dict[Path, PinnedCheckpoint | None] = {}
-        if folder.is_dir():
+        if is_private(folder):
             with FileLock(folder / _LOCK):
                 self._sweep()
 
@@ -84,7 +109,7 @@ class PinnedFiles:
             return None
         path = self._folder / f"{_key(checkpoint)}{_FILE}"
         if path not in self._opened:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self._folder)
             with FileLock(self._folder / _LOCK):
                 self._sweep()
                 file = self._open(path, checkpoint)

