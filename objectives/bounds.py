@@ -18,7 +18,7 @@ LARGEST_FILE = 2**28
 """Bytes of a file that is read whole; the largest published tokenizers have some 30 MB."""
 
 
-def read_whole(file: Path, most: int = LARGEST_FILE) -> bytes:
+def read_whole(file: Path, most: float = LARGEST_FILE) -> bytes:
     """The bytes of a file.
 
     Raises:

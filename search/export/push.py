@@ -17,6 +17,7 @@ from httpx2 import HTTPError
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError
 
+from objectives.bounds import read_whole
 from search.common.errors import CheckpointError, ConfigError, HubError
 from search.export.writer import FILES, MARK
 from search.records.study_path import is_name
@@ -41,7 +42,7 @@ def files_of(folder: Path) -> dict[str, int]:
     """
     faults = []
     try:
-        listed = (folder / FILES).read_text(encoding="utf-8").splitlines()
+        listed = read_whole(folder / FILES).decode().splitlines()
         there = {entry.name: entry for entry in folder.iterdir()}
     except (OSError, ValueError) as error:
         raise CheckpointError(
@@ -73,7 +74,7 @@ def stated(folder: Path) -> Mapping[str, Any]:
         CheckpointError: nothing, or nothing that is JSON.
     """
     try:
-        found = json.loads((folder / MARK).read_text(encoding="utf-8"))
+        found = json.loads(read_whole(folder / MARK).decode())
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{folder / MARK} cannot be read: {error}") from None
     if not isinstance(found, dict):
@@ -111,7 +112,7 @@ def version_of(folder: Path, model: str, url: str = "") -> Version:
     """
     said, where = stated(folder), folder.resolve()
     try:
-        card = (folder / CARD).read_text(encoding="utf-8")
+        card = read_whole(folder / CARD).decode()
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder / CARD} cannot be read: {error}") from None
     names = ("label", "key", "family", "lang", "study")

@@ -10,8 +10,11 @@ import contextlib
 import errno
 import json
 import logging
+import math
 import os
 from pathlib import Path
+
+from objectives.bounds import read_whole
 
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES}
 """What file systems say that do not sync folders (SMB, FUSE), or where one may not be read."""
@@ -95,9 +98,9 @@ def read_lines(file: Path, *, mend: bool) -> list[bytes]:
         mend: move what was cut off to the end of FILE.cut, so that more lines can be added.
 
     Raises:
-        OSError: the disk refuses.
+        OSError: the disk refuses, or it is no regular file, which may have no end.
     """
-    data = file.read_bytes() if file.exists() else b""
+    data = read_whole(file, math.inf) if file.exists() else b""
     end = data.rfind(b"\n") + 1
     last = data.rfind(b"\n", 0, max(end - 1, 0)) + 1
     if end == len(data) and not _is_json(data[last:end]):

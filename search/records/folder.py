@@ -16,6 +16,7 @@ folder is the working copy (`search.records.remote`).
 from __future__ import annotations
 
 import contextlib
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,13 +30,15 @@ from search.records.durable import (
     write_whole,
 )
 from search.records.head import StudyHead, taken
-from search.records.lock import StudyLock
+from search.records.lock import LOCK, StudyLock
 from search.records.record import Record, parse
 from search.records.study_path import StudyPath
 
 HEAD = "study.yaml"
 TRIALS = "trials.jsonl"
 JOURNAL = "optuna.journal"
+_ADDED_TO = (TRIALS, f"{TRIALS}.cut", JOURNAL, LOCK)
+"""Written in place; other files are replaced."""
 
 
 class FolderReader:
@@ -95,14 +98,10 @@ class FolderStore:
         """Make the folder where there is none, and lock it.
 
         Raises:
-            StudyError: there are links in it, or another process drives it.
+            StudyError: there are links in it, or pipes and the like, or another process drives it.
         """
-        links = sorted(f for f in self.folder.glob("*") if f.is_symlink() and not _left_lock(f))
-        if links:
-            raise StudyError(
-                f"{links[0]} is a link, and what is written there would change, or send, what it "
-                "leads to: put the file itself there, or remove the link"
-            )
+        for file in sorted(self.folder.glob("*")):
+            _refuse_odd(file)
         make_folder(self.folder / "items")
         self._lock.take(str(self._path))
 
@@ -133,6 +132,7 @@ class FolderStore:
         """
         if self._stuck is not None:
             raise self._stuck
+        self._lock.check(str(self._place))
         if items:
             write_whole(self.folder / record.items, items)
         try:
@@ -158,9 +158,32 @@ class FolderStore:
         self._lock.release()
 
 
-def _left_lock(file: Path) -> bool:
-    """Whether Optuna's lock of the journal, a link, was left by a killed driver.
+def _refuse_odd(file: Path) -> None:
+    """Refuse what a study's folder cannot hold: a driver would write through it, or wait for it.
 
-    It is removed, never followed (`search.study.proposing.journal.open_journal`).
+    Optuna's lock of the journal is a link; a killed driver leaves it, and it is removed, never
+    followed (`search.study.proposing.journal.open_journal`).
+
+    Raises:
+        StudyError: it is a link, a pipe or the like, or a file that has another name elsewhere.
     """
-    return file.name.startswith(f"{JOURNAL}.lock")
+    try:
+        found = file.lstat()
+    except FileNotFoundError:  # of a driver that is at work
+        return
+    lock = file.name.startswith(f"{JOURNAL}.lock")
+    if stat.S_ISLNK(found.st_mode) and not lock:
+        raise StudyError(
+            f"{file} is a link, and what is written there would change, or send, what it "
+            "leads to: put the file itself there, or remove the link"
+        )
+    folder, in_place = file.name == "items", file.name in _ADDED_TO
+    kinds = [stat.S_ISDIR] if folder else [stat.S_ISREG]
+    kinds += [stat.S_ISLNK] if lock else [] if in_place else [stat.S_ISDIR]
+    if not any(is_kind(found.st_mode) for is_kind in kinds):
+        raise StudyError(f"{file} is no {'folder' if folder else 'file'}: remove it")
+    if in_place and found.st_nlink > 1:
+        raise StudyError(
+            f"{file} has another name elsewhere (a hard link), and what is written there would "
+            f"change that as well: cp {file} {file}.new && mv {file}.new {file}"
+        )

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from search.common.errors import StudyError
 
+LOCK = ".lock"
 LOOK_SECONDS = 0.2
 """`is_held` takes the lock for a moment: so long a driver tries before it is refused."""
 
@@ -53,9 +54,10 @@ class StudyLock:
 
     def __init__(self, folder: Path) -> None:
         """Prepare; a soft lock, which a dead process would hold, is never fallen back to."""
-        self._file = folder / ".lock"
+        self._file = folder / LOCK
+        self._own = (0, 0)  # device and number of the file that is locked
         self._lock = FileLock(
-            self._file, thread_local=False, fallback_to_soft=False, on_acquired=_sign
+            self._file, thread_local=False, fallback_to_soft=False, on_acquired=self._sign
         )
 
     def take(self, study: str) -> None:
@@ -97,6 +99,22 @@ class StudyLock:
                 f"{self._file.parent} cannot be locked ({error.strerror}). {_REMEDY}"
             ) from None
 
+    def check(self, study: str) -> None:
+        """Make sure that what others see as the lock is what this process holds.
+
+        Raises:
+            OSError: it is gone, or another, as where the folder was moved or emptied.
+        """
+        try:
+            found = self._file.stat()
+        except FileNotFoundError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != self._own:
+            raise OSError(
+                f"{self._file} was removed or replaced while {study} was running, so that another "
+                "search may write there"
+            )
+
     def release(self, *, remove: bool = False) -> None:
         """Let another process take it.
 
@@ -107,11 +125,21 @@ class StudyLock:
             self._file.unlink(missing_ok=True)  # while it is held: who waits for it tries anew
         self._lock.release()
 
+    def _sign(self, descriptor: int) -> None:
+        """Write into the lock's file who holds it."""
+        found = os.fstat(descriptor)
+        self._own = found.st_dev, found.st_ino
+        who = f"process {os.getpid()} on {socket.gethostname()}".encode()
+        with contextlib.suppress(OSError):  # on a full disk the lock alone must do
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, who, 0)
+
 
 def is_held(folder: Path) -> bool:
     """Whether a process, on this machine or on another that shares the folder, holds the lock."""
     try:
-        with (folder / ".lock").open("rb") as file:
+        # a pipe of this name is not waited for
+        with open(os.open(folder / LOCK, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -154,11 +182,3 @@ def _second_gets(file: Path) -> bool:
         return not subprocess.run(command, capture_output=True, timeout=_SECOND_SECONDS).returncode
     except (OSError, subprocess.SubprocessError):
         return False
-
-
-def _sign(descriptor: int) -> None:
-    """Write into the lock's file who holds it."""
-    who = f"process {os.getpid()} on {socket.gethostname()}".encode()
-    with contextlib.suppress(OSError):  # on a full disk the lock alone must do
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, who, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -18,8 +19,11 @@ from search.inspect import expert_vectors
 from search.merging.recipe import Single
 from search.records.durable import write_whole
 from search.records.folder import FolderStore
+from search.records.head import StudyHead
+from search.records.writer import RecordsWriter
 from search.results import figures
 from search.study.proposing.storage import open_storage
+from tests.hostile.limits import limited
 
 SECRET = "whoever reads this has read too much"
 
@@ -65,6 +69,67 @@ def test_a_study_that_holds_links_is_not_gone_on_with(
     with pytest.raises(StudyError, match=rf"s/{name} is a link.*put the file itself there"):
         FolderStore(tmp_path / "s", "runs/s").take()
     assert secret.read_text() == SECRET and os.listdir(secret.parent) == ["secret"]
+
+
+def _pipe(file: Path, secret: Path) -> None:
+    os.mkfifo(file)
+
+
+def _folder(file: Path, secret: Path) -> None:
+    file.mkdir()
+
+
+def _other_name(file: Path, secret: Path) -> None:
+    os.link(secret, file)
+
+
+@pytest.mark.parametrize("name", ["trials.jsonl", "optuna.journal", ".lock"])
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [(_pipe, "is no file"), (_folder, "is no file"), (_other_name, "has another name elsewhere")],
+)
+def test_nor_one_whose_files_are_something_else(
+    make: Callable[[Path, Path], None], said: str, name: str, tmp_path: Path, secret: Path
+) -> None:
+    """A pipe is waited for without end; of two names of one file one may be anybody's."""
+    (tmp_path / "s").mkdir()
+    make(tmp_path / "s" / name, secret)
+    with pytest.raises(StudyError, match=rf"s/{name} {said}"):
+        FolderStore(tmp_path / "s", "runs/s").take()
+    assert secret.read_text() == SECRET
+
+
+@pytest.mark.parametrize("name", ["optuna.journal.lock", "mlflow.json", "report.md.part"])
+def test_nor_one_with_pipes_of_any_name(name: str, tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    os.mkfifo(tmp_path / "s" / name)
+    with pytest.raises(StudyError, match=rf"s/{name} is no file: remove it"):
+        FolderStore(tmp_path / "s", "runs/s").take()
+
+
+@pytest.mark.parametrize("make", [_pipe, lambda file, _: file.symlink_to("/dev/zero")])
+def test_what_is_read_of_a_study_has_an_end(
+    make: Callable[[Path, Path], None], tmp_path: Path, secret: Path
+) -> None:
+    study = tmp_path / "runs" / "s"
+    RecordsWriter.create(study, StudyHead("s", {})).close()
+    for name in (".lock", "trials.jsonl"):
+        (study / name).unlink(missing_ok=True)
+        make(study / name, secret)
+    code = (
+        "import signal, sys\n"
+        "signal.alarm(60)\n"
+        "from pathlib import Path\n"
+        "from search import studies\n"
+        "from search.common.errors import StudyError\n"
+        "from search.records.reader import RecordsReader\n"
+        "assert studies.main([sys.argv[1]]) == 0\n"
+        "try: RecordsReader.read(Path(sys.argv[1]) / 's')\n"
+        "except StudyError as error: print(error)\n"
+    )
+    run = limited("-c", code, str(tmp_path / "runs"))
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert "s cannot be read: [Errno 22] it is no regular file" in run.stdout
 
 
 @pytest.mark.parametrize("rest", ["", "0b7c.rename"])

@@ -21,6 +21,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+from objectives.bounds import read_whole
 from search.common.values import flatten, short
 from search.merging.recipe import to_dict
 from search.records.items import unpack_items
@@ -280,7 +281,7 @@ class StudyView:
     def _send_answers(self, run_id: str, record: Record) -> None:
         """The answers of a recipe of the final table, as a table that MLflow shows side by side."""
         try:
-            items = unpack_items((self._study.folder / record.items).read_bytes())
+            items = unpack_items(read_whole(self._study.folder / record.items))
         except (OSError, EOFError, ValueError, RecursionError, zlib.error):
             return  # there are none, or they cannot be read, which the report says
         self._client.log_dict(run_id, answers_of(items), ANSWERS)

@@ -104,6 +104,26 @@ def test_the_names_of_study_and_folders_are_synced(
     assert {str(tmp_path), str(tmp_path / "out"), str(tmp_path / "out" / "s")} <= set(synced)
 
 
+def test_who_lost_its_lock_writes_nothing(store: FolderStore) -> None:
+    """Its folder was moved and another study made there, or somebody removed the file."""
+    store.append(record("k"), b"")
+    there, moved = store.folder, store.folder.with_name("moved")
+    there.rename(moved)
+    for other in (None, FolderStore(there, "runs/s")):
+        if other is not None:
+            other.take()
+            other.begin(STUDY)
+        with pytest.raises(
+            OSError, match=r"s/\.lock was removed or replaced while runs/s was runn"
+        ):
+            store.append(record("l"), b"")
+    assert other is not None
+    other.append(record("m"), b"")
+    assert [found.key for found in other.load()] == ["m"]
+    other.release()
+    moved.rename(there.with_name("back"))
+
+
 def test_a_line_that_is_no_record_is_named(store: FolderStore) -> None:
     store.append(record(), b"")
     good = (store.folder / TRIALS).read_bytes()

@@ -61,10 +61,11 @@ def test_a_second_process_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert is_held(tmp_path)
     lock.release()
 
-    def unlocked(descriptor: int) -> None:  # what a file system without real locks comes to
+    def unlocked(lock: StudyLock, descriptor: int) -> None:
+        # what a file system without real locks comes to
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
-    monkeypatch.setattr(locks, "_sign", unlocked)
+    monkeypatch.setattr(StudyLock, "_sign", unlocked)
     careless = StudyLock(tmp_path)
     with pytest.raises(StudyError, match=r"cannot be locked: a second process .* --out"):
         careless.take("s")
