@@ -132,7 +132,7 @@ class FolderStore:
         """
         if self._stuck is not None:
             raise self._stuck
-        self._lock.check(str(self._place))
+        self._lock.check(str(self._path))
         if items:
             write_whole(self.folder / record.items, items)
         try:
