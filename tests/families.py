@@ -135,6 +135,14 @@ MULTIMODAL: dict[str, dict[str, Any]] = {
         text_config=_TEXT | _GEMMA4 | dict(vocab_size_per_layer_input=262),
         vision_config=_VISION
         | dict(num_key_value_heads=2, head_dim=16, position_embedding_size=64),
+        audio_config=dict(
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            subsampling_conv_channels=[8, 4],
+            output_proj_dims=32,
+            use_clipped_linears=False,
+        ),
         boi_token_id=257,
         eoi_token_id=258,
         image_token_id=259,
