@@ -25,6 +25,7 @@ import importlib.util
 import json
 import os
 import resource
+import struct
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -42,6 +43,10 @@ _AGAIN = "Get the file again, whole, or name another; without a name, lid.176.ft
 _PACKAGED_BYTES = 938_013
 _PACKAGED_SHA256 = "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83"
 _LEAST = 0.3  # the benchmark's threshold: below it a text is of no language
+_HEAD = struct.Struct("<14id3i2q")  # magic, version, 12 arguments, a rate; of the dictionary
+_MOST = {"wordNgrams": 7, "minn": 11, "maxn": 12}  # argument -> its place in the head
+_LONGEST = 100  # letters, or words, of an n-gram; published models have 7 and less
+_ENTRY_BYTES = 10  # at least: a text's end, how often, and its kind
 _ROOM = 2**26  # bytes, beside what a file can need
 _SECONDS, _BYTES_A_SECOND = 120, 5e6  # patience with a busy machine, and with a slow disk
 _ISO_639_3 = {
@@ -146,12 +151,15 @@ class _Answers:
     def wrong(self, code: str | None) -> str:
         """What is wrong for one language, or for all that the model has; empty if nothing is."""
         known = {language_of(label) for label in self.labels} & self.said.keys()
+        if len(given := set(self.said.values())) == 1 and UNKNOWN not in given:
+            return f"it calls plain sentences in {len(self.said)} languages all the same"
         if code is None:
             none = known and all(self.said[one] != one for one in known)
             return f"it recognises none of {len(known)} languages that it has" if none else ""
         if code in self.said and self.said[code] != code:
             return f"it calls a plain sentence in {code!r} {_short(self.said[code])!r}"
-        taken = [other for other in sorted(known - {code}) if self.said[other] == code]
+        others = sorted(self.said.keys() & (known | {"en"}) - {code})
+        taken = [other for other in others if self.said[other] == code]
         return f"it calls a plain sentence in {taken[0]!r} {code!r}" if taken else ""
 
 
@@ -164,6 +172,8 @@ def _answers(path: Path, changed: int) -> _Answers:
         changed: When it was changed; another time is another file.
     """
     size = path.stat().st_size
+    if odd := _made_up(path, size):
+        raise DataError.at(path, f"not a fastText model ({odd})", _AGAIN)
     if size == _PACKAGED_BYTES:
         if hashlib.sha256(path.read_bytes()).hexdigest() == _PACKAGED_SHA256:
             return _Answers(tuple(_labels(path)), {})
@@ -188,6 +198,22 @@ def _answers(path: Path, changed: int) -> _Answers:
         raise DataError.at(path, f"not a fastText model ({why})", _AGAIN)
     data = json.loads(said)
     return _Answers(tuple(data["labels"]), data["said"])
+
+
+def _made_up(path: Path, size: int) -> str:
+    """What a model's head says that no model has: loading, or a long word, would have no end."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD.size)
+    if len(head) < _HEAD.size:
+        return "it is too short"
+    *arguments, _, entries, words, labels, _, _ = _HEAD.unpack(head)
+    most = dict(zip(_MOST, (arguments[i] for i in _MOST.values()), strict=True))
+    if odd := [f"{name} is {value}" for name, value in most.items() if abs(value) > _LONGEST]:
+        return ", ".join(odd)
+    told = entries == words + labels and min(words, labels) >= 0
+    if not told or entries * _ENTRY_BYTES > size:
+        return f"its {entries} words and labels are not in it"
+    return ""
 
 
 def answer(path: str) -> None:

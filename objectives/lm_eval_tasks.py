@@ -9,14 +9,17 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from objectives import apart
 from objectives.errors import DataError, DependencyError, SettingError
 from objectives.lm_eval_trust import check_folder, without_code
 
+PATIENCE = 1200.0
+"""Seconds for building tasks of one's own, whose data may have to be fetched."""
 Answer = str | float | tuple[float, bool]
 """Text; of a rolling request its log-likelihood; of others that, and whether it is greedy."""
 MEANS = ("mean", "perplexity", "weighted_perplexity", "bits_per_byte")
@@ -73,6 +76,31 @@ def load(names: Sequence[str], include_path: Path | None, *, code: bool, fetch: 
         DataError: there is no such folder or task, its data is not here, or it is malformed.
         SettingError: A YAML holds code and may not.
     """
+    harness = _harness()
+    if include_path is not None:
+        check_folder(include_path, code, fetch)
+        if not code:
+            asked = (list(names), str(include_path), fetch)
+            try:
+                apart.call(try_out, *asked, kinds=(DataError, SettingError), seconds=PATIENCE)
+            except apart.ApartError as error:
+                raise DataError(f"lm_eval could not build {', '.join(names)}: {error}") from None
+    return Tasks(_built(*harness, names, include_path, code=code, fetch=fetch))
+
+
+def try_out(names: list[str], include_path: str, fetch: bool) -> None:
+    """Write every prompt and every right answer once, in the process apart: templates are programs.
+
+    Arguments and errors as of `load`.
+    """
+    built = _built(*_harness(), names, Path(include_path), code=False, fetch=fetch)
+    for task in (task for tasks in built.values() for task in tasks.values()):
+        for instance in task.instances:
+            with suppress(Exception):  # what has no answer as text
+                task.doc_to_target(instance.doc)
+
+
+def _harness() -> tuple[Any, Any, Any]:
     try:
         utils: Any = importlib.import_module("lm_eval.utils")
         manager = importlib.import_module("lm_eval.tasks").TaskManager
@@ -82,8 +110,20 @@ def load(names: Sequence[str], include_path: Path | None, *, code: bool, fetch: 
             "objective.lm_eval needs lm-evaluation-harness 0.4.13: pip install "
             "'layer-swap-search[lm-eval]'"
         ) from error
-    if include_path is not None:
-        check_folder(include_path, code, fetch)
+    return utils, manager, config
+
+
+def _built(
+    utils: Any,
+    manager: Any,
+    config: Any,
+    names: Sequence[str],
+    include_path: Path | None,
+    *,
+    code: bool,
+    fetch: bool,
+) -> dict[str, dict[str, Any]]:
+    """Name that was asked for -> the harness's tasks; see `load`."""
     if not code:  # templates of a YAML are programs as well: they see values and nothing beneath
         sandbox = importlib.import_module("jinja2.sandbox").ImmutableSandboxedEnvironment
         held = utils.env
@@ -91,6 +131,7 @@ def load(names: Sequence[str], include_path: Path | None, *, code: bool, fetch: 
             loader=held.loader, undefined=held.undefined, keep_trailing_newline=True
         )
         utils.env.filters.update(held.filters)
+        del utils.env.filters["random"]  # a template that was tried out does the same again
     offline = config.HF_DATASETS_OFFLINE
     config.HF_DATASETS_OFFLINE = offline or not fetch
     try:
@@ -119,7 +160,7 @@ def load(names: Sequence[str], include_path: Path | None, *, code: bool, fetch: 
         raise DataError(f"lm_eval could not build {', '.join(names)}: {error}{hint}") from error
     finally:
         config.HF_DATASETS_OFFLINE = offline
-    return Tasks({name: dict(tasks) for name, tasks in parts.items()})
+    return {name: dict(tasks) for name, tasks in parts.items()}
 
 
 class Tasks:

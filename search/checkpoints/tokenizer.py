@@ -172,7 +172,7 @@ def difference(base: Tokenizer, expert: Tokenizer) -> Difference:
     found = Difference(last=_last(expert))
     say = found.faults.append
     if base.kind != expert.kind and base.kind and expert.kind:
-        say(f"its model is {expert.kind}, the base's {base.kind}")
+        say(f"its model is {short(expert.kind, 60)}, the base's {short(base.kind, 60)}")
     for name in sorted(base.settings.keys() | expert.settings.keys()):
         own, wanted = expert.settings.get(name), base.settings.get(name)
         if own != wanted:
@@ -235,7 +235,9 @@ def _compare_pieces(base: Tokenizer, expert: Tokenizer, found: Difference) -> No
         if plain and own and wanted:  # without a normalizer, `normalized` changes nothing
             own, wanted = own[:-1], wanted[:-1]
         if own != wanted:
-            found.faults.append(f"its {piece!r} is {_flags(own)}, the base's {_flags(wanted)}")
+            found.faults.append(
+                f"its {short(repr(piece), 60)} is {_flags(own)}, the base's {_flags(wanted)}"
+            )
 
 
 def _flags(flags: tuple[bool, ...] | None) -> str:
@@ -352,7 +354,7 @@ def _numbers(vocab: object) -> dict[str, int]:
     found = _mapping(vocab, "the vocabulary")
     for piece, number in found.items():
         if not _is_number(number):
-            raise ValueError(f"the vocabulary numbers {piece!r} {short(number, 60)}")
+            raise ValueError(f"the vocabulary numbers {short(repr(piece), 60)} {short(number, 60)}")
     return dict(found)
 
 

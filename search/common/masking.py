@@ -13,7 +13,7 @@ from urllib.parse import unquote
 HIDDEN = "***"
 
 _SECRET = re.compile(
-    r"passw|passphrase|pwd|secret|credential|signature|authorization|cookie"
+    r"passw|passphrase|pwd|secret|sessionid|credential|signature|authorization|cookie"
     r"|(?:api|access|account|subscription|shared|private|signing|master|storage|encryption)key"
     r"|(?<!bos)(?<!eos)(?<!pad)(?<!unk)(?<!sep)(?<!cls)(?<!mask)(?<!image)token$"
 )
@@ -28,10 +28,20 @@ _WHOLE_LINE = re.compile(r"authorization|cookie")
 _BARE = re.compile(
     r"\b(?:hf_[A-Za-z0-9]{20,}|hf_(?:oauth|jwt)_[\w.-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}"
     r"|github_pat_\w{20,}|glpat-[\w-]{16,}|sk-[\w-]{20,}|xox[abprs]-[\w-]{10,}|dapi[0-9a-f]{32}"
+    r"|SG\.[\w-]{16,}\.[\w-]{16,}|ya29\.[\w-]{20,}|AGE-SECRET-KEY-1\w+|(?<=hooks\.slack\.com/services/)[\w/]+"
     r"|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{16,}|AIza[\w-]{30,}|A[KS]IA[0-9A-Z]{16}|eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?)"
     r"|(?i:(?<=\bBearer )|(?<=\bBasic ))[A-Za-z0-9._~+/=-]{8,}"
 )
 """Tokens that are told by their looks: of Hugging Face, GitHub, GitLab, Databricks, AWS, ..."""
+_AFTER = re.compile(
+    r"(?<!\S)(?:-u|--(?:proxy-)?user)[ =][\"']?[\w.+@-]{1,100}:(?=[^\s*])"  # of curl
+    r"|\b(?:sshpass|mysql(?:dump|admin)?|mariadb|docker login)\b[^\n]{0,100}?[ ]-p[ ]?(?=[^\s*])"
+    r"|\blogin[ ][\w.@+-]{1,100}(?:\s|\\{1,9}n){1,20}password[ ](?=[^\s*])"  # of ~/.netrc
+    r"|\bjdbc:oracle:\w+:[^/\s]{1,100}/(?=[^\s@*]+@)"
+    r"|\b(?i:api|access|secret|private) (?i:key)[ \t]*[:=][ \t]*(?=[^\s*])"
+)
+"""What commands and files of other tools have before a secret, which has no name of its own."""
+_ITSELF = re.compile(r"[^\s@]+")
 _PEM = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:(?!-----END).)*+(?:-----END [A-Z ]{0,30}KEY-----|)",
     re.DOTALL,
@@ -39,7 +49,11 @@ _PEM = re.compile(
 _PAIR = re.compile(
     r"(?P<before>--|[?&#;]|%3F|%26|%23|(?<![\w.%]))"
     r"(?P<open>\\{0,9}[\"'])?(?P<name>\w(?:[\w.+\[\]-]|%(?!3[ADF]|2[36F])){0,80})(?(open)(?P=open)|)"
-    r"(?P<sign>[ \t]*(?:=>|=|:|%3D|%3A)[ \t]*(?:\n[ \t]+)?|(?<=[\"'])[ \t]*,[ \t]*(?=[\"']|b[\"'])"
+    r"(?P<sign>[ \t]*(?:=>|:=|->|=|:|%3D|%3A)[ \t]*(?:[|>][+-]?)?(?:\n[ \t]+)?"
+    r"|(?<=[\"'])\][ \t]*=[ \t]*"
+    r"|(?<=[\w\"'])[ \t]*+,?[ \t]*+(?:(?:\n|\\{1,9}n)[ \t]*+)?"
+    r"[\"']?(?<!\w)value[\"']?[ \t]*[:=][ \t]*"
+    r"|(?<=[\"'])[ \t]*,[ \t]*(?=[\"']|b[\"'])"
     r"|(?<=\w)>(?=[^\s<=])|(?<=\w)[ \t]+)",
     re.IGNORECASE,
 )
@@ -66,7 +80,19 @@ def masked(text: str) -> str:
     """
     text = _ENCODED.sub(rf"\1{HIDDEN}\2", _hide_users(text))
     text = _LOGIN.sub(rf"\1:{HIDDEN}", text)
-    return _BARE.sub(HIDDEN, _PEM.sub(HIDDEN, hide_named(text)))
+    return _BARE.sub(HIDDEN, _PEM.sub(HIDDEN, _hide_after(hide_named(text))))
+
+
+def _hide_after(text: str) -> str:
+    done, at = [], 0
+    while found := _AFTER.search(text, at):
+        done.append(text[at : found.end()])
+        secret = _QUOTED.match(text, found.end()) or _ITSELF.match(text, found.end())
+        at = found.end() if secret is None else secret.end()
+        done.append(HIDDEN if secret else "")
+        if secret is None:
+            break
+    return "".join([*done, text[at:]])
 
 
 def is_secret(name: str, *, in_query: bool = True) -> bool:
@@ -86,7 +112,7 @@ def hide_named(text: str) -> str:
         else:
             done.append(text[at:end])
             value = _value(text, end, found)
-            kept = value == end or text[end:value].strip("\"'\\") == HIDDEN
+            kept = value == end or text[end:value].strip("\"'\\/>") == HIDDEN
             done.append(text[end:value] if kept else HIDDEN)
             end = value
         at = end
@@ -99,7 +125,11 @@ def _names_secret(found: re.Match[str]) -> bool:
         return False
     if not sign:
         return found["before"] == "--"  # of a command line
-    return not (sign in (":", "%3a") and not found["open"] and _LOOSE.search(_plain(name)))
+    return not (
+        (sign in (":", "%3a") or "value" in sign)
+        and not found["open"]
+        and _LOOSE.search(_plain(name))
+    )
 
 
 def _value(text: str, start: int, found: re.Match[str]) -> int:

@@ -59,6 +59,15 @@ def escaped(text: str) -> str:
     return _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
 
 
+def all_escaped(value: Any) -> Any:
+    """Nested plain values, all texts of which are `escaped`, keys among them."""
+    if isinstance(value, str):
+        return escaped(value)
+    if isinstance(value, dict):
+        return {all_escaped(name): all_escaped(inner) for name, inner in value.items()}
+    return list(map(all_escaped, value)) if isinstance(value, list) else value
+
+
 def escaped_json(value: Any) -> str:
     """JSON in one line, whose texts are `escaped` when they are read again."""
     text = json.dumps(value, ensure_ascii=False)

@@ -106,6 +106,8 @@ def check_target(
         CheckpointError: `out` exists, is not what `force` may replace, or the disk is too full.
     """
     out = out.absolute()
+    if out.is_symlink():  # to a folder or to nothing: it could not be given its place at the end
+        raise CheckpointError(f"{out} is a link: name the folder itself, or remove the link")
     if out.exists() and not force:
         raise CheckpointError(
             f"{out} exists: name another folder, remove it, or replace an earlier export by --force"

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from objectives.types import ItemResult
-from search.common.values import escaped_json
+from search.common.values import all_escaped, escaped_json
 
 SMALL, RATIO = 2**25, 100
 """Bytes that are always unpacked; of more, that many times the packed ones. Texts of people and
@@ -42,7 +42,8 @@ def unpack_items(data: bytes) -> list[ItemResult]:
         OSError, EOFError, zlib.error: the bytes are not gzipped, or cut off.
         ValueError, RecursionError: a line is not an item, or they are far more than is packed.
     """
-    rows = [_unpack(json.loads(line)) for line in _unzipped(data).splitlines()]
+    lines = _unzipped(data).splitlines()
+    rows = [_unpack(all_escaped(json.loads(a)) if b"\\u" in a else json.loads(a)) for a in lines]
     return _items().validate_python(rows)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -20,13 +21,19 @@ import uuid
 from typing import Any
 
 from search.common.errors import StudyError
+from search.common.values import short
 from search.records.bucket import Bucket
 
 SILENCE_SECONDS = 180.0
 """A holder silent for so long has lost its claim."""
 RENEW_SECONDS = 30.0
+MADE_UP_SECONDS = 7 * 86400.0
+"""Nobody's clock is off by so much and believed."""
 CLOCK_SECONDS = 60.0
 """How far this machine's clock may be off the store's; S3 tells its own in whole seconds."""
+
+
+_NUMBERED = re.compile(r"[0-9]{6}\.json").fullmatch
 
 
 class Lease:
@@ -112,7 +119,8 @@ class Lease:
 
     def _renew(self, bucket: Bucket) -> None:
         newest, state = _newest(bucket)
-        if newest > self._number:
+        others = newest == self._number and state.get("copy", self._copy) != self._copy
+        if newest > self._number or others:  # a store may look first and write then: two get one
             self._lost = _holder(state)
             return
         asked = _clock()  # others count from what is written, not from the store's answer
@@ -173,7 +181,7 @@ def is_held(bucket: Bucket) -> bool:
 
 def _newest(bucket: Bucket) -> tuple[int, dict[str, Any]]:
     """The highest number, and what its maker said last."""
-    names = [n for n in bucket.names("lease") if n.removesuffix(".json").isdecimal()]
+    names = list(filter(_NUMBERED, bucket.names("lease")))
     if not names:
         return 0, {}
     try:
@@ -184,11 +192,15 @@ def _newest(bucket: Bucket) -> tuple[int, dict[str, Any]]:
 
 
 def _left(state: dict[str, Any]) -> float:
-    """Seconds for which a claim still holds."""
+    """Seconds for which a claim still holds; one of a time that no clock shows holds nothing."""
     said = state.get("time")
-    silent = time.time() - (said if isinstance(said, int | float) else 0.0)
-    return 0.0 if state.get("released") else SILENCE_SECONDS - silent
+    try:
+        silent = time.time() - (said if isinstance(said, int | float) else 0.0)
+    except OverflowError:  # of an integer
+        return 0.0
+    made_up = not abs(silent) < MADE_UP_SECONDS
+    return 0.0 if state.get("released") or made_up else SILENCE_SECONDS - silent
 
 
 def _holder(state: dict[str, Any]) -> str:
-    return f"process {state.get('pid')} on {state.get('host')}"
+    return short(f"process {state.get('pid')} on {state.get('host')}", 100)

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 from objectives.types import Score, Split
 from search.common.errors import RecipeError, StudyError
-from search.common.values import check_types, escaped_json
+from search.common.values import all_escaped, check_types, escaped_json
 from search.merging.recipe import Recipe, from_dict, to_dict
 from search.records.study_path import is_name
 
@@ -143,6 +143,8 @@ class Record:
                 is not a record of this schema.
         """
         data = json.loads(line)
+        if "\\u" in line:  # JSON of others may spell what no file can hold
+            data = all_escaped(data)
         schema = data.pop("schema", None) if isinstance(data, dict) else None
         if schema != SCHEMA:
             newer = isinstance(schema, int) and schema > SCHEMA

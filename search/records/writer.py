@@ -153,7 +153,8 @@ class RecordsWriter(RecordsReader):
             self._store.publish()
         except (OSError, StudyError) as error:
             _log.warning("%s; --resume %s sends the rest from %s", error, self.path, self.folder)
-        self._store.release()
+        finally:  # also where Ctrl-C ends the sending
+            self._store.release()
 
 
 def _store(path: StudyPath) -> Store:

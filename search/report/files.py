@@ -38,7 +38,7 @@ def write(study: Material, folder: Path) -> None:
         family=final.config.family.name,
         lang=final.config.lang,
     )
-    write_whole(folder / HTML, made(study, folder).encode())
+    write_whole(folder / HTML, made(study, folder).encode(errors="backslashreplace"))
 
 
 def made(study: Material, folder: Path) -> str:

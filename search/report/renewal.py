@@ -63,7 +63,7 @@ class Renewal:
             try:
                 page = self._make(now, self._folder)
                 if not self._stop.is_set():
-                    write_whole(self._folder / HTML, page.encode())
+                    write_whole(self._folder / HTML, page.encode(errors="backslashreplace"))
             except Exception as error:  # whatever it is, the search goes on
                 self._warn(error)
             known = len(now.trials)

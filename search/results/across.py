@@ -141,7 +141,7 @@ def write(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Write summary.html and summary.tsv into a folder."""
     files = [folder / name for name in FILES]
     for file, text in zip(files, (html(rows), tsv(rows)), strict=True):
-        write_whole(file, text.encode())
+        write_whole(file, text.encode(errors="backslashreplace"))
     return files
 
 

@@ -160,7 +160,7 @@ def write(report: Report, folder: Path) -> list[Path]:
     """Write report.md and report.tsv into a folder."""
     files = {folder / "report.md": markdown(report), folder / "report.tsv": tsv(report)}
     for file, text in files.items():
-        write_whole(file, text.encode())
+        write_whole(file, text.encode(errors="backslashreplace"))
     return list(files)
 
 

@@ -139,8 +139,9 @@ def _main(arguments: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     finally:
-        for prepared in studies:
-            prepared.records.close()
+        with contextlib.ExitStack() as held:  # all of them, whatever ends the closing of one
+            for prepared in studies:
+                held.callback(prepared.records.close)
     return {"recommended": 0, "undecided": UNDECIDED, "stopped": 130}[outcome]
 
 

@@ -94,7 +94,7 @@ def plan(faults: int, engine: str, rng: random.Random) -> dict[str, list[str]]:
 @contextmanager
 def surrounded(out: Path, name: str, where: str, engine: str) -> Iterator[Search]:
     """A search that is not started yet, long enough for a dozen faults."""
-    timeout = 5 if where == "alone, hanging" else 60
+    timeout = 10 if where == "alone, hanging" else 60
     # reproducible, so that a race stops the same trials whatever happens on the way
     arguments = [*LARGE, f"search.trial_timeout={timeout}", "search.engines=2"]
     seconds = 2.0 if where == "cluster, failing" else 0.3  # three new engines until it is left out

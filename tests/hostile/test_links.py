@@ -14,7 +14,7 @@ from search.checkpoints.cache import companions
 from search.checkpoints.family import Family, fit
 from search.common.errors import CheckpointError, StudyError
 from search.export.model_card import NOT_STATED, licence_of
-from search.export.writer import write_export
+from search.export.writer import check_target, write_export
 from search.inspect import expert_vectors
 from search.merging.recipe import Single
 from search.records.durable import write_whole
@@ -144,6 +144,18 @@ def test_a_lock_that_a_killed_driver_left_is_removed_not_followed(
     storage = open_storage(None, tmp_path / "s")
     optuna.create_study(storage=storage, study_name="s")
     assert not lock.is_symlink() and secret.read_text() == SECRET
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("target", ["home", "nowhere"])
+def test_an_export_to_a_link_is_refused_before_all_work(
+    tiny_llama: Family, tmp_path: Path, secret: Path, target: str, force: bool
+) -> None:
+    (tmp_path / "out").symlink_to(tmp_path / target)
+    family = fit({"base": tiny_llama.base})
+    plan = family.plan(Single("base"))
+    with pytest.raises(CheckpointError, match="out is a link: name the folder itself"):
+        check_target(plan, family.sources, family.base, tmp_path / "out", force=force)
 
 
 @pytest.mark.parametrize("name", ["LICENSE", "generation_config.json"])

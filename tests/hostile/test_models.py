@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import struct
 from base64 import b64encode
@@ -81,6 +82,28 @@ def adapter(pattern: str) -> Make:
     return make
 
 
+def header(offsets: str) -> Make:
+    """All tensors where another lies, or where none can."""
+
+    def make(folder: Path) -> None:
+        data = (folder / "model.safetensors").read_bytes()
+        (size,) = struct.unpack("<Q", data[:8])
+        said = re.sub(rb"\[\d+,\d+\](?=})", offsets.encode(), data[8 : 8 + size])
+        new = struct.pack("<Q", len(said)) + said + data[8 + size :]
+        (folder / "model.safetensors").write_bytes(new)
+
+    return make
+
+
+def rank(**entries: Any) -> Make:
+    def make(folder: Path) -> None:
+        for file in folder.iterdir():
+            file.unlink()
+        write_adapter(folder, pair(Q(0), 64, 64), **entries)
+
+    return make
+
+
 def normalizer(size: int, rest: bytes) -> Make:
     table = b64encode(struct.pack("<I", size) + rest).decode()
     part = {"type": "Precompiled", "precompiled_charsmap": table}
@@ -124,6 +147,19 @@ CASES: dict[str, tuple[Make, str]] = {
     "a layer's long number": (tensor(f"model.layers.{'9' * 5000}.x.weight"), "model.layers.999"),
     "nested quantifiers": (adapter(r"(\w+\.?)+!"), "is no plain name of modules"),
     "a class of characters": (adapter("[ab]*"), "is no plain name of modules"),
+    "a long kind": (edited("tokenizer.json", model={"type": "x" * 10**6, "vocab": {}}), "xx ..."),
+    "a long piece": (
+        edited("tokenizer.json", model={"type": "BPE", "vocab": {"x" * 10**6: "y"}, "merges": []}),
+        "the vocabulary numbers 'xxx",
+    ),
+    "offsets below 0": (header("[-1, 5]"), "is truncated or not safetensors"),
+    "offsets of others": (header("[0, 5]"), "is truncated or not safetensors"),
+    "a length beyond the file": (
+        raw("model.safetensors", b"\xff" * 7 + b"\x7f{}"),
+        "is truncated or not safetensors",
+    ),
+    "rank beyond all": (rank(r=10**30), f"says rank {10**30}"),
+    "alpha beyond all": (rank(lora_alpha=10**400), "lora_alpha 1000000"),
     "shards above": (raw(INDEX, b'{"weight_map": {"a": "../x.safetensors"}}'), "no file of its f"),
 }
 """Name -> what is done to a model, and what is said of it as an expert."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import itertools
 import logging
 import os
@@ -41,11 +43,16 @@ Writer = Callable[[str, Path], str]
 KEYS = ("search.storage", "search.address", "family.base", "family.references.other")
 
 
+@functools.cache
+def _chosen() -> dict[str, Any]:
+    return compose.load([], {"lang": "te"}).model_dump(mode="json")
+
+
 def study_yaml(text: str, folder: Path) -> str:
     """Whatever key takes the text: it is refused there, or kept without its secret."""
     kept = []
     for key in KEYS:
-        chosen = compose.load([], {"lang": "te"}).model_dump(mode="json")
+        chosen = copy.deepcopy(_chosen())
         at: Any = chosen
         *above, last = key.split(".")
         for name in above:

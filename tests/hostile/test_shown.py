@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +19,16 @@ from search.export.mergekit_yaml import mergekit_yaml
 from search.export.model_card import model_card
 from search.merging.recipe import Single
 from search.records.head import StudyHead
+from search.records.items import pack_items
+from search.records.reader import RecordsReader
 from search.records.writer import RecordsWriter
+from search.results import across
+from search.study.tracking.outbox import Outbox, remember
 from tests.hostile.limits import limited
 from tests.search.export.test_mergekit_yaml import MODELS
 from tests.search.export.test_model_card import PARTS, merge
 from tests.search.merging.test_plan import names
-from tests.search.records.samples import record
+from tests.search.records.samples import ITEM, record
 
 EVIL = "\x1b]0;t\x07\x1b[2J[/x][red]$\\frac{$ <img src=x> ![p](http://h/p) `|\n# \x9b1m\u202e"
 COMMANDS = set("\x00\x07\x08\x1b\r\x9b\u202e")
@@ -108,3 +113,26 @@ def test_nothing_breaks_out_of_a_comment_or_a_card() -> None:
 def test_errors_of_both_packages() -> None:
     for kind in (ConfigError, ObjectiveError):
         assert not set(str(kind(EVIL))) & COMMANDS and "\\x1b[2J" in str(kind(EVIL))
+
+
+def test_halves_of_surrogate_pairs_of_others_are_text(tmp_path: Path) -> None:
+    """JSON and YAML can spell them, and no file, page or server takes them."""
+    study = tmp_path / "s"
+    records = RecordsWriter.create(study, StudyHead("s", {"lang": "HALF"}))
+    records.append(record("a", label="HALF", host="HALF"), pack_items([replace(ITEM, id="HALF")]))
+    records.close()
+    head, lines = study / "study.yaml", study / "trials.jsonl"
+    head.write_text(head.read_text().replace("HALF", '"\\uD800"'))
+    lines.write_text(lines.read_text().replace("HALF", "\\ud800"))
+    (answers,) = (study / "items").iterdir()
+    answers.write_bytes(
+        gzip.compress(gzip.decompress(answers.read_bytes()).replace(b"HALF", b"\\ud800"))
+    )
+    remember(study, "http://h")
+    (study / "mlflow.json").write_text('{"tags": {"\\ud800": "\\ud800"}}')
+    found = RecordsReader.read(study)
+    (trial,) = found.trials
+    (item,) = found.items(trial)
+    sent = Outbox("sqlite:///x.db", "e", found.head(), {}, study, remember=False)._study
+    assert [trial.label, trial.host, item.id, sent.params["lang"], *sent.tags] == ["\\ud800"] * 5
+    across.write([across.Row("te", found.head().config["lang"], "finished")], tmp_path)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from objectives import lm_eval_tasks
 from objectives.errors import DataError, SettingError
 from objectives.lm_eval_tasks import load
 from tests.objectives.lm_eval_yamls import write
@@ -81,3 +82,31 @@ def test_the_harness_itself_is_kept_from_it(
     with pytest.raises(SettingError, match=RUNS):
         load(["bad"], tmp_path, code=False, fetch=False)
     assert load(["bad"], tmp_path, code=True, fetch=False).items
+
+
+LOOP = "{% for i in range(99999) %}{% for i in range(99999) %}{% endfor %}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("key", "template", "said"),
+    [
+        ("doc_to_text", "{% set x = 'a' * 9999999999 %}x", "; data sets are not fetched"),
+        ("doc_to_text", f"{LOOP}x", "it does not come to an end within 2 s"),
+        ("doc_to_target", "{% if answer == '3' %}" + LOOP + "{% endif %}x", "does not come to an"),
+    ],
+    ids=["memory", "a prompt", "one right answer"],
+)
+def test_templates_come_to_an_end(
+    key: str,
+    template: str,
+    said: str,
+    tasks: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    load(["sums"], tasks, code=False, fetch=False)  # all is imported now
+    task = json.loads((tasks / "sums.yaml").read_text("utf-8")) | {"task": "bad"}
+    (tmp_path / "bad.yaml").write_text(json.dumps(task | {"num_fewshot": 0, key: template}))
+    monkeypatch.setattr(lm_eval_tasks, "PATIENCE", 2.0)  # it would take hours
+    with pytest.raises(DataError, match=f"could not build bad: .*{said}"):
+        load(["bad"], tmp_path, code=False, fetch=False)

@@ -22,7 +22,7 @@ from objectives.bounds import read_whole
 from search.common.ending import ENDING
 from search.common.errors import ConfigError, StudyError
 from search.common.masking import masked
-from search.common.values import flatten
+from search.common.values import all_escaped, escaped, flatten
 from search.records.durable import write_whole
 from search.records.head import StudyHead
 from search.records.record import Record
@@ -85,9 +85,9 @@ class Outbox:
         self._study = ParentRun(
             uri,
             experiment,
-            head.name,
-            head.id,
-            head.config,
+            escaped(head.name),
+            escaped(head.id),
+            all_escaped(head.config),
             known_tags,
             folder,
             "all" if config.get("search.mlflow.metrics") == "all" else "few",
@@ -258,7 +258,8 @@ def address(folder: Path, given: str | None = None, *, trusted: bool = False) ->
 def _known(folder: Path) -> dict[str, Any]:
     file = folder / FILE
     try:
-        known = json.loads(read_whole(file).decode("utf-8-sig")) if file.exists() else {}
+        text = read_whole(file).decode("utf-8-sig") if file.exists() else "{}"
+        known: dict[str, Any] = all_escaped(json.loads(text))
         tags = known.get("tags", {}) if isinstance(known, dict) else None
         if not (isinstance(tags, dict) and all(isinstance(tag, str) for tag in tags.values())):
             raise ValueError("it does not hold a study's tags")

@@ -81,15 +81,37 @@ def test_waking_holder_without_successor_goes_on(
     holder.release()
 
 
-@pytest.mark.parametrize("state", [b"", b"[]", b"{", b'{"time": "now"}'])
+@pytest.mark.parametrize(
+    "state",
+    [
+        *(b"", b"[]", b"{", b'{"time": "now"}', b'{"time": Infinity}', b'{"time": NaN}'),
+        *(b'{"time": 1e300}', b'{"time": -1e300}', b'{"time": ' + b"9" * 4000 + b"}"),
+    ],
+)
 def test_lease_that_says_nothing_holds_nothing(objects: Bucket, state: bytes) -> None:
     objects.put("lease/000007.json", state)
-    objects.put("lease/notes.txt", b"x")
+    for name in ("notes.txt", f"{'9' * 200}.json", "٣٣٣٣٣٣.json"):
+        objects.put(f"lease/{name}", b"x")
     assert not is_held(objects)
     heir = Lease(objects, "b")
     heir.take()
-    assert objects.names("lease") == ["000008.json", "notes.txt"]
+    assert objects.names("lease")[0] == "000008.json"
     heir.release()
+
+
+def test_two_that_a_store_gave_one_number_do_not_both_go_on(objects: Bucket) -> None:
+    """Some look whether it is there and write then; the last one to write it has it."""
+    first, second = Lease(objects, "a"), Lease(objects, "b")
+    first.take()
+    second._number = first._number
+    objects.put("lease/000001.json", second._state())
+    first._renew(objects)
+    with pytest.raises(StudyError, match="taken over by another search"):
+        first.check()
+    second._renew(objects)
+    second.check()
+    first.release()
+    assert json.loads(objects.get("lease/000001.json") or b"")["copy"] == "b"
 
 
 def test_clock_that_is_ahead_holds_longer(objects: Bucket) -> None:

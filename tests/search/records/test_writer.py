@@ -15,6 +15,7 @@ import pytest
 
 from search.common.errors import ConfigError, StudyError
 from search.merging.recipe import Single
+from search.records.folder import FolderStore
 from search.records.head import StudyHead
 from search.records.items import pack_items
 from search.records.reader import RecordsReader
@@ -309,3 +310,19 @@ def test_discard_keeps_trials(tmp_path: Path) -> None:
     records.append(record())
     records.discard()
     assert len(RecordsWriter.open(tmp_path / "s").trials) == 1
+
+
+def test_what_is_sent_last_may_be_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while a store is waited for: another driver can take the study."""
+
+    def interrupted(store: FolderStore) -> None:
+        raise KeyboardInterrupt
+
+    records = RecordsWriter.create(tmp_path / "s", StudyHead("s", {}))
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderStore, "publish", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            records.close()
+    RecordsWriter.open(tmp_path / "s").close()
