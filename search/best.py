@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 ALIKE = 5
 """Recipes that are named of those that might as well be taken; all are in the JSON."""
-UNFINISHED = ("running", "stopped")
-"""States of a study to which trials are still to come."""
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -148,7 +146,7 @@ def lines(best: Best) -> Iterator[str]:
 
     where = f"{best.study}{f' ({best.state})' if best.state else ''}"
     yield f"{where}: {best.family} / {best.lang}, {counted(best.compared, 'recipe')} compared"
-    so_far = best.state in UNFINISHED
+    so_far = best.unfinished
     if best.no_recommendation:
         yield f"no recommendation{' yet' if so_far else ''}: {best.no_recommendation}"
         more = {"finished": "--extend {} --trials 40", "stopped": "--resume {}"}.get(best.state)

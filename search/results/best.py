@@ -93,6 +93,11 @@ class Best:
     export: str = ""
     serve: str = ""
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether trials are still to come."""
+        return self.state in ("running", "stopped")
+
 
 def of_records(
     records: RecordsReader, final: StudyResult, report: Report, *, running: bool

@@ -28,6 +28,7 @@ ALL = {"scatter", "coordinates", "landscape", "importance", "owners", "progress"
 def test_all_parts_are_there_and_plotly_once(study: Material, searched: Material) -> None:
     text = page(searched)
     assert {figure["id"] for figure in figures_of(text)} == ALL
+    assert "<h2>Recommended so far: <span" in text
     assert text.count("plotly.js v") == 1 and "<script src" not in text and "<link" not in text
     assert "default-src 'none'" in text
     text = page(study)
@@ -42,7 +43,7 @@ def test_all_parts_are_there_and_plotly_once(study: Material, searched: Material
 def test_a_study_without_a_trial_and_one_that_recommends_nothing(tmp_path: Path) -> None:
     records = begin(tmp_path / "s")
     text = page(Material.of(records, running=True))
-    assert "No recommendation" in text and "no layer swap has been scored" in text
+    assert "No recommendation yet</h2>" in text and "no layer swap has been scored" in text
     assert figures_of(text) == []
     assert "is running" in text
 
