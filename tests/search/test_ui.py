@@ -31,7 +31,7 @@ from tests.search.study.tracking.sent import HEAD, L, poor_base, trial
 class Served(NamedTuple):
     """A study that `search.ui` shows: its folder, the server's port, the address it printed."""
 
-    place: Path
+    path: Path
     port: int
     page: str
 
