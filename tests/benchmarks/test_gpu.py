@@ -56,6 +56,7 @@ def test_a_step_that_fails_keeps_what_it_found(
     assert "CUDA error" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_step_that_hangs_leaves_no_process(steps: Path) -> None:
     first, problem = outcome("hangs", steps)
     assert first.passed and problem.passed is False and "not done" in problem.figure

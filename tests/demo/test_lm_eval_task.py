@@ -28,6 +28,7 @@ def answer(number: int, target: int) -> Completion:
     return Completion(text[number % 4], 9, "stop")
 
 
+@pytest.mark.slow
 def test_prompts_and_verdicts_are_mgsms(tmp_path: Path) -> None:
     lid = LanguageIdentifier()
     main(["te", "--out", str(tmp_path)])

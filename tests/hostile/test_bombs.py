@@ -40,6 +40,7 @@ for folder in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_items_that_unpack_to_much_more(tmp_path: Path) -> None:
     row = {"objective": ITEM.objective, "id": ITEM.id, "prompt": "x" * 2**21}
     data = gzip.compress(b"\n".join([json.dumps(row).encode()] * 100))
@@ -49,6 +50,7 @@ def test_items_that_unpack_to_much_more(tmp_path: Path) -> None:
     assert run.stdout == "unpacked, it is more than 32 MiB, which we never write\n", run.stderr
 
 
+@pytest.mark.slow
 def test_cards_that_double_with_every_line(tmp_path: Path) -> None:
     lists = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 9)]
     maps = [f"b{i}: &b{i} {{<<: [{', '.join([f'*b{i - 1}'] * 9)}]}}" for i in range(1, 9)]
@@ -120,6 +122,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     apart.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [_packed(gzip.open), _packed(bz2.open), _packed(lzma.open), _zip, _tar, _parquet],

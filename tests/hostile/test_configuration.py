@@ -50,6 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+@pytest.mark.slow
 def test_hostile_families(folder: Path) -> None:
     code = (
         "import sys\n"
@@ -70,6 +71,7 @@ def test_hostile_families(folder: Path) -> None:
     assert "holds ${...}, which nothing is put in for: write the value itself" in lines[0]
 
 
+@pytest.mark.slow
 def test_hostile_overrides() -> None:
     code = (
         "import sys\n"
@@ -88,6 +90,7 @@ def test_hostile_overrides() -> None:
     assert "hunter2" not in run.stdout + run.stderr
 
 
+@pytest.mark.slow
 def test_hostile_heads(folder: Path) -> None:
     code = (
         "import sys\n"
@@ -105,6 +108,7 @@ def test_hostile_heads(folder: Path) -> None:
     assert len(run.stdout.splitlines()) == len(FILES)
 
 
+@pytest.mark.slow
 def test_no_module_of_a_strangers_study_is_run_to_read_it(tmp_path: Path) -> None:
     """A folder that somebody may well stand in while they look at what is there."""
     (tmp_path / "evil_objective.py").write_text("open('ran', 'w').close()")

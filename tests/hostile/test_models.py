@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -165,6 +166,7 @@ CASES: dict[str, tuple[Make, str]] = {
 """Name -> what is done to a model, and what is said of it as an expert."""
 
 
+@pytest.mark.slow
 def test_every_model_is_refused_by_name(tiny_llama: Family, tmp_path: Path) -> None:
     base, folders = Path(tiny_llama.base), []
     for name, (make, _) in CASES.items():

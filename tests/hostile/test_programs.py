@@ -50,6 +50,7 @@ def folder(where: Path, **parts: Any) -> Path:
     return where
 
 
+@pytest.mark.slow
 def test_chat_templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = folder(tmp_path)
     (place / "chat_template.jinja").write_text(TURNS)
@@ -60,6 +61,7 @@ def test_chat_templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         check_chat([ASKED], place, {}, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_tokenizers(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apart, "SECONDS", 0.5)  # each would take many on any machine

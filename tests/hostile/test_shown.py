@@ -34,6 +34,7 @@ EVIL = "\x1b]0;t\x07\x1b[2J[/x][red]$\\frac{$ <img src=x> ![p](http://h/p) `|\n#
 COMMANDS = set("\x00\x07\x08\x1b\r\x9b\u202e")
 
 
+@pytest.mark.slow
 def test_a_strangers_study_is_listed_and_reported(tmp_path: Path) -> None:
     config = compose.load([], {"lang": "te"}).model_dump(mode="json")
     records = RecordsWriter.create(tmp_path / "s", StudyHead("s", config, layers=8))

@@ -87,6 +87,7 @@ def test_the_harness_itself_is_kept_from_it(
 LOOP = "{% for i in range(99999) %}{% for i in range(99999) %}{% endfor %}{% endfor %}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "template", "said"),
     [

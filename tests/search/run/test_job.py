@@ -158,6 +158,7 @@ def test_nothing_to_report(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) 
     assert not (prepared.records.folder / "report.md").exists()
 
 
+@pytest.mark.slow
 def test_a_finished_study_starts_nothing(
     prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
