@@ -27,7 +27,6 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, LlamaConfig
 
 from search.checkpoints.family import FittedFamily, fit
 from search.config import compose
@@ -87,6 +86,8 @@ def write_family(folder: Path, shapes: str, n_layers: int | None = None) -> None
         shapes: key of `SHAPES`.
         n_layers: another number of layers than the model's.
     """
+    from transformers import AutoModelForCausalLM, LlamaConfig  # takes seconds
+
     chosen = compose.load([], {"lang": "te"}).family
     chosen_shapes = SHAPES[shapes] | ({"num_hidden_layers": n_layers} if n_layers else {})
     settings = LlamaConfig(**chosen_shapes, max_position_embeddings=2048, dtype="bfloat16")
