@@ -219,7 +219,22 @@ class Search:
         assert len(set(scored)) == len(scored), f"{self.name}: a recipe was scored twice"
 
     def check_tracking(self) -> None:
-        """MLflow holds every trial, and each of them once."""
+        """MLflow holds every trial, and each of them once; it is sent what a driver said it lacks.
+
+        A driver does not wait long for a server that is slow, as on a busy machine.
+        """
+        if "MLflow lacks " in self.printed():
+            uri = self.server.address if self.server else default_uri(self.out)
+            command = [sys.executable, "-m", "search.sync", str(self.folder)]
+            done = subprocess.run(
+                [*command, "--tracking-uri", uri],
+                cwd=ROOT,
+                env=environment(),
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            print(f"{self.name}: MLflow lacked runs, search.sync sent them", flush=True)
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow.tracking import MlflowClient
 
