@@ -294,7 +294,7 @@ def compare(disturbed: Search, calm: Search) -> bool:
 
     The set of trials, every score and the table must be the same; only where a trial failed by a
     fault, as one that the watchdog ended, the table may be another, and so may what it was not
-    there to beat: a race that it would have stopped goes to its end, or is stopped by another trial.
+    there to beat: a race that it would have stopped goes on, or another trial stops it.
     """
     want = {(t["key"], t["split"]): t for t in calm.trials()}
     have = {(t["key"], t["split"]): t for t in disturbed.trials()}
