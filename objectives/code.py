@@ -17,7 +17,7 @@ from objectives import sandbox
 from objectives.errors import DataError, SettingError
 from objectives.rows import json_rows
 from objectives.sandbox import End, Limits
-from objectives.settings import Positive, Settings, Shared
+from objectives.settings import Positive, Settings, Shared, StopString
 from objectives.splits import Parts, split_items
 from objectives.stats import proportion
 from objectives.target import Target
@@ -55,7 +55,7 @@ class CodeSettings(Settings):
     max_tokens: Positive = 512
     """Most new tokens of a program."""
 
-    stop: tuple[str, ...] = STOP
+    stop: tuple[StopString, ...] = STOP
     """Strings at which a program ends; none of them is part of it."""
 
     seconds: Positive = 5

@@ -32,7 +32,16 @@ from objectives.fewshot import QA_TEMPLATE, Example, Examples, chat_prompt, text
 from objectives.langid import LanguageIdentifier
 from objectives.languages import language
 from objectives.sampling import check_sampling, is_random, override
-from objectives.settings import Beams, FewShots, Nucleus, Positive, Settings, Shared, Temperature
+from objectives.settings import (
+    Beams,
+    FewShots,
+    Nucleus,
+    Positive,
+    Settings,
+    Shared,
+    StopString,
+    Temperature,
+)
 from objectives.splits import item_seed, split_items
 from objectives.target import Target
 from objectives.tokens import split_line
@@ -72,7 +81,7 @@ class LcprSettings(Settings):
     beam_width: Beams = 1
     """Beams of a beam search, which uses neither temperature nor nucleus; 1 is none."""
 
-    stop: tuple[str, ...] = ()
+    stop: tuple[StopString, ...] = ()
     """Strings at which a response ends; none of them is part of it."""
 
     search_items: Positive = 100

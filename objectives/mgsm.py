@@ -37,7 +37,7 @@ from objectives.langid import LanguageIdentifier
 from objectives.languages import Language, language
 from objectives.mgsm_prompts import MODES, Mode, mgsm_prompt, stop_strings, worked_examples
 from objectives.numerals import plain
-from objectives.settings import Positive, Settings, Shared
+from objectives.settings import Positive, Settings, Shared, StopString
 from objectives.splits import split_apart, split_items
 from objectives.stats import proportion
 from objectives.target import Target
@@ -111,7 +111,7 @@ class MgsmSettings(Settings):
     max_tokens: Positive = 512
     """Most new tokens of an answer."""
 
-    stop: tuple[str, ...] | None = None
+    stop: tuple[StopString, ...] | None = None
     """Strings at which an answer ends; none of them is part of it. None: at the next question."""
 
     search_items: Positive = 150

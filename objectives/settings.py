@@ -24,6 +24,7 @@ Temperature = Annotated[float, Field(ge=0, le=2)]  # vLLM refuses more
 Nucleus = Annotated[float, Field(gt=0, le=1)]
 Beams = Annotated[int, Field(ge=1, le=64)]
 FewShots = Annotated[int, Field(ge=0, le=5)]
+StopString = Annotated[str, Field(min_length=1)]  # vLLM refuses an empty one
 
 
 class Strict(BaseModel):

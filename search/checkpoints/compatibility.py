@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from objectives.words import counted
 from search.checkpoints.architectures import refusals
 from search.checkpoints.checkpoint import HEADS, Checkpoint
+from search.checkpoints.files import read_json
 from search.checkpoints.meaning import differing, in_words, meaning, text_alone
 from search.checkpoints.tokenizer import Difference, Parse, compare
 from search.checkpoints.towers import is_multimodal
@@ -26,6 +28,9 @@ OTHER_TOKENIZER = "has another tokenizer than the base"
 
 _FLOATS = {"F32", "F16", "BF16"}
 _CAST = {*_FLOATS, "F64"}
+_TOKENIZERS = ("tokenizer.json", "vocab.*", "tekken.json", "*.model", "*.tiktoken")
+"""Files of which one at least holds a tokenizer."""
+_OPENED = ("generation_config.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ def look_at_base(base: Checkpoint) -> Comparison:
             f"has vocab_size {short(said, 40)} in config.json, and {rows} rows of embeddings: no "
             "engine loads it"
         )
+    faults += _beside(base.path)
     notes = [*base.notes]
     if base.carried:
         notes.append(
@@ -86,6 +92,23 @@ def look_at_base(base: Checkpoint) -> Comparison:
             "(tie_word_embeddings in config.json)"
         )
     return Comparison(faults + _head(base), notes)
+
+
+def _beside(folder: Path) -> list[str]:
+    """What lacks or cannot be read of the small files that an engine opens with a base."""
+    faults = []
+    if not any(file for pattern in _TOKENIZERS for file in folder.glob(pattern)):
+        faults.append(
+            "has no tokenizer, with which prompts are read: put tokenizer.json or tokenizer.model "
+            "beside its weights"
+        )
+    for name in _OPENED:
+        if (folder / name).is_file():
+            try:
+                read_json(folder / name, "")
+            except CheckpointError as error:
+                faults.append(str(error))
+    return faults
 
 
 def look_at(base: Checkpoint, expert: Checkpoint, parse: Parse) -> Comparison:

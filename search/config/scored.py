@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from objectives.errors import ObjectiveError
 from objectives.langid import LanguageIdentifier
 from objectives.settings import Shared
 from objectives.types import Objective
+from search.common.errors import ConfigError, SearchError
 from search.config.schema import ObjectiveConfig
 
 
@@ -18,6 +20,7 @@ def build_objectives(config: ObjectiveConfig, lang: str) -> dict[str, Objective]
 
     Raises:
         ObjectiveError: data files are missing, malformed or too short, or the language is unknown.
+        ConfigError: an objective of one's own raises something else.
     """
     lid = LanguageIdentifier(config.lid)
     lid.check()
@@ -31,7 +34,17 @@ def build_objectives(config: ObjectiveConfig, lang: str) -> dict[str, Objective]
         config.confusion_points,
         config.thinking_tokens,
     )
-    return {name: settings.build(shared) for name, settings in config.settings().items()}
+    built = {}
+    for name, settings in config.settings().items():
+        try:
+            built[name] = settings.build(shared)
+        except (ObjectiveError, SearchError):
+            raise
+        except (Exception, SystemExit) as error:  # of an objective of one's own
+            raise ConfigError(
+                f"objective: {name} cannot be built: {type(error).__name__}: {error}"
+            ) from error
+    return built
 
 
 def files(config: ObjectiveConfig) -> dict[str, Path | None]:

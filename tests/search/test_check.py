@@ -129,6 +129,7 @@ def test_nine_experts_of_8b(run, tmp_path: Path) -> None:  # type: ignore[no-unt
     """150 GB of weights that do not exist: only headers are read."""
     names = ["base", *(f"{kind}-{i}" for kind in ("math", "sw", "te") for i in range(3))]
     folders = {name: str(write_sparse(tmp_path / name, dict(LLAMA_8B))) for name in names}
+    (tmp_path / "base" / "vocab.json").write_text("{}")
     language = {code: [folders[f"{code}-{i}"] for i in range(3)] for code in ("sw", "te")}
     task = [folders[f"math-{i}"] for i in range(3)]
     family = {"name": "big", "base": folders["base"], "task": task, "language": language}
@@ -152,3 +153,24 @@ def test_help_loads_no_heavy_library() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "set()", done.stderr
     assert "exit status: 0 they fit, 1 some do not, 2" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "fault"),
+    [
+        ("tokenizer.json", None, "has no tokenizer, with which prompts are read"),
+        ("generation_config.json", "[1]", "generation_config.json"),
+        ("generation_config.json", "null", "generation_config.json"),
+        ("tokenizer_config.json", '"x"', "tokenizer_config.json"),
+    ],
+)
+def test_files_that_an_engine_opens_with_the_base(  # type: ignore[no-untyped-def]
+    run, tiny_llama: Family, tmp_path: Path, file: str, text: str | None, fault: str
+) -> None:
+    base = Path(shutil.copytree(tiny_llama.base, tmp_path / "base"))
+    (base / file).unlink(missing_ok=True)
+    if text is not None:
+        (base / file).write_text(text)
+    status, output, _ = run(described(tiny_llama, base=str(base)))
+    assert status and fault in output
+    assert rows(output)["base"][0] == "no" or rows(output)["base"][1] == "no"

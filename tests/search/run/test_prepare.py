@@ -56,6 +56,14 @@ BAD = [
     ("too few items", _more("objective.mgsm.search_items=7"), r"12 items; .*7 \+ .*6 = 13"),
     ("no chat template", _more("objective.chat=true"), r"objective.chat: .* no chat template"),
     ("no examples", _more("space.decoding.shots=[1]"), r"shots.*examples|examples.*shots"),
+    ("empty stop", _more('objective.mgsm.stop=["Q:",""]'), r"objective.mgsm.stop.*at least 1 char"),
+    ("empty stop in lcpr", _more('objective.lcpr.stop=[""]'), r"objective.lcpr.stop.*1 char"),
+    (
+        "percent",
+        _more("objective.constraints={in_language: 90}"),
+        r"constraints.in_language = 90: it is a share, from 0 to 1: write 0.9 for 90%",
+    ),
+    ("negative", _more("objective.constraints={lcpr: -3}"), r"lcpr = -3: it is a share, from 0 to"),
     ("shards", _more("search.engine.tensor_parallel_size=3"), r"3 does not divide the 2 attention"),
     ("missing data", lambda s: (s.mgsm / "mgsm_te.tsv").unlink(), r"mgsm_te.tsv"),
 ]
@@ -209,3 +217,20 @@ def test_an_objective_of_ones_own_that_cannot_score() -> None:
 
     with pytest.raises(ConfigError, match="objective: mine cannot score empty .*KeyError: 'boom'"):
         _check_targets({"mine": cast(Any, Broken())})
+
+
+@pytest.mark.parametrize("error", [RuntimeError("boom"), SystemExit(3)])
+def test_an_objective_that_cannot_be_built(
+    setup: Setup,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+) -> None:
+    def build(self: Any, shared: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr("objectives.mgsm.MgsmSettings.build", build)
+    assert setup.main() == 2
+    assert f"error: objective: mgsm cannot be built: {type(error).__name__}" in (
+        capsys.readouterr().err
+    )
