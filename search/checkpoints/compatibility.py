@@ -15,7 +15,7 @@ from typing import Any
 from objectives.words import counted
 from search.checkpoints.architectures import refusals
 from search.checkpoints.checkpoint import HEADS, Checkpoint
-from search.checkpoints.files import read_json
+from search.checkpoints.files import is_own, read_json
 from search.checkpoints.meaning import differing, in_words, meaning, text_alone
 from search.checkpoints.tokenizer import Difference, Parse, compare
 from search.checkpoints.towers import is_multimodal
@@ -103,7 +103,7 @@ def _beside(folder: Path) -> list[str]:
             "beside its weights"
         )
     for name in _OPENED:
-        if (folder / name).is_file():
+        if (folder / name).is_file() and is_own(folder / name, folder):
             try:
                 read_json(folder / name, "")
             except CheckpointError as error:

@@ -32,6 +32,7 @@ def make(folder: Path, tensors: dict[str, torch.Tensor], layers: int = 1) -> Pat
     """A checkpoint of any tensors: what a header-only reader takes for a model."""
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"num_hidden_layers": layers}))
+    (folder / "vocab.json").write_text("{}")
     save_file(tensors, folder / "model.safetensors")
     return folder
 
