@@ -40,6 +40,7 @@ class CodeSettings(Settings):
     """Functions to be written in Python, in files of HumanEval's form; see docs/code.md."""
 
     target = Target("pass_at_1", "code", "pass@1", item="passed")
+    all_shares = True
 
     data_dir: Path
     """Folder with `humaneval_<lang>.jsonl`, or HumanEval.jsonl where there is none: JSON lines

@@ -55,6 +55,7 @@ class LcprSettings(Settings):
     """Prompts in the Language Confusion Benchmark's files, with its published decoding."""
 
     target = Target("lcpr", "lcpr", "LCPR", kind="lcpr")
+    all_shares = True
 
     data_dir: Path
     """Folder with `<setting>/<source>/<lang>.csv`, the benchmark's `test_sets` (`--lcb-dir`)."""

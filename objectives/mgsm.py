@@ -83,6 +83,7 @@ class MgsmSettings(Settings):
     """
 
     target = Target("accuracy", "mgsm", "accuracy", item="correct")
+    all_shares = True
 
     data_dir: Path | None = None
     """Folder with `mgsm_<lang>.tsv` and, if there are shots, the exemplars (`--mgsm-dir`). None

@@ -64,10 +64,12 @@ class Shared:
 class Settings(Strict):
     """An objective's part of the configuration; its docstring describes it to users.
 
-    `target` is the score that a search optimises where this objective is the task.
+    `target` is the score that a search optimises where this objective is the task; `all_shares`
+    says that every score is a share, so that a constraint is one too.
     """
 
     target: ClassVar[Target]
+    all_shares: ClassVar[bool] = False
 
     def build(self, shared: Shared) -> Objective:
         """The objective, with its data read.

