@@ -10,7 +10,6 @@ what changes one of two tied tensors. Knows nothing of where the result is kept
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -26,29 +25,14 @@ from search.checkpoints.files import (
     ADAPTER_WEIGHTS,
     Weights,
     choose,
-    read_json,
     unreadable,
 )
+from search.checkpoints.sources.adapter_config import AdapterConfig
 from search.checkpoints.sources.pickled import load
 from search.checkpoints.towers import is_of_tower, renamed
 from search.common.errors import CheckpointError, ExpertMismatchError
-from search.common.values import short
+from search.common.values import short, some
 
-_REMEDY = (
-    "merge it with PEFT's merge_and_unload() and give the folder that save_pretrained() writes"
-)
-KNOWN = {
-    *("r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "fan_in_fan_out"),
-    *("init_lora_weights", "peft_type", "peft_version", "task_type", "auto_mapping", "revision"),
-    *("base_model_name_or_path", "inference_mode", "target_modules", "exclude_modules", "bias"),
-    *("layers_to_transform", "layers_pattern", "modules_to_save", "lora_dropout", "eva_config"),
-    *("megatron_core", "qalora_group_size", "runtime_config", "ensure_weight_tying"),
-}
-"""Entries of adapter_config.json that are used here, or that do not change what a merge gives; any
-other that is on is refused by its name."""
-
-_INITS = (True, False, "gaussian", "eva", "orthogonal")  # the others change the base's weights too
-_NAME = re.compile(r"\^?[\w.-]+\$?")  # of a module, or of the end of some; no regular expression
 _PEFT = "base_model.model."
 _PART = re.compile(r"base_model\.model\.(.+)\.lora_(embedding_)?([AB])(?:\.weight)?")
 
@@ -104,13 +88,13 @@ class Adapter:
     def __init__(self, folder: Path, base: Checkpoint) -> None:
         """Read the headers; see `open_adapter` for what is raised."""
         self.files, self._folder, self._base = base.path, folder, base
-        self.config = read_json(folder / ADAPTER_CONFIG, "a PEFT adapter folder holds one")
-        _refuse_variants(folder, self.config)
+        self.config = AdapterConfig.read(folder)
         every, self._tensor = _open(adapter_files(folder)[1])
         shapes = {k: s for k, s in every.items() if not is_of_tower(k.removeprefix(_PEFT))}
-        self.deltas, self.whole = _match(folder, self.config, shapes, base)
+        self.deltas, self.whole = _match(self.config, shapes, base)
         if base.tied:
             self._leave_one_of_two()
+        self._refuse_incomplete()
         rows = {shapes[key][0] for name, key in self.whole.items() if base.rows_of(name)}
         self.notes = tuple(
             f"holds {own} rows of embeddings, base has {base.rows}: "
@@ -141,6 +125,21 @@ class Adapter:
         """Hash of the adapter's bytes and of which base it is merged into."""
         base = {self._base.path / info.file for info in self._base.tensors.values()}
         return digest(*adapter_files(self._folder), identity(base))
+
+    def _refuse_incomplete(self) -> None:
+        """Refuse an adapter that lacks what its configuration says was trained.
+
+        Raises:
+            ExpertMismatchError: naming what modules_to_save or bias promise and no tensor holds.
+        """
+        tied = {head: self._base.embeddings for head in HEADS} if self._base.tied else {}
+        wanted = self.config.held_whole((*self._base.tensors, *tied), self.deltas)
+        held = {*self.whole, *(name for name, kept in tied.items() if kept in self.whole)}
+        if missing := sorted(wanted - held):
+            raise ExpertMismatchError(
+                f"is a LoRA adapter that lacks {some(missing)}, which its modules_to_save or bias "
+                "say was trained: save it again, all of it, or merge it where it was trained"
+            )
 
     def _leave_one_of_two(self) -> None:
         """Of a tied base's embeddings and head, what the adapter makes of both; one tensor is left.
@@ -190,27 +189,8 @@ def _open(file: Path) -> tuple[Shapes, Callable[[str], torch.Tensor]]:
     return shapes, opened.get_tensor
 
 
-def _refuse_variants(folder: Path, config: Mapping[str, Any]) -> None:
-    faults = [f"{k} = {short(v, 80)}" for k, v in sorted(config.items()) if v and k not in KNOWN]
-    if config.get("peft_type") != "LORA":
-        faults.insert(0, f"peft_type = {short(repr(config.get('peft_type')), 80)}")
-    if config.get("init_lora_weights", True) not in _INITS:
-        faults.append(
-            f"init_lora_weights = {short(repr(config['init_lora_weights']), 80)}, which changes "
-            "the base"
-        )
-    if faults:
-        raise CheckpointError(
-            f"{folder / ADAPTER_CONFIG} has {'; '.join(faults)}: that is more than base + scale x "
-            f"B A; {_REMEDY}"
-        )
-
-
 def _match(
-    folder: Path,
-    config: Mapping[str, Any],
-    shapes: Shapes,
-    base: Checkpoint,
+    config: AdapterConfig, shapes: Shapes, base: Checkpoint
 ) -> tuple[dict[str, Delta], dict[str, str]]:
     """Which base tensor each of the adapter's tensors belongs to, by name and shape."""
     where = _in_base(shapes, base)
@@ -226,17 +206,17 @@ def _match(
     deltas = {}
     for (module, embedding), keys in parts.items():
         a, b = shapes.get(keys.get("A", ""), ()), shapes.get(keys.get("B", ""), ())
-        if len(a) != 2 or len(b) != 2 or a[0] != b[1]:
+        if len(a) != 2 or len(b) != 2 or not 0 < a[0] == b[1]:
             faults.append(f"{module}: A {_show(a)} and B {_show(b)} are no pair of LoRA matrices")
             continue
         name = where[keys["A"]]
-        transposed = embedding or bool(config.get("fan_in_fan_out"))
+        transposed = embedding or config.fan_in_fan_out
         faults += _differs(name, (a[1], b[0]) if transposed else (b[0], a[1]), base, whole=False)
-        deltas[name] = Delta(keys["A"], keys["B"], _scale(config, module, a[0]), transposed)
+        deltas[name] = Delta(keys["A"], keys["B"], config.scale(module, a[0]), transposed)
     if not deltas and not whole:
         faults.append("it holds no LoRA matrices of the text decoder")
     if faults:
-        made_for = short(config.get("base_model_name_or_path") or "a base that it does not name")
+        made_for = short(config.base_model_name_or_path or "a base that it does not name")
         faults = list(dict.fromkeys(faults))
         more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
         raise ExpertMismatchError(
@@ -279,60 +259,6 @@ def _differs(
     if info.shape != shape and not (rows and len(shape) > 0 and info.shape[1:] == shape[1:]):
         return [f"{name} {_show(shape)} (base: {_show(info.shape)})"]
     return []
-
-
-def _scale(config: Mapping[str, Any], module: str, rank: int) -> float:
-    """PEFT's scaling of a module: its alpha is the first of `alpha_pattern` that fits its name.
-
-    PEFT takes regular expressions there, which might never come to an end: names alone are taken,
-    of modules or of their last parts, with ^ for the whole name.
-
-    Raises:
-        CheckpointError: the configuration has something else than names and numbers there, or
-            another rank: PEFT divides by the one that it says.
-    """
-    alpha = config.get("lora_alpha", 8)
-    patterns = config.get("alpha_pattern")
-    try:
-        alpha = _by_name(module, patterns, alpha)
-        said = _by_name(module, config.get("rank_pattern"), config.get("r", 8))
-        scale = float(alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank)
-    except (AttributeError, TypeError, ValueError, ArithmeticError) as error:
-        ranks = short(config.get("rank_pattern"), 60)
-        numbers = (
-            f"lora_alpha {short(alpha, 60)}, alpha_pattern {short(patterns, 60)}, "
-            f"rank_pattern {ranks}"
-        )
-        raise CheckpointError(f"{ADAPTER_CONFIG}: {numbers}: {short(error, 80)}") from None
-    if said != rank:
-        raise CheckpointError(
-            f"{ADAPTER_CONFIG} says rank {short(said, 40)} (r, rank_pattern) of {module}, and its "
-            f"LoRA matrices have {rank}"
-        )
-    if not math.isfinite(scale):
-        raise CheckpointError(
-            f"{ADAPTER_CONFIG}: lora_alpha {short(alpha, 60)} is no finite number"
-        )
-    return scale
-
-
-def _by_name(module: str, patterns: Any, otherwise: Any) -> Any:
-    """The value of the first name that is a module's, whole or its last parts.
-
-    Raises:
-        CheckpointError: a pattern is more than a name.
-    """
-    for pattern, value in (patterns or {}).items():
-        name = pattern.replace("\\.", ".")
-        if not _NAME.fullmatch(name):
-            raise CheckpointError(
-                f"{ADAPTER_CONFIG}: pattern {short(repr(pattern), 60)} is no plain name of "
-                f"modules, and other patterns are not followed; {_REMEDY}"
-            )
-        name = name.removesuffix("$")
-        if f".{module}".endswith(f".{name}") or f"^{module}" == name:
-            return value
-    return otherwise
 
 
 def _show(shape: tuple[int, ...]) -> str:

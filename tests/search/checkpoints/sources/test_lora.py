@@ -190,3 +190,72 @@ def test_truncated_adapter(tiny_llama: Family, tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-10])
     with pytest.raises(CheckpointError, match=r"adapter_model.safetensors is missing or truncated"):
         merge(tiny_llama, adapter)
+
+
+@pytest.mark.parametrize(
+    ("config", "missing"),
+    [
+        ({"modules_to_save": ["lm_head"]}, "lm_head.weight"),
+        ({"modules_to_save": ["embed_tokens", "norm"]}, "model.embed_tokens.weight"),
+        ({"modules_to_save": ["1.mlp"]}, "model.layers.1.mlp.down_proj.weight, .*gate_proj"),
+        ({"modules_to_save": ["model.norm"], "bias": "all"}, "model.norm.weight"),
+    ],
+)
+def test_what_was_trained_whole_is_missing(
+    tiny_llama: Family, tmp_path: Path, config: dict[str, Any], missing: str
+) -> None:
+    """PEFT loads such an adapter with a warning: the base's weight where a trained one belongs."""
+    tensors = pair(Q(0), 64, 64) | {f"{PREFIX}{NORM}.weight": torch.ones(64)}
+    if "model.norm" in config.get("modules_to_save", ()):
+        del tensors[f"{PREFIX}{NORM}.weight"]
+    message = rf"task/0 .*lacks {missing}.*modules_to_save or bias say was trained"
+    with pytest.raises(ExpertMismatchError, match=message):
+        merge(tiny_llama, write_adapter(tmp_path / "lora", tensors, **config))
+
+
+@pytest.mark.parametrize(
+    ("bias", "held", "missing"),
+    [
+        ("lora_only", (), "model.layers.0.self_attn.q_proj.bias"),
+        ("all", (0,), r"model.layers.0.self_attn.k_proj.bias, .* \(\d+ more\)"),
+    ],
+)
+def test_biases_that_were_trained_are_missing(
+    tiny_qwen2: Family, tmp_path: Path, bias: str, held: tuple[int, ...], missing: str
+) -> None:
+    tensors = pair(Q(0), 64, 64)
+    tensors |= {f"{PREFIX}{Q(layer)}.base_layer.bias": torch.ones(64) for layer in held}
+    with pytest.raises(ExpertMismatchError, match=f"lacks {missing}"):
+        merge(tiny_qwen2, write_adapter(tmp_path / "lora", tensors, bias=bias))
+
+
+@pytest.mark.parametrize("module", ["lm_head", "embed_tokens"])
+def test_head_of_a_tied_base_is_missing(tiny_qwen2: Family, tmp_path: Path, module: str) -> None:
+    adapter = write_adapter(tmp_path / "lora", pair(Q(0), 64, 64), modules_to_save=[module])
+    with pytest.raises(ExpertMismatchError, match=rf"lacks .*{module}.weight"):
+        merge(tiny_qwen2, adapter)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("lora_alpha", None, "lora_alpha = None: Input should be a valid number"),
+        ("lora_alpha", "16", "lora_alpha = 16: Input should be a valid number"),
+        ("lora_alpha", 10**400, "lora_alpha = 1000.*: Input should be"),
+        ("r", "4", "r = 4: Input should be a valid integer"),
+        ("r", True, "r = True: Input should be a valid integer"),
+        ("alpha_pattern", ["q_proj"], "alpha_pattern = .*: Input should be a valid dictionary"),
+        ("rank_pattern", {"q_proj": "4"}, "rank_pattern = 4: Input should be a valid integer"),
+        ("use_rslora", "no", "use_rslora = no: Input should be a valid boolean"),
+        ("bias", "some", "bias = some: Input should be 'none', 'all' or 'lora_only'"),
+        ("modules_to_save", "lm_head", "modules_to_save = lm_head: Input should be a valid list"),
+        ("modules_to_save", [7], "modules_to_save = 7: Input should be a valid string"),
+    ],
+)
+def test_values_that_peft_does_not_write(
+    tiny_llama: Family, tmp_path: Path, key: str, value: Any, message: str
+) -> None:
+    adapter = write_adapter(tmp_path / "lora", pair(Q(0), 64, 64), **{key: value})
+    with pytest.raises(CheckpointError, match=rf"adapter_config.json: {message}") as raised:
+        merge(tiny_llama, adapter)
+    assert len(str(raised.value)) < 500

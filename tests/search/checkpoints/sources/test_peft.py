@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from search.checkpoints.family import Family, examine
-from search.checkpoints.sources.lora import KNOWN
+from search.checkpoints.sources.adapter_config import KNOWN
 from search.checkpoints.towers import renamed
 from search.common.errors import CheckpointError
 from tests.families import ARCHITECTURES, make_family, newer_names, text_alone
