@@ -11,13 +11,15 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_type_hints
 
 from objectives.letters import visible
 from search.common.masking import masked
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel  # at run time where types are checked: it takes its time
+    from pydantic import BaseModel, ValidationError  # at run time where needed: it takes its time
+
+Built = TypeVar("Built")
 
 ABSENT = "nothing"
 """How a value that one of two mappings lacks is shown."""
@@ -112,19 +114,45 @@ def check_types(kind: type, values: Mapping[str, Any]) -> None:
         values: field -> value; dataclasses within are looked into as well.
 
     Raises:
-        ValueError: naming each field and what it should be.
+        ValueError: naming the fields and what they should be.
     """
     from pydantic import ValidationError
 
     try:
-        _shape(kind)(**values)
+        _shape(kind).model_validate(values)
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors()]
-        raise ValueError("; ".join(faults)) from None
+        raise ValueError(misfits(error)) from None
+
+
+def built(kind: Callable[..., Built], values: Any) -> Built:
+    """A dataclass from a mapping that somebody else wrote.
+
+    Raises:
+        ValueError: it is no mapping, or `check_types` refuses it.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{short(values, 60)} where a mapping belongs")
+    check_types(cast("type", kind), values)
+    return kind(**values)
+
+
+def misfits(error: ValidationError) -> str:
+    """What pydantic found wrong with data that somebody else wrote, in one line.
+
+    The first three faults, each with its field, and its value where that is a plain one.
+    """
+    said = dict[str, str]()
+    for fault in error.errors(include_url=False):
+        value, field = fault["input"], short(".".join(map(str, fault["loc"])), 80)
+        plain = fault["type"] != "missing" and not isinstance(value, Mapping | list | tuple)
+        given = f", not {short(repr(value), 60)}" if plain else ""
+        said.setdefault(field, f"{field}: {fault['msg']}{given}")
+    more = f"; and {len(said) - 3} more" if len(said) > 3 else ""
+    return "; ".join(list(said.values())[:3]) + more
 
 
 @functools.cache
-def _shape(kind: Any) -> Callable[..., BaseModel]:
+def _shape(kind: Any) -> type[BaseModel]:
     from pydantic import ConfigDict, create_model
 
     config = ConfigDict(

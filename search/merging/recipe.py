@@ -14,7 +14,7 @@ from typing import Any
 
 from objectives.types import Decoding
 from search.common.errors import RecipeError
-from search.common.values import check_types
+from search.common.values import built
 from search.merging.canonical import canonical, validate
 from search.merging.methods.common import Experts, members
 from search.merging.methods.components import Components
@@ -94,9 +94,8 @@ def from_dict(data: Mapping[str, Any]) -> Recipe:
     del fields["kind"]
     try:
         if fields.get("decoding") is not None:
-            fields["decoding"] = Decoding(**fields["decoding"])
-        found: Recipe = METHODS[kind].recipe(**fields)
-        check_types(METHODS[kind].recipe, fields)
+            fields["decoding"] = built(Decoding, fields["decoding"])
+        found: Recipe = built(METHODS[kind].recipe, fields)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"not a {kind} recipe: {error}") from None
     return found

@@ -8,18 +8,18 @@ from __future__ import annotations
 import functools
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from objectives import targets
 from objectives.bounds import check_yaml
 from objectives.target import Target
 from search.checkpoints.meaning import MOST_LAYERS
 from search.common.errors import StudyError
-from search.common.values import differences, flatten
+from search.common.values import differences, flatten, misfits, short, some
 
 Value = TypeVar("Value")
 
@@ -121,24 +121,35 @@ class StudyHead:
         try:
             check_yaml(data)
             values = yaml.safe_load(data)
-            schema = values.get("schema")
-            if schema == STUDY_SCHEMA:
-                cls(**values)  # no field too many
-                found = _heads().validate_python(values)
-                found.check_sizes()
-                return found
-        except (
-            *(yaml.YAMLError, UnicodeError, TypeError, AttributeError),
-            *(ValueError, RecursionError),
-        ) as error:
+        except (yaml.YAMLError, UnicodeError, ValueError, RecursionError) as error:
             raise StudyError(f"{where} cannot be used: {error}") from None
-        if isinstance(schema, int) and schema > STUDY_SCHEMA:
-            raise StudyError(
-                f"{where} is of schema {schema}, and this version knows {STUDY_SCHEMA}: a newer "
-                "version wrote it; update this one"
-            )
+        _check_schema(values, where)
+        if unknown := sorted(str(key) for key in values.keys() - {f.name for f in fields(cls)}):
+            raise StudyError(f"{where} has {some(unknown)}, which no study has")
+        try:
+            found = _heads().validate_python(values)
+            found.check_sizes()
+        except ValidationError as error:
+            raise StudyError(f"{where} cannot be used: {misfits(error)}") from None
+        except ValueError as error:
+            raise StudyError(f"{where} cannot be used: {error}") from None
+        return found
+
+
+def _check_schema(values: object, where: str) -> None:
+    """Refuse what is no head of this version's studies, with what to do."""
+    if not isinstance(values, dict) or "schema" not in values:
+        held = "is empty" if values is None else "holds no mapping with a schema"
+        raise StudyError(f"{where} {held}: it is no study's, or was cut or edited")
+    schema = values["schema"]
+    if isinstance(schema, int) and schema > STUDY_SCHEMA:
         raise StudyError(
-            f"{where} is of schema {schema}, not {STUDY_SCHEMA}: an older version wrote it, "
+            f"{where} is of schema {short(schema)}, and this version knows {STUDY_SCHEMA}: a newer "
+            "version wrote it; update this one"
+        )
+    if schema != STUDY_SCHEMA:
+        raise StudyError(
+            f"{where} is of schema {short(schema)}, not {STUDY_SCHEMA}: an older version wrote it, "
             "without the hashes that tell whether models and data are still the same. Begin a new "
             "study"
         )

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from search.checkpoints.files import ADAPTER_CONFIG, read_json
 from search.common.errors import CheckpointError
-from search.common.values import short, some
+from search.common.values import misfits, short
 
 REMEDY = "merge it with PEFT's merge_and_unload() and give the folder that save_pretrained() writes"
 _BESIDE = {
@@ -62,12 +62,7 @@ class AdapterConfig(BaseModel):
         try:
             return cls.model_validate(found)
         except ValidationError as error:
-            faults = [
-                f"{'.'.join(map(str, fault['loc'][:1]))} = {short(fault['input'], 60)}: "
-                f"{fault['msg']}"
-                for fault in error.errors(include_url=False)
-            ]
-            raise CheckpointError(f"{file}: {some(faults)}; PEFT writes no such value") from None
+            raise CheckpointError(f"{file}: {misfits(error)}; PEFT writes no such value") from None
 
     def scale(self, module: str, rank: int) -> float:
         """The factor of a module's B A: its alpha is the first of `alpha_pattern` that fits.

@@ -273,7 +273,7 @@ def test_new_fields_stay_out_of_old_records() -> None:
             "kind = 'sum' is not one of swap, components, layerwise, single, soup, task_arithmetic",
         ),
         ({}, "kind = None is not one of"),
-        ({"kind": "ties"}, "not a ties recipe.*'density'"),
+        ({"kind": "ties"}, "not a ties recipe.*density: Field required"),
         ({"kind": "single"}, "source"),
         ({"kind": "single", "source": "base", "decoding": {"heat": 1}}, "heat"),
     ],

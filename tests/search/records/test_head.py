@@ -36,12 +36,17 @@ def test_two_studies_of_one_name_have_two_ids() -> None:
     [
         ("schema: 1", "x/study.yaml is of schema 1, not 2: an older version wrote it.*Begin a new"),
         ("schema: 3", "of schema 3, and this version knows 2: a newer version .* update this one"),
-        ("name: s", "of schema None, not 2"),
-        ("[1]", "x/study.yaml cannot be used: 'list' object"),
-        ("", "x/study.yaml cannot be used: 'NoneType' object"),
+        ("schema: null", "of schema None, not 2"),
+        ("name: s", "x/study.yaml holds no mapping with a schema: it is no study's, or was cut"),
+        ("[1]", "x/study.yaml holds no mapping with a schema"),
+        ("two", "x/study.yaml holds no mapping with a schema"),
+        ("", "x/study.yaml is empty: it is no study's, or was cut or edited"),
         ("a: [", "x/study.yaml cannot be used: while parsing"),
-        ("schema: 2\nname: s", "x/study.yaml cannot be used: .*missing 1 .*'config'"),
-        ("schema: 2\nname: s\nconfig: {}\ncolour: red", "unexpected keyword argument 'colour'"),
+        ("schema: 2\nname: s", "x/study.yaml cannot be used: config: Field required"),
+        ("schema: 2\nname: s\nconfig: {}\ncolour: red", "has colour, which no study has"),
+        ("schema: 2\nname: s\nconfig: {}\n2: 2\ntrue: 3", "has 2, True, which no study has"),
+        ("schema: 2\nname: s\nconfig: 3", "config: Input should be a valid dict.*, not 3"),
+        ("schema: 2\nname: s\nconfig: {}\nlayers: x", "layers: .* a valid integer.*, not 'x'"),
     ],
 )
 def test_what_is_no_head(text: str, fault: str) -> None:

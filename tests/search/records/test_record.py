@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -46,7 +47,9 @@ def test_only_failed_trials_have_a_cause(state: str) -> None:
 
 def test_cause_that_is_none_of_them() -> None:
     line = record(state="failed", cause="engine").to_json().replace('"engine"', '"weather"')
-    with pytest.raises(StudyError, match="line 1 .* cause is 'weather', not one of engine, proc"):
+    with pytest.raises(
+        StudyError, match="line 1 .* cause: Input should .* 'engine', 'process', .* not 'weath"
+    ):
         parse([line.encode()], "s")
 
 
@@ -56,3 +59,28 @@ def test_lines() -> None:
     assert next_number([first, second]) == 5 and next_number([]) == 0
     with pytest.raises(StudyError, match="s/trials.jsonl, line 3 is not a record"):
         parse([first.to_line(), b"", b"{}"], "s")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("scores", None, "scores: Input should be a valid dictionary, not None"),
+        ("scores", [1], "scores: Input should be a valid dictionary"),
+        ("scores", {"accuracy": None}, "None where a mapping belongs"),
+        ("scores", {"accuracy": {"worth": 1}}, "value: Field required; .* 3 more"),
+        ("recipe", None, "kind = None is not one of"),
+        ("number", "x", "number: Input should be a valid integer, not 'x'"),
+        ("stopped", 3, "3 where a mapping belongs"),
+        ("colour", "red", "colour: Extra inputs are not permitted, not 'red'"),
+    ],
+)
+def test_words_for_a_line_that_is_no_record(key: str, value: object, said: str) -> None:
+    """No word of Python's, such as an attribute that None has not."""
+    data = json.loads(record("a").to_json()) | {key: value}
+    with pytest.raises(StudyError, match=said) as raised:
+        parse([json.dumps(data).encode()], "s")
+    assert not re.search(r"NoneType|__init__|attribute|subscript", str(raised.value))
+    del data[key]
+    if key in {"recipe", "number"}:
+        with pytest.raises(StudyError, match=f"{key}: Field required|kind = None"):
+            parse([json.dumps(data).encode()], "s")

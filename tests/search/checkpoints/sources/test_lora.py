@@ -239,17 +239,17 @@ def test_head_of_a_tied_base_is_missing(tiny_qwen2: Family, tmp_path: Path, modu
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("lora_alpha", None, "lora_alpha = None: Input should be a valid number"),
-        ("lora_alpha", "16", "lora_alpha = 16: Input should be a valid number"),
-        ("lora_alpha", 10**400, "lora_alpha = 1000.*: Input should be"),
-        ("r", "4", "r = 4: Input should be a valid integer"),
-        ("r", True, "r = True: Input should be a valid integer"),
-        ("alpha_pattern", ["q_proj"], "alpha_pattern = .*: Input should be a valid dictionary"),
-        ("rank_pattern", {"q_proj": "4"}, "rank_pattern = 4: Input should be a valid integer"),
-        ("use_rslora", "no", "use_rslora = no: Input should be a valid boolean"),
-        ("bias", "some", "bias = some: Input should be 'none', 'all' or 'lora_only'"),
-        ("modules_to_save", "lm_head", "modules_to_save = lm_head: Input should be a valid list"),
-        ("modules_to_save", [7], "modules_to_save = 7: Input should be a valid string"),
+        ("lora_alpha", None, "lora_alpha: Input should be a valid number, not None"),
+        ("lora_alpha", "16", "lora_alpha: Input should be a valid number, not '16'"),
+        ("lora_alpha", 10**400, "lora_alpha: Input should be .*, not 1000"),
+        ("r", "4", "r: Input should be a valid integer, not '4'"),
+        ("r", True, "r: Input should be a valid integer, not True"),
+        ("alpha_pattern", ["q_proj"], "alpha_pattern: Input should be a valid dictionary"),
+        ("rank_pattern", {"q": "4"}, "rank_pattern.q: Input should be a valid integer, not '4'"),
+        ("use_rslora", "no", "use_rslora: Input should be a valid boolean, not 'no'"),
+        ("bias", "some", "bias: Input should be 'none', 'all' or 'lora_only', not 'some'"),
+        ("modules_to_save", "lm_head", "modules_to_save: Input should be a valid list, not 'lm_h"),
+        ("modules_to_save", [7], "modules_to_save.0: Input should be a valid string, not 7"),
     ],
 )
 def test_values_that_peft_does_not_write(
