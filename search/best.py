@@ -152,6 +152,8 @@ def lines(best: Best) -> Iterator[str]:
         more = {"finished": "--extend {} --trials 40", "stopped": "--resume {}"}.get(best.state)
         if more is not None:
             yield f"more trials: python -m search.run {more.format(shlex.quote(best.study))}"
+    if best.unreadable:
+        yield f"note: {best.unreadable}"
     if not best.label:
         return
     called = "best on the search items" if best.no_recommendation else "recommended"

@@ -17,7 +17,7 @@ from objectives import targets
 from objectives.types import ItemResult, Split
 from objectives.words import guess, nearest
 from search.common.errors import StudyError
-from search.records.folder import HEAD, FolderReader
+from search.records.folder import HEAD, TRIALS, FolderReader
 from search.records.head import StudyHead
 from search.records.items import unpack_items
 from search.records.record import Record, parse
@@ -32,6 +32,7 @@ class RecordsReader:
     Attributes:
         path: how a user names the study: its folder, or its address in an object store.
         trials: the records, in the order of their ends.
+        unreadable: file of answers -> why it cannot be read, of those that were asked for.
     """
 
     trials: Sequence[Record]
@@ -41,6 +42,7 @@ class RecordsReader:
     ) -> None:
         """Hold what was read; use `read` instead."""
         self.path, self.trials = path, trials
+        self.unreadable: dict[str, str] = {}
         self._store, self._head = store, head
 
     @classmethod
@@ -50,7 +52,7 @@ class RecordsReader:
         From then on this process works on what the study optimises (`objectives.targets.use`).
 
         Raises:
-            StudyError: no study is there, or a line is not a record.
+            StudyError: no study is there, a line is not a record, or trials were lost.
         """
         try:
             store = _store(path)
@@ -59,9 +61,26 @@ class RecordsReader:
         except OSError as error:
             raise StudyError(f"{path} cannot be read: {error}") from None
         found = RecordsReader(path, store, head, parse(lines, str(path)))
+        found.refuse_emptied()
         with suppress(StudyError):  # whoever needs the head asks for it
             targets.use(found.head().scored_on())
         return found
+
+    def refuse_emptied(self) -> None:
+        """Refuse a study that ended and has no trial.
+
+        Raises:
+            StudyError: it is one.
+        """
+        finished = ""
+        with suppress(StudyError):  # whoever needs the head asks for it
+            finished = "" if self.trials else self.head().finished
+        if finished:
+            raise StudyError(
+                f"{self.path} was finished ({finished}), and {TRIALS} there holds no trial: it was "
+                "emptied or lost. Put it back from a copy; what MLflow has of them, search.best "
+                "and search.export --run read by the run's id"
+            )
 
     def snapshot(self) -> RecordsReader:
         """The records so far, to which nothing is added any more; for another thread."""
@@ -102,7 +121,9 @@ class RecordsReader:
         try:
             return unpack_items(self._store.items(record.items))
         except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
-            raise StudyError(f"{self.path}/{record.items} cannot be read: {error}") from None
+            fault = f"{self.path}/{record.items} cannot be read: {error}"
+            self.unreadable[record.items] = fault
+            raise StudyError(fault) from None
 
 
 def nearest_study(path: StudyPath, runs: str = "runs") -> str:

@@ -83,7 +83,13 @@ class RecordsWriter(RecordsReader):
                 head = (store.folder / HEAD).read_bytes()
         except OSError as error:
             raise StudyError(f"{path} cannot be opened: {error}") from None
-        return cls(path, store, head, trials)
+        found = cls(path, store, head, trials)
+        try:
+            found.refuse_emptied()
+        except StudyError:
+            found.close()
+            raise
+        return found
 
     def rewrite(self, head: StudyHead) -> None:
         """Replace study.yaml; after a crash it is the old one or the new one, whole.

@@ -89,6 +89,8 @@ def _write(path: StudyPath, folder: Path) -> bool:
     except OSError as error:
         raise StudyError(f"{folder} cannot be written: {error}; name another with --out") from None
     print(visible(f"{folder / HTML}: {counted(len(study.records.trials), 'trial')}"), flush=True)
+    if said := study.best.unreadable:
+        print(visible(f"note: {said}"), file=sys.stderr, flush=True)
     return running
 
 

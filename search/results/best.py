@@ -19,7 +19,7 @@ from search.merging.recipe import sources_of, to_dict
 from search.records.reader import RecordsReader
 from search.records.record import Record
 from search.results.choose import DEFAULT, SOUP, scored
-from search.results.comparison import Report
+from search.results.comparison import Report, unreadable_note
 from search.results.study_result import StudyResult
 
 EXPERT = "best expert"
@@ -69,6 +69,7 @@ class Best:
         split: the items that `beats` stands on.
         beats: what it has to beat.
         alike: label -> search score, of recipes that cannot be told from it.
+        unreadable: that answers cannot be read which this stands on; empty where all could.
         export: the command that writes it as a checkpoint.
         serve: the command that serves that.
     """
@@ -90,6 +91,7 @@ class Best:
     split: str = ""
     beats: tuple[Versus, ...] = ()
     alike: Mapping[str, float | None] = field(default_factory=dict)
+    unreadable: str = ""
     export: str = ""
     serve: str = ""
 
@@ -120,6 +122,7 @@ def of_records(
         no_recommendation=report.no_recommendation,
         split=report.split,
         beats=_beats(report),
+        unreadable=" ".join(unreadable_note(records)),
     )
     if final.choice is None:
         return known

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from objectives import targets
@@ -146,7 +147,7 @@ def build(
         others = sorted(scored(ended.values()), key=best_first)
         compared += [r for r in others if r.key not in roles][:SEARCH_ROWS]
         compared.sort(key=best_first)
-    items, lost = _items(records, compared)
+    items = _items(records, compared)
     rivals = _rivals(compared, roles)
     lines = _compare(compared, roles, rivals, items, lang)
     selected = measure(records, choice, n_layers)
@@ -160,26 +161,32 @@ def build(
         *_default_note(lines, items, lang),
         *_comparison_note(lines),
         *_missing(roles, compared, records, split),
-        *lost,
+        *unreadable_note(records),
     ]
     front = tuple(pareto(records.trials))
     title, why_not = f"{family} / {lang}: {where}", no_recommendation(choice, records.trials)
     return Report(title, lang, split, lines, tuple(notes), front, why_not, rivals, selected)
 
 
-def _items(
-    records: RecordsReader, compared: Sequence[Record]
-) -> tuple[Mapping[str, Items], Sequence[str]]:
-    """The answers of each trial, none where they cannot be read; a note for each of those."""
+def _items(records: RecordsReader, compared: Sequence[Record]) -> Mapping[str, Items]:
+    """The answers of each trial, none where they cannot be read."""
     found: dict[str, Items] = {}
-    lost = []
     for record in compared:
-        try:
+        found[record.key] = []
+        with suppress(StudyError):  # which `unreadable_note` says
             found[record.key] = records.items(record)
-        except StudyError as error:
-            found[record.key] = []
-            lost.append(f"{record.label} is not compared item by item: {error}")
-    return found, lost
+    return found
+
+
+def unreadable_note(records: RecordsReader) -> list[str]:
+    """That answers which were asked for cannot be read; empty where all could."""
+    faults = list(records.unreadable.values())
+    if not faults:
+        return []
+    return [
+        f"The answers of {counted(len(faults), 'trial')} cannot be read: what is compared item by "
+        f"item lacks them ({faults[0]})."
+    ]
 
 
 def _rivals(

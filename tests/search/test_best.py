@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,3 +119,30 @@ def test_a_run_of_a_study_whose_folder_is_there_or_gone(
         f"export it: python -m search.export --run {RUN} --tracking-uri http://mlflow:5000 "
         "--recommended --out merged"
     )
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "not gzip", "no JSON"])
+def test_answers_that_cannot_be_read_are_said(
+    study: RecordsWriter, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Scores stand in the records; what is compared item by item is missing, which is told."""
+    for file in sorted((study.folder / "items").glob("*.held_out.*")):
+        data = {"cut": file.read_bytes()[:-9], "not gzip": b"{}", "no JSON": gzip.compress(b"[")}
+        file.write_bytes(data[damage]) if damage in data else file.unlink()
+    assert best.main([str(study.folder)]) == 0
+    (note,) = [line for line in said(capsys) if line.startswith("note: ")]
+    assert re.match(
+        r"note: The answers of \d+ trials cannot be read: .*\.held_out\.jsonl\.gz", note
+    )
+    assert best.main([str(study.folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["unreadable"] == note.removeprefix("note: ")
+
+
+def test_a_finished_study_without_trials(
+    study: RecordsWriter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study.rewrite(replace(study.head(), finished="2026-01-02T03:04:05Z"))
+    study.close()
+    (study.folder / "trials.jsonl").write_bytes(b"")
+    assert best.main([str(study.folder)]) == 2
+    assert "trials.jsonl there holds no trial" in capsys.readouterr().err

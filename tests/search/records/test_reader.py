@@ -85,6 +85,20 @@ def test_no_study(place: StudyPath, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_finished_study_without_trials(place: StudyPath) -> None:
+    """Its trials were emptied or lost: no report of nothing, and no search that begins again."""
+    writer = RecordsWriter.create(place, HEAD)
+    writer.close()
+    assert RecordsReader.read(place).trials == []  # one that was stopped before its first trial
+    writer = RecordsWriter.open(place)
+    writer.rewrite(replace(HEAD, finished="2026-01-02T03:04:05Z"))
+    writer.close()
+    for how in (RecordsReader.read, RecordsWriter.open):
+        for _ in range(2):  # whoever was refused holds nothing
+            with pytest.raises(StudyError, match=r"was finished \(2026.* trials.jsonl .* no trial"):
+                how(place)
+
+
 def test_head_that_cannot_be_used(tmp_path: Path) -> None:
     """It is said when it is asked for: a list of studies shows the others."""
     (tmp_path / "study.yaml").write_text("schema: 1\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,20 @@ def test_what_cannot_be_read_or_written(tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "file").write_text("")
     assert report.main([str(tmp_path / "s"), "--out", str(tmp_path / "file")]) == 2
     assert "file cannot be written" in capsys.readouterr().err
+
+
+def test_lost_records_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A page without what was lost says so; of a study whose trials are gone, none is written."""
+    records = many(tmp_path / "s", 12)
+    records.rewrite(replace(records.head(), finished="2026-01-02T03:04:05Z"))
+    records.close()
+    for file in (tmp_path / "s" / "items").iterdir():
+        file.write_bytes(b"no gzip")
+    assert report.main([str(tmp_path / "s")]) == 0
+    assert "note: The answers of " in capsys.readouterr().err
+    page = tmp_path / "s" / "report.html"
+    assert "cannot be read" in page.read_text(encoding="utf-8")
+    before = page.read_bytes()
+    (tmp_path / "s" / "trials.jsonl").unlink()
+    assert report.main([str(tmp_path / "s")]) == 2
+    assert "it was emptied or lost" in capsys.readouterr().err and page.read_bytes() == before

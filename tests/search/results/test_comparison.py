@@ -142,16 +142,19 @@ def test_an_interrupted_search_shows_search_scores_best_first(records: RecordsWr
 
 
 def test_answers_that_are_lost_leave_the_scores(records: RecordsWriter) -> None:
-    """The line stays, is compared with nothing, and a note says why."""
+    """The line stays, is compared with nothing, and a note says why; once for all files."""
     full(records)
     held_out = records.ended("held_out")
     (records.folder / held_out[key(BEST, L)].items).unlink()
+    (records.folder / records.ended("search")[key(BEST, L)].items).write_bytes(b"no gzip")
     report, *_ = made(records)
     first, second = report.lines[:2]
     assert first.role == "recommended" and first.score("accuracy").value == 0.80
     assert not first.differences and second.differences
-    (note,) = [note for note in report.notes if "is not compared item by item" in note]
-    assert note.startswith("te b2 u2 tb0 tu0 m0-l0 is not compared item by item: ")
+    (note,) = [note for note in report.notes if "cannot be read" in note]
+    assert note.startswith("The answers of 2 trials cannot be read: ")
+    assert f"({records.folder}/items/{key(BEST, L)}.held_out.jsonl.gz cannot be read: " in note
+    assert report.selection_bias is None
     assert "against its language expert" not in "\n".join(report.notes)
 
 
