@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from objectives.errors import SettingError
 from objectives.lm_eval_tasks import Answer, Ask, Item, Tasks, Worth, load
@@ -65,6 +65,13 @@ class LmEvalSettings(Settings):
     shuffle: bool = True
     """Draw the split by `objective.seed`. Without, the first items are searched on and those after
     them held out."""
+
+    @field_validator("tasks")
+    @classmethod
+    def _once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+            raise ValueError(f"{twice[0]} is named more than once")
+        return names
 
     def build(self, shared: Shared) -> LmEvalObjective:
         """The objective, with its data read."""
@@ -199,12 +206,16 @@ def _request(ask: Ask) -> Request:
         return Request("", Sampling(1), continuation=ask.arguments[0], rolling=True)
     prompt, asked = ask.arguments[:2]
     until = asked.get("until") or []
-    stop = tuple([until] if isinstance(until, str) else until)
+    stop = [until] if isinstance(until, str) else until
     names = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
     tokens = next((asked[name] for name in names if asked.get(name)), DEFAULT_TOKENS)
+    if not (isinstance(stop, list | tuple) and all(isinstance(each, str) for each in stop)):
+        raise SettingError(f"a task's until is {until}, no text and no list of texts")
+    if not isinstance(tokens, int) or tokens < 1:
+        raise SettingError(f"a task's number of new tokens is {tokens!r}, no whole number above 0")
     if asked.get("do_sample") and asked.get("temperature", 0.0) > 0:
         raise SettingError("a task draws its answers (do_sample): only greedy ones are supported")
-    return Request(prompt, Sampling(int(tokens), stop=tuple(s for s in stop if s)))
+    return Request(prompt, Sampling(tokens, stop=tuple(s for s in stop if s)))
 
 
 def _answer(ask: Ask, completion: Completion) -> Answer:

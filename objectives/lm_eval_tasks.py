@@ -7,21 +7,29 @@ and which of their metrics are means over items. The only file that imports it; 
 from __future__ import annotations
 
 import importlib
+import io
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext, redirect_stderr, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from objectives import apart
 from objectives.errors import DataError, DependencyError, SettingError
+from objectives.lm_eval_faults import in_words
 from objectives.lm_eval_trust import check_folder, without_code
 
 PATIENCE = 1200.0
 """Seconds for building tasks of one's own, whose data may have to be fetched."""
 Answer = str | float | tuple[float, bool]
 """Text; of a rolling request its log-likelihood; of others that, and whether it is greedy."""
+NOTHING: Mapping[str, Answer] = {
+    "generate_until": "",
+    "loglikelihood": (-1.0, False),
+    "loglikelihood_rolling": -1.0,
+}
+"""Kind of request -> an answer that says nothing."""
 MEANS = ("mean", "perplexity", "weighted_perplexity", "bits_per_byte")
 """Aggregations of the harness that are a mean over items, or a function of one."""
 YES_OR_NO = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match")
@@ -98,6 +106,7 @@ def try_out(names: list[str], include_path: str, fetch: bool) -> None:
         for instance in task.instances:
             with suppress(Exception):  # what has no answer as text
                 task.doc_to_target(instance.doc)
+    Tasks(built)
 
 
 def _harness() -> tuple[Any, Any, Any]:
@@ -152,12 +161,13 @@ def _built(
             for tasks in parts.values():
                 for task in tasks.values():
                     task.set_fewshot_seed(FEWSHOT_SEED)
-                    task.build_all_requests()
+                    with redirect_stderr(io.StringIO()):  # a bar of its own
+                        task.build_all_requests()
     except (DataError, SettingError):
         raise
     except Exception as error:  # whatever a YAML, its data or its templates raise
-        hint = "" if fetch else "; data sets are not fetched unless objective.lm_eval.fetch is set"
-        raise DataError(f"lm_eval could not build {', '.join(names)}: {error}{hint}") from error
+        what = in_words(error, fetch=fetch)
+        raise DataError(f"lm_eval could not build {', '.join(names)}: {what}") from error
     finally:
         config.HF_DATASETS_OFFLINE = offline
     return {name: dict(tasks) for name, tasks in parts.items()}
@@ -202,6 +212,8 @@ class Tasks:
                 items.append(Item(key, name, asks))
         self.items = tuple(items)
         self.main = {name: self._main(name) for name in self._tasks}
+        for item in {item.stratum: item for item in reversed(items)}.values():
+            self._try(item)
 
     def worth(self, item: Item, answers: Sequence[Answer]) -> dict[str, Worth]:
         """What the answers to an item's requests are worth: metric -> worth, as `main` names it."""
@@ -222,6 +234,22 @@ class Tasks:
                 key = metric if len(filters) == 1 else f"{metric},{ensemble.name}"
                 found[key] = Worth(*map(float, pair))
         return found
+
+    def _try(self, item: Item) -> None:
+        """Score answers that say nothing, to learn it now if none can be scored.
+
+        Raises:
+            DataError: a filter or a metric of the item's task fails.
+        """
+        nothing = [NOTHING[ask.kind] for ask in item.asks]
+        try:
+            found = self.worth(item, nothing)
+        except Exception as error:  # whatever a filter or metric raises
+            raise DataError(
+                f"{item.stratum} cannot score an answer: {in_words(error, fetch=True)}"
+            ) from error
+        if (main := self.main[item.stratum]) not in found:
+            raise DataError(f"{item.stratum} is chosen by {main}, and gives {', '.join(found)}")
 
     @property
     def yes_or_no(self) -> bool:
@@ -247,7 +275,9 @@ class Tasks:
 
     def _main(self, name: str) -> str:
         task = self._tasks[name]
-        metric = next(iter(task.aggregation()))
+        metric = next(iter(task.aggregation()), None)
+        if metric is None:
+            raise SettingError(f"{name} has no metric: name one in its metric_list")
         how = self._aggregation(task, metric)
         if how not in MEANS:
             raise SettingError(

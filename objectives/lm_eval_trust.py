@@ -16,6 +16,7 @@ import yaml
 
 from objectives.bounds import LARGEST, check_yaml, read_whole
 from objectives.errors import DataError, SettingError
+from objectives.words import did_you_mean
 
 
 @contextmanager
@@ -38,7 +39,10 @@ def without_code() -> Iterator[None]:
     def metric(name: str, elsewhere: bool = False) -> Any:
         if not elsewhere and name in known:
             return held[1](name)
-        raise SettingError(f"metric {name} is none of the harness, but code elsewhere. {_ALLOW}")
+        raise SettingError(
+            f"metric {name} is none of the harness{did_you_mean(name, known)}; as code elsewhere, "
+            f"it is not run. {_ALLOW}"
+        )
 
     yamls._import_func_in_yml, task.get_metric = function, metric
     try:
@@ -94,6 +98,8 @@ def _check_file(file: Path, code: bool, fetch: bool, seen: set[Path]) -> None:
             raise SettingError(
                 f"{file} names data at a URL; fetch it by hand, or set objective.lm_eval.fetch=true"
             )
+    if isinstance(found, dict) and not isinstance(found.get("task", ""), str | list):
+        raise DataError(f"{file} has task: {found['task']}, which is no name: put it in quotes")
     others = found.get("include") if isinstance(found, dict) else None
     for other in others if isinstance(others, list) else [others]:
         if isinstance(other, str):

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from objectives import targets
-from objectives.lm_eval import LmEvalObjective, LmEvalSettings
-from objectives.lm_eval_tasks import Tasks, load
+from objectives.errors import SettingError
+from objectives.lm_eval import LmEvalObjective, LmEvalSettings, _request
+from objectives.lm_eval_tasks import Ask, Tasks, load
 from objectives.types import Completion, Request, Split
 from tests.objectives.lm_eval_yamls import NAMES, SUMS, write
 
@@ -181,3 +182,23 @@ def test_what_a_yamls_own_code_says_may_be_any_number(folder: Path, tmp_path: Pa
             0
         ].won
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"until": 3}, "until is 3, no text and no list of texts"),
+        ({"until": ["\n", 3]}, "until is .*no list of texts"),
+        ({"until": [], "max_gen_toks": "12"}, "new tokens is '12', no whole number"),
+        ({"max_gen_toks": -1}, "new tokens is -1"),
+        ({"until": "x", "do_sample": True, "temperature": 0.7}, "only greedy ones"),
+    ],
+)
+def test_what_a_task_cannot_ask_for(asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        _request(Ask("generate_until", ("1 + 1 =", asked)))
+
+
+def test_a_task_is_named_once() -> None:
+    with pytest.raises(ValueError, match="sums is named more than once"):
+        LmEvalSettings(tasks=("sums", "prose", "sums"))

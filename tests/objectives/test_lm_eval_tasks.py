@@ -16,6 +16,20 @@ from tests.objectives.lm_eval_yamls import write
 pytest.importorskip("lm_eval")
 
 
+CHOICE = {
+    "output_type": "multiple_choice",
+    "doc_to_choice": "{{choices}}",
+    "metric_list": [{"metric": "acc"}],
+    "filter_list": None,
+    "num_fewshot": 0,
+}
+
+
+def _filter(name: str, **given: str) -> dict[str, Any]:
+    """A task that reads its answers so."""
+    return {"filter_list": [{"name": "x", "filter": [{"function": name, **given}]}]}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("tasks"))
@@ -29,6 +43,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"dataset_path": "nobody/nothing"}, DataError, "are not fetched unless"),
         ({"doc_to_text": "{{ ''.__class__.__mro__ }}"}, DataError, "could not build bad"),
         ({"description": "s3://x"}, SettingError, "at a URL"),
+        ({"metric_list": [{"metric": "exactmatch"}]}, SettingError, "did you mean exact_match"),
+        ({"metric_list": []}, SettingError, "bad has no metric: name one in its metric_list"),
+        ({"task": 3}, DataError, "bad.yaml has task: 3, which is no name"),
+        ({"dataset_kwargs": {"data_files": "none.json"}}, DataError, "none.json'.*started in"),
+        ({"doc_to_text": "{{qestion}}"}, DataError, "'qestion' is undefined: a template names a"),
+        ({"doc_to_target": "{{anser}}"}, DataError, "'anser' is undefined: a template names a"),
+        ({"doc_to_text": "{{question"}, DataError, "not written to its end"),
+        ({"test_split": "validation"}, DataError, "'validation': its data has no such split"),
+        ({"fewshot_split": "train"}, DataError, "'train': its data has no such split"),
+        ({"test_split": None}, DataError, "must have valid or test docs"),
+        ({"num_fewshot": 50}, DataError, "num_fewshot is more than the rows"),
+        ({"doc_to_txt": "x"}, DataError, "'doc_to_txt': a key that no task has"),
+        ({"output_type": "generate"}, DataError, "invalid output_type 'generate'"),
+        (_filter("regex", regex_pattern="(("), DataError, r"cannot score an answer: missing \)"),
+        (_filter("regexx"), DataError, "Unknown filter 'regexx'. Did you mean: regex"),
+        (CHOICE | {"doc_to_target": "{{7}}"}, DataError, "doc_to_target is no index of the choi"),
+        (CHOICE | {"doc_to_choice": "{{all}}"}, DataError, "'all' is undefined"),
     ],
 )
 def test_what_is_refused(
@@ -36,8 +67,31 @@ def test_what_is_refused(
 ) -> None:
     task = json.loads((folder / "sums.yaml").read_text("utf-8")) | {"task": "bad"} | change
     (tmp_path / "bad.yaml").write_text(json.dumps(task), "utf-8")
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=message) as raised:
         load(["bad"], tmp_path, code=False, fetch=False)
+    advice = "are not fetched" in str(raised.value)
+    assert advice == (change.get("dataset_path") == "nobody/nothing")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("", "its data has no row"),
+        ('{"question": "1 + 1", "answer": "2"}\n{"question": \n', "its data cannot be read: JSON"),
+    ],
+)
+def test_data_that_cannot_be_read(folder: Path, tmp_path: Path, data: str, message: str) -> None:
+    (tmp_path / "data.json").write_text(data)
+    files = {"dataset_kwargs": {"data_files": {"test": str(tmp_path / "data.json")}}}
+    task = json.loads((folder / "sums.yaml").read_text("utf-8")) | {"task": "bad"} | files
+    (tmp_path / "bad.yaml").write_text(json.dumps(task), "utf-8")
+    with pytest.raises(DataError, match=rf"could not build bad: .*{message}"):
+        load(["bad"], tmp_path, code=False, fetch=False)
+
+
+def test_nothing_is_printed(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    load(["sums"], folder, code=False, fetch=False)
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.slow
