@@ -9,12 +9,20 @@ nothing of files, recipes or engines.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
-from search.merging.blocks import CHUNK, ChunkMerge, Survey, for_blocks, parts_at
+from search.merging.blocks import (
+    CHUNK,
+    EVERY,
+    ChunkMerge,
+    MissedError,
+    Survey,
+    for_blocks,
+    parts_at,
+)
 from search.merging.methods.registry import arithmetic_of
 from search.merging.mix import Mix
 
@@ -102,18 +110,26 @@ def combine_blocks(
     sources = [tensors[source] for source in mix.sources]
     if not sources[0].numel():
         return
-    merge = Merge(mix, name, sources[0].numel() // len(sources[0]) if sources[0].dim() else 1)
-    for _ in range(merge.surveys):
-        survey = merge.survey()
-        for part in for_blocks(lambda _, place: survey(parts_at(sources, place)), sources[0]):  # noqa: B023
-            merge.add(part)
-
-    step = merge.step()
+    width = sources[0].numel() // len(sources[0]) if sources[0].dim() else 1
+    try:
+        here = sources[0].device.type == "cpu"
+        step = _surveyed(Merge(mix, name, width, sampled=here), sources)
+    except MissedError:
+        step = _surveyed(Merge(mix, name, width), sources)
 
     def work(start: int, place: Any) -> None:
         write(start, place, step(parts_at(sources, place), start))
 
     deque(for_blocks(work, sources[0]), maxlen=0)
+
+
+def _surveyed(merge: Merge, sources: Sequence[torch.Tensor]) -> ChunkMerge:
+    """What merges the chunks, when all surveys have been made."""
+    for _ in range(merge.surveys):
+        every, look = merge.every, merge.survey()
+        for part in for_blocks(lambda _, place: look(parts_at(sources, place)), sources[0], every):  # noqa: B023
+            merge.add(part)
+    return merge.step()
 
 
 def store(merged: torch.Tensor, dtype: torch.dtype, target: torch.Tensor) -> None:
@@ -135,12 +151,17 @@ class Merge:
     in any where the mix is elementwise.
     """
 
-    def __init__(self, mix: Mix, name: str, width: int) -> None:
-        """Take the mix, which is no copy, the tensor's name, the elements of each of its rows."""
+    def __init__(self, mix: Mix, name: str, width: int, *, sampled: bool = False) -> None:
+        """Take the mix, which is no copy, the tensor's name, the elements of each of its rows.
+
+        Sampled surveys take less time on a CPU; with them, `step` may raise `MissedError`.
+        """
         self._mix, self._name, self._width = mix, name, width
         self._arithmetic = arithmetic_of(mix.method)
-        self._surveys = self._arithmetic.surveys(mix)
-        self._sums: list[torch.Tensor] = []
+        self._sampled = sampled and self._arithmetic.sampled is not None
+        surveys = self._arithmetic.sampled if sampled else None
+        self._surveys = (surveys or self._arithmetic.surveys)(mix)
+        self._sums: list[Any] = []
         self._begun = False
 
     @property
@@ -148,13 +169,18 @@ class Merge:
         """How many times the whole tensor is looked at before it is merged."""
         return len(self._surveys)
 
+    @property
+    def every(self) -> int:
+        """Of how many chunks the next survey looks at one."""
+        return EVERY if self._sampled and not self._sums else 1
+
     def survey(self) -> Survey:
         """What the next survey adds up; the one before is complete."""
         self._begun = False
         survey, n = self._surveys[len(self._sums)](self._sums), len(self._mix.merged)
         return lambda parts: survey(parts[:n])
 
-    def add(self, part: torch.Tensor) -> None:
+    def add(self, part: Any) -> None:
         """One chunk's part of the survey at hand."""
         if self._begun:
             self._sums[-1].add_(part)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from threading import Condition
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -23,18 +23,28 @@ ChunkMerge: TypeAlias = "Callable[[list[torch.Tensor], int], torch.Tensor]"
 """One chunk of every source, float32 and flat, not to be written into, and the place of its first
 element in the tensor -> the merged chunk, float32."""
 
-Survey: TypeAlias = "Callable[[list[torch.Tensor]], torch.Tensor]"
-"""One chunk of every source -> what is added up over all chunks of a tensor."""
+Survey: TypeAlias = "Callable[[list[torch.Tensor]], Any]"
+"""One chunk of every source -> what is added up over all chunks of a tensor: a tensor, or what can
+be added to like one, with `add_`."""
 
 CHUNK = {"cpu": 2**18, "cuda": 2**23}
 """Elements merged at a time. On a CPU the few pieces of 1 MiB float32 that a merge needs at once
 stay in the caches, and an operation on one takes longer than to call it; on a GPU it is the memory
 beside the model that counts."""
 
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
+
+EVERY = 4
+"""Of how many blocks one is looked at by the first of sampled surveys."""
+
 TURN_SECONDS = 60.0
 """How long a chunk waits for the one before; merging one takes milliseconds."""
 
 Result = TypeVar("Result")
+
+
+class MissedError(ArithmeticError):
+    """What a sample foretold of a tensor is not so: all of it has to be looked at."""
 
 
 def blocks(tensor: Tensor) -> list[tuple[int, Any]]:
@@ -47,12 +57,21 @@ def blocks(tensor: Tensor) -> list[tuple[int, Any]]:
     return [(at * width, slice(at, at + rows)) for at in range(0, tensor.shape[0], rows)]
 
 
-def for_blocks(work: Callable[[int, Any], Result], tensor: Tensor) -> Iterator[Result]:
+def for_blocks(
+    work: Callable[[int, Any], Result], tensor: Tensor, every: int = 1
+) -> Iterator[Result]:
     """The results for all blocks in memory order; on a CPU several are worked on at a time.
 
     Blocks are begun in their order, and only a few ahead of the result that is waited for.
+
+    Args:
+        work: takes a block's first element and index.
+        tensor: cut into blocks.
+        every: of how many blocks one is worked on.
     """
-    places = blocks(tensor)
+    places = blocks(tensor)[::every]
+    if tensor.device.type == "cpu":
+        _keep_memory()
     if len(places) == 1 or tensor.device.type != "cpu":
         for place in places:
             yield work(*place)
@@ -75,6 +94,21 @@ def _threads() -> tuple[ThreadPoolExecutor, int]:
     n = torch.get_num_threads()
     pool = ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,))
     return pool, 4 * n
+
+
+@cache
+def _keep_memory() -> None:
+    """Let this process keep the memory of one block for the next one, where glibc gives it out.
+
+    Pieces of 1 MiB are otherwise given back and asked for again with each operation, and a first
+    touch of each of their pages takes longer than the operation.
+    """
+    import ctypes
+
+    with suppress(AttributeError, OSError):  # another library of C
+        option = ctypes.CDLL(None).mallopt
+        option(_TRIM_THRESHOLD, 256 * 2**20)
+        option(_MMAP_THRESHOLD, 32 * 2**20)  # the highest that it takes
 
 
 class Turns:
@@ -114,6 +148,14 @@ def fused_sum(parts: Sequence[Tensor], coefficients: Sequence[float]) -> Tensor:
     total = parts[0] * coefficients[0]
     for part, coefficient in zip(parts[1:], coefficients[1:], strict=True):
         total.add_(part, alpha=coefficient)
+    return total
+
+
+def plain_sum(parts: Sequence[Tensor]) -> Tensor:
+    """The sum; of one part it is that part itself."""
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
     return total
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 from objectives.types import Decoding
 from search.merging.blocks import ChunkMerge, Survey, Tensor
@@ -70,6 +70,11 @@ class Mergekit:
     note: str = ""
 
 
+Surveys: TypeAlias = Callable[[Mix], Sequence[Callable[[Sequence[Any]], Survey]]]
+"""Of a mix, one pass over a tensor after the other: (the sums of the passes before) -> what this
+one adds up."""
+
+
 @dataclass(frozen=True)
 class Arithmetic:
     """How tensors become one; for the mixes whose `method` is the kind's name.
@@ -80,6 +85,9 @@ class Arithmetic:
         words: mix -> what the model card says of the layers that are made so.
         surveys: mix -> what must be known of the whole tensor first, one pass over it after the
             other: (the sums of the passes before) -> what one pass adds up.
+        sampled: the same in less time on a CPU, where the first pass looks at a sample of the
+            chunks; `merge` then gets these sums, and raises `MissedError` where the sample has
+            misled. None where there is no such way.
         elementwise: whether each element depends on its namesakes alone, so that a part of a tensor
             can be merged; else chunks are begun in memory order.
         mergekit: None where mergekit has no such method; `mergekit_yaml` then raises RecipeError.
@@ -87,7 +95,8 @@ class Arithmetic:
 
     merge: Callable[[Mix, str, Sequence[Tensor]], ChunkMerge]
     words: Callable[[Mix], str]
-    surveys: Callable[[Mix], Sequence[Callable[[Sequence[Tensor]], Survey]]] = lambda mix: ()
+    surveys: Surveys = lambda mix: ()
+    sampled: Surveys | None = None
     elementwise: bool = False
     mergekit: Mergekit | None = None
 

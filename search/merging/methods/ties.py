@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from objectives.types import Decoding
-from search.merging.blocks import ChunkMerge, Survey, Tensor, Turns, deltas, weighted_sum
+from search.merging.blocks import (
+    ChunkMerge,
+    MissedError,
+    Survey,
+    Tensor,
+    Turns,
+    deltas,
+    plain_sum,
+    weighted_sum,
+)
 from search.merging.methods.common import (
     DENSITIES,
     SCALES,
@@ -30,6 +40,8 @@ from search.merging.mix import Mix, Term
 
 HALF = 2**16 - 1
 """The largest half of the bit pattern of a float32."""
+WINDOW = 2**18
+"""Magnitudes around a threshold that a sample has foretold: 1.6% of it to either side."""
 
 
 @dataclass(frozen=True)
@@ -92,25 +104,28 @@ def _merge(mix: Mix, name: str, surveyed: Sequence[Tensor]) -> ChunkMerge:
     import torch
 
     weights = [term.coefficient for term in mix.terms]
-    ones, one = [1.0] * len(weights), torch.tensor(1.0)
-    trim = _Trim(*_thresholds(surveyed, mix.density)) if surveyed else None
+    one = torch.tensor(1.0)
+    trim = None
+    if surveyed:
+        found = _foretold if isinstance(surveyed[1], _Near) else _thresholds
+        trim = _Trim(*found(surveyed, mix.density))
 
     def step(parts: list[Tensor], start: int) -> Tensor:
         trimmed = deltas(parts)
         if trim:
             trim(trimmed, start)
         weighted = [delta.mul_(weight) for delta, weight in zip(trimmed, weights, strict=True)]
-        elected = weighted_sum(weighted, ones)
+        elected = plain_sum(weighted)
         sign = torch.copysign(one, elected)
         agreeing = [delta.mul_(sign).clamp_(min=0) for delta in weighted]
         weight = weighted_sum([delta.sign() for delta in agreeing], weights)
-        mean = weighted_sum(agreeing, ones).div_(weight.clamp_(min=min(weights))).mul_(sign)
+        mean = plain_sum(agreeing).div_(weight.clamp_(min=min(weights))).mul_(sign)
         return mean.mul_(mix.scale).add_(parts[0])
 
     return step
 
 
-def _surveys(mix: Mix) -> Sequence[Callable[[Sequence[Tensor]], Survey]]:
+def _surveys(mix: Mix) -> Sequence[Callable[[Sequence[Any]], Survey]]:
     """Of every task vector's magnitudes: how many there are of each upper, then lower half."""
     if mix.density >= 1:
         return ()
@@ -120,20 +135,101 @@ def _surveys(mix: Mix) -> Sequence[Callable[[Sequence[Tensor]], Survey]]:
     )
 
 
+def _sampled(mix: Mix) -> Sequence[Callable[[Sequence[Any]], Survey]]:
+    """Of a sample as above; then of all, the magnitudes that are near the threshold."""
+    if mix.density >= 1:
+        return ()
+    return (
+        lambda sums: _upper_halves,
+        lambda sums: partial(_Near, _windows(sums[0], mix.density)),
+    )
+
+
+def _windows(counts: Tensor, density: float) -> Tensor:
+    """Where the windows begin in the middle of which the thresholds should be."""
+    upper, rest = _kept(counts, density)
+    within = counts.gather(1, upper[:, None])[:, 0].clamp_(min=1)
+    middle = (upper << 16) + ((1 - rest / within) * HALF).long()
+    return middle.sub_(WINDOW // 2).clamp_(0, 2**31 - WINDOW)
+
+
+class _Near:
+    """What chunks hold of magnitudes around each threshold: which, how many above, how many in all.
+
+    Added to like a tensor.
+    """
+
+    def __init__(self, begins: Tensor, parts: list[Tensor]) -> None:
+        """Look at a chunk; magnitudes as places in the windows that begin there."""
+        import numpy as np
+
+        found, above = list[list[Any]](), list[int]()
+        for delta, begin in zip(deltas(parts), begins, strict=True):
+            place = _bits(delta).sub_(begin.int()).numpy()  # below the window it is negative
+            above.append(int(np.count_nonzero(place >= WINDOW)))
+            found.append([_few(place, WINDOW)])
+        self._found, self.above, self.whole = found, np.array(above), parts[0].numel()
+
+    def add_(self, other: _Near) -> None:
+        for own, more in zip(self._found, other._found, strict=True):
+            own += more
+        self.above += other.above
+        self.whole += other.whole
+
+    def places(self) -> list[Tensor]:
+        """Of each task vector, all places; shape (how many there are,), in no order."""
+        import numpy as np
+        import torch
+
+        return [torch.from_numpy(np.concatenate(chunks)) for chunks in self._found]
+
+
+def _foretold(surveyed: Sequence[Any], density: float) -> tuple[Tensor, Tensor]:
+    """`_thresholds`, where the windows hold them.
+
+    Raises:
+        MissedError: one of them does not.
+    """
+    import torch
+
+    near: _Near = surveyed[1]
+    wanted = max(int(near.whole * density), 1)
+    found = []
+    for begin, above, places in zip(
+        _windows(surveyed[0], density), near.above, near.places(), strict=True
+    ):
+        rest = wanted - int(above)
+        if not 0 < rest <= len(places):
+            raise MissedError("a threshold is not where the sample had it")
+        place = places.kthvalue(len(places) - rest + 1).values
+        found.append((begin + place, rest - (places > place).count_nonzero()))
+    bits, room = map(torch.stack, zip(*found, strict=True))
+    return bits.int().view(torch.float32), room
+
+
 def _upper_halves(parts: list[Tensor]) -> Tensor:
     return _histograms([_bits(delta).bitwise_right_shift_(16) for delta in deltas(parts)])
 
 
 def _lower_halves(uppers: Tensor, parts: list[Tensor]) -> Tensor:
     """Of the magnitudes whose upper half is the one at the threshold."""
+    import torch
+
     found = []
     for delta, upper in zip(deltas(parts), uppers, strict=True):
         lower = _bits(delta).bitwise_xor_(upper.int() << 16)  # small where the upper halves agree
         if is_here(lower):
-            found.append(lower[lower <= HALF])
+            found.append(torch.from_numpy(_few(lower.numpy(), HALF + 1)))
         else:  # how many there are is not waited for
             found.append(lower.masked_fill_(lower > HALF, -1))
     return _histograms(found)
+
+
+def _few(numbers: Any, below: int) -> Any:
+    """Those from 0 to `below`, where most are others; arrays of numpy, which is faster at it."""
+    import numpy as np
+
+    return numbers[np.flatnonzero(numbers.view(np.uint32) < below)]
 
 
 def _bits(delta: Tensor) -> Tensor:
@@ -159,7 +255,11 @@ def _kept(counts: Tensor, density: float) -> tuple[Tensor, Tensor]:
 
     As many are kept as mergekit keeps: int(density x number), at least 1.
     """
-    return _select(counts, counts.sum(1).double().mul(density).long().clamp_(min=1))
+    return _select(counts, _wanted(counts.sum(1), density))
+
+
+def _wanted(whole: Tensor, density: float) -> Tensor:
+    return whole.double().mul(density).long().clamp_(min=1)
 
 
 def _thresholds(surveyed: Sequence[Tensor], density: float) -> tuple[Tensor, Tensor]:
@@ -239,6 +339,7 @@ METHOD = Method(
     arithmetic=Arithmetic(
         merge=_merge,
         surveys=_surveys,
+        sampled=_sampled,
         words=lambda mix: (
             f"base and ties (density {mix.density:g}, scale {mix.scale:g}) of {terms_in_words(mix)}"
         ),

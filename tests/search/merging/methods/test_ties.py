@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from objectives.types import Decoding
 from search.merging import arithmetic
 from search.merging.arithmetic import combine
+from search.merging.blocks import EVERY, MissedError
 from search.merging.methods import ties
 from search.merging.methods.method import Recipe
 from search.merging.methods.task_arithmetic import TaskArithmetic
@@ -48,18 +50,24 @@ def test_ties_on_paper() -> None:
     assert found.tolist() == [1.5, 2.0, 1.0, -1.5, 0.0]
 
 
+def missed(*given: object) -> None:
+    raise MissedError
+
+
 @pytest.mark.parametrize("density", [0.01, 0.1, 0.25, 0.5, 0.999])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("here", [True, False])
+@pytest.mark.parametrize("way", ["sampled", "in full", "elsewhere"])
 def test_trim_keeps_exactly_the_largest(
-    dtype: torch.dtype, density: float, here: bool, monkeypatch: pytest.MonkeyPatch
+    dtype: torch.dtype, density: float, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where magnitudes repeat, as between bf16 weights, and over the borders of chunks.
 
     On a GPU by other operations, for which nothing is waited for; they are there on a CPU, too.
     """
-    monkeypatch.setattr(ties, "is_here", lambda tensor: here)
+    monkeypatch.setattr(ties, "is_here", lambda tensor: way != "elsewhere")
     monkeypatch.setitem(arithmetic.CHUNK, "cpu", 100)
+    if way != "sampled":
+        monkeypatch.setattr(ties, "_foretold", missed)
     random = torch.Generator().manual_seed(1)
     base = torch.randn(1003, generator=random).to(dtype)
     expert = (base.float() + 0.01 * torch.randn(1003, generator=random)).to(dtype)
@@ -70,3 +78,41 @@ def test_trim_keeps_exactly_the_largest(
         assert delta.abs().unique().numel() < 500  # the case is the one that it should be
     expected = (base.float() + trimmed(delta, density)).to(dtype)
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", ["even", "by rows", "few values", "nothing", "not finite"])
+@pytest.mark.parametrize("density", [0.001, 0.2, 0.9])
+def test_a_sample_changes_no_bit(
+    kind: str, density: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it foretells the threshold, and where it misleads: then all is looked at."""
+    monkeypatch.setitem(arithmetic.CHUNK, "cpu", 4096)
+    random = torch.Generator().manual_seed(2)
+    base = torch.randn(64 * EVERY, 512, generator=random)
+    expert = base + 0.01 * torch.randn(base.shape, generator=random)
+    if kind == "by rows":  # the sampled chunks, 8 rows each, have deltas of their own size
+        expert = torch.where(torch.arange(len(base))[:, None] % (8 * EVERY) < 8, expert, 3 * base)
+    elif kind == "few values":
+        expert = base + (expert - base).mul_(50).round().div_(50)
+    elif kind == "nothing":
+        expert = base.clone()
+    elif kind == "not finite":
+        expert[3, :200], expert[-1, :9] = torch.inf, torch.nan
+    seen: list[bool] = []
+    foretold = ties._foretold
+
+    def watched(*given: Any) -> Any:
+        seen.append(False)
+        found = foretold(*given)
+        seen[-1] = True
+        return found
+
+    monkeypatch.setattr(ties, "_foretold", watched)
+    tensors = {"base": base, "task/0": expert, "lang/0": base + 0.02 * (base - expert.flip(0))}
+    mix = Mix("ties", (Term("task/0", 0.6), Term("lang/0", 0.4)), density=density)
+    found = combine(mix, tensors, "x")
+    if kind in ("even", "by rows") and density == 0.2:  # others need more than a small sample
+        assert seen == [kind == "even"]
+    monkeypatch.setattr(ties, "_foretold", missed)
+    expected = combine(mix, tensors, "x")
+    assert torch.equal(found.view(torch.int32), expected.view(torch.int32))
