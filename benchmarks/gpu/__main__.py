@@ -27,6 +27,8 @@ STEPS = {
     "averages": ("averages in one kernel", 60),
     "proof": ("the demo's merges against fresh engines", 300),
     "rebuild": ("an engine closed and built again", 120),
+    "budgets": ("context length and budgets that nobody named", 60),
+    "failure": ("an engine that fails takes its process with it", 120),
     "shapes": ("Llama 3.1 8B's shapes from each tier, with peak memory", 420),
     "generation": ("generation against bare vLLM, and two engines on one GPU", 240),
     "search": ("a search of 20 trials through Ray", 240),
