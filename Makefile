@@ -10,7 +10,7 @@ AUDIT := .venv-audit
 # Every engine and every test process is new: they read what the first one compiled.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install demo check test test-all test-vllm test-faults lint docs benchmark bench-peers lock audit sbom clean
+.PHONY: help install demo check check-one check-other test test-all test-vllm test-faults lint docs benchmark bench-peers lock audit sbom clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -35,8 +35,17 @@ WORKERS := $(shell cores=$$(nproc); echo $$((cores < 3 ? cores + 1 : 4)))
 PYTEST := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) \
 	--dist loadfile --no-loadscope-reorder
 
-check: lint  ## while working, a minute: lint, types, the tests that start no Ray, engine or server, few drawn examples
-	QUICK=1 $(PYTEST) -m "not long and not whole and not slow"
+check: lint  ## while working, a minute: lint, types, the quick tests that start no Ray, engine or server, few drawn examples
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync check-one check-other
+
+# Two processes that share nothing take less time than two that take turns; about half each.
+QUICK := QUICK=1 HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q \
+	-m "not long and not whole and not slow"
+HALF := $(addprefix tests/search/,checkpoints engine merging study)
+check-one:
+	$(QUICK) $(HALF)
+check-other:
+	$(QUICK) tests $(HALF:%=--ignore=%)
 
 test: lint  ## lint, then the tests; the slow whole runs come last
 	$(PYTEST)

@@ -78,6 +78,7 @@ def test_items_are_drawn_again() -> None:
     assert found.tokens["mgsm.held_out"].shape == (len(recorded.keys), 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drawn", [True, False])
 def test_every_rule_chooses_on_equal_answers(drawn: bool) -> None:
     found = compare_on(made_up().recorded, 0, drawn, (10, 14))

@@ -106,6 +106,7 @@ def test_what_is_recorded_is_read(tmp_path: Path) -> None:
     assert rows[0].split("\t") == HEAD and len(rows) == 1 + 2 * len(AT)
 
 
+@pytest.mark.slow
 def test_recorded_rows_stand_beside_those_made_now(
     lacking: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -156,6 +157,7 @@ def test_peers_are_run_only_where_they_are_named(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_rows_are_written_after_each_search(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

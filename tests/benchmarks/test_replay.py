@@ -75,6 +75,7 @@ def test_the_clock_counts_steps_and_tokens() -> None:
     assert clock.seconds(np.tile(tokens, 2)) == pytest.approx(5 + 2 * 30 + 1.2)
 
 
+@pytest.mark.slow
 def test_a_race_stops_the_hopeless_and_recommends_none_of_them() -> None:
     rules = Rules((0.5, 0.75), 0.1)
     whole = replay(made_up(), make, schedule(trials=40, sampler="gp"))
@@ -94,6 +95,7 @@ def test_a_search_is_the_same_again() -> None:
     assert one.ends == other.ends
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lang", ["te", "sw"])
 def test_rows_of_a_table(lang: str) -> None:
     trajectories = [run(Task(lang, "random", "random", seed, 20, 1, "laptop")) for seed in range(3)]

@@ -29,6 +29,7 @@ def test_the_best_of_another_language_are_proposed_best_first() -> None:
     assert found == [key(swap, N_LAYERS) for swap in swaps[: -COUNT - 1 : -1]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lang", ["te", "sw"])
 def test_the_suggested_range_is_a_part_of_the_model(lang: str) -> None:
     found = suggested(lang)

@@ -26,6 +26,7 @@ def test_what_is_recorded_is_fixed_and_holds_the_plain_swaps() -> None:
     assert len(design.layerwise()) == 243
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SPACES)
 def test_every_recipe_of_a_space_was_recorded(name: str) -> None:
     land = field(name)

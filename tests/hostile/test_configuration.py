@@ -151,6 +151,7 @@ def test_heads_with_made_up_sizes(entry: str, value: object, said: str) -> None:
         StudyHead.from_yaml(yaml.safe_dump(head).encode(), "s")
 
 
+@pytest.mark.slow
 def test_a_family_of_too_many(tmp_path: Path) -> None:
     """All their pairs would be made."""
     (tmp_path / "f.yaml").write_text(FAMILY.replace("[t]", f"[{'t, ' * 5000}]") + "b")

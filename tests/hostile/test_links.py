@@ -107,6 +107,7 @@ def test_nor_one_with_pipes_of_any_name(name: str, tmp_path: Path) -> None:
         FolderStore(tmp_path / "s", "runs/s").take()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [_pipe, lambda file, _: file.symlink_to("/dev/zero")])
 def test_what_is_read_of_a_study_has_an_end(
     make: Callable[[Path, Path], None], tmp_path: Path, secret: Path

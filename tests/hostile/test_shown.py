@@ -72,6 +72,7 @@ def test_a_strangers_study_is_listed_and_reported(tmp_path: Path) -> None:
     assert (tmp_path / "pareto.png").is_file()
 
 
+@pytest.mark.slow
 def test_answers_that_are_scored(tmp_path: Path) -> None:
     file = tmp_path / "answers.csv"
     with file.open("w", newline="") as out:

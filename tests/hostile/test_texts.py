@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.hostile.limits import limited
 
 PARTS = [
@@ -18,6 +20,7 @@ PARTS += ["mysql ", "login a password ", "-u a:", "value: ", "api key: ", "a \n"
 PARTS += ["\x1b[2J", "'", "?password=&", " ", "--a ", "a.b:"]
 
 
+@pytest.mark.slow
 def test_masking_takes_linear_time() -> None:
     """A quadratic one takes a minute for one of these."""
     code = (

@@ -320,6 +320,7 @@ def test_a_data_set_with_too_few_exemplars(hub: Path) -> None:
         read_exemplars(MgsmSource(dataset=str(hub)), language("te"), 8)
 
 
+@pytest.mark.slow
 def test_without_the_package_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DependencyError, match=r"pip install datasets, or name a folder of MGSM's"):

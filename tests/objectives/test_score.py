@@ -26,6 +26,7 @@ COLUMNS = "id,model,completion,task,source,language"
 TELUGU = "ఈ రోజు ఉదయం మేము పాత ఉద్యానవనంలో చాలా సేపు నడిచాము"
 
 
+@pytest.mark.slow
 def test_outcome_of_every_own_response() -> None:
     """The fixture's last column says what each response is for; the benchmark's rules, one each."""
     expected = [row["expected"] for _, row in csv_rows(OWN / "completions.csv", ["expected"])]
@@ -48,6 +49,7 @@ def test_table_of_own_responses(capsys: pytest.CaptureFixture[str]) -> None:
     assert "monolingual\tmodel-a\town\tte\t100.00%\t50.00%\t66.67%\t100.00%\t2\n" in printed
 
 
+@pytest.mark.slow
 @needs_shared
 @pytest.mark.parametrize("model", ["command-r", "llama-3-instruct"])
 def test_parity_with_the_published_script(model: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,6 +47,7 @@ def test_in_words(study: RecordsWriter, capsys: pytest.CaptureFixture[str]) -> N
     assert lines[-2] == f"export it: python -m search.export --study {study.folder} --out merged"
 
 
+@pytest.mark.slow
 def test_the_newest_and_as_json(
     study: RecordsWriter, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -77,6 +78,7 @@ def test_none_is_recommended(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert lines[3].startswith("best on the search items: te b2")
 
 
+@pytest.mark.slow
 def test_the_default_recipe_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing is compared with itself."""
     records = studies.begin(tmp_path / "s")
@@ -98,6 +100,7 @@ def test_what_is_no_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "there is no MLflow store" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_of_a_study_whose_folder_is_there_or_gone(
     study: RecordsWriter,
     tiny_llama: Family,
@@ -121,6 +124,7 @@ def test_a_run_of_a_study_whose_folder_is_there_or_gone(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["gone", "cut", "not gzip", "no JSON"])
 def test_answers_that_cannot_be_read_are_said(
     study: RecordsWriter, damage: str, capsys: pytest.CaptureFixture[str]

@@ -130,6 +130,7 @@ def test_of_two_names_for_one_tensor_one_is_unknown(
             examine({"base": base, "task/0": expert}).raise_faults()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", FORMS)
 @pytest.mark.parametrize("others", ["text newer", "whole text", "newer whole", "text text"])
 def test_plan_and_weights_are_those_of_one_form(

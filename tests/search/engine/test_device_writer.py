@@ -240,6 +240,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checkpoint]:
     return checkpoints(tmp_path_factory.mktemp("large"), {"embed": (17000, 640)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*MIXES, "TIES elsewhere"])
 def test_memory_beside_the_model_is_bounded(
     large: dict[str, Checkpoint], name: str, monkeypatch: pytest.MonkeyPatch

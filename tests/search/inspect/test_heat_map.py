@@ -51,6 +51,7 @@ def shown(table: Table) -> list[str]:
     return console.file.getvalue().splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_layers", "n_each"), [(4, 1), (32, 3), (80, 2)])
 def test_the_picture_is_always_the_same(n_layers: int, n_each: int, tmp_path: Path) -> None:
     measured, suggestion = vectors(n_layers, n_each)

@@ -96,6 +96,7 @@ def test_a_family_with_a_known_answer(
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "lang", "why"),
     [
@@ -118,6 +119,7 @@ def test_maps_that_say_nothing(
     assert (space.b, space.u, space.t_b, space.t_u) == (None,) * 4
 
 
+@pytest.mark.slow
 def test_the_folder_is_named_after_family_and_language(
     family: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +185,7 @@ def test_a_folder_that_takes_no_file(
     assert "out cannot be written: [Errno 30] Read-only" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_demo_family_says_what_its_training_put_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -81,6 +81,7 @@ def test_where_the_maps_say_nothing_the_whole_model_is_searched(
     assert found.why.endswith("search the whole model")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_layers", [1, 2, 3, 4, 7, 10, 32, 80])
 def test_every_suggestion_is_a_valid_space_around_the_best_swap(n_layers: int) -> None:
     rng = random.Random(n_layers)

@@ -59,6 +59,7 @@ def test_lines_that_are_no_item(line: bytes) -> None:
         unpack_items(gzip.compress(line))
 
 
+@pytest.mark.slow
 def test_what_is_written_can_be_read_however_well_it_packs() -> None:
     """Of a model that repeats itself; more than gzip may stand for is stored as it is."""
     long = replace(ITEM, completion="ha" * 2**23)

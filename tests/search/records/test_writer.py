@@ -131,6 +131,7 @@ def test_one_driver_at_a_time(tmp_path: Path) -> None:
     RecordsWriter.open(tmp_path / "s").close()
 
 
+@pytest.mark.slow
 def test_dead_driver_holds_nothing(tmp_path: Path) -> None:
     """Not even through a process that it started and that lives on."""
     RecordsWriter.create(tmp_path / "s", HEAD).close()

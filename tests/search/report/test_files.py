@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from search.report.files import inspected, made, renew, write
 from search.report.material import Material
 from search.results.summary import ARTIFACTS
 
 
+@pytest.mark.slow
 def test_every_file_of_the_report(study: Material, tmp_path: Path) -> None:
     write(study, tmp_path)
     written = {file.name for file in tmp_path.iterdir()}
@@ -16,6 +19,7 @@ def test_every_file_of_the_report(study: Material, tmp_path: Path) -> None:
     assert (tmp_path / "report.html").read_text("utf-8") == made(study, tmp_path)
 
 
+@pytest.mark.slow
 def test_of_a_running_study(searched: Material, tmp_path: Path) -> None:
     assert "The study is running" in renew(searched.records, tmp_path)
 

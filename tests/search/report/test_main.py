@@ -12,6 +12,7 @@ from tests.search.report.studies import many
 from tests.search.results.studies import BEST, add
 
 
+@pytest.mark.slow
 def test_the_newest_study_into_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -23,6 +24,7 @@ def test_the_newest_study_into_its_folder(
     assert (tmp_path / "elsewhere" / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_watch_ends_with_the_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -50,6 +52,7 @@ def test_what_cannot_be_read_or_written(tmp_path: Path, capsys: pytest.CaptureFi
     assert "file cannot be written" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_lost_records_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A page without what was lost says so; of a study whose trials are gone, none is written."""
     records = many(tmp_path / "s", 12)

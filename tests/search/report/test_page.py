@@ -48,6 +48,7 @@ def test_a_study_without_a_trial_and_one_that_recommends_nothing(tmp_path: Path)
     assert "is running" in text
 
 
+@pytest.mark.slow
 def test_nothing_of_a_strangers_study_is_html(tmp_path: Path) -> None:
     records = begin(tmp_path / "s")
     full(records)

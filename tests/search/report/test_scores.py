@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import plotly.graph_objects as go
+import pytest
 
 from search.report.material import Material
 from search.report.plot import Plot
@@ -25,6 +26,7 @@ def _plain(value: object) -> object:
     return "#000000" if isinstance(value, str) and value.startswith("var(--") else value
 
 
+@pytest.mark.slow
 def test_scatter_shows_every_trial_once(study: Material, searched: Material) -> None:
     plot = valid(scatter(searched))
     points = sum(len(trace["x"]) for trace in plot.data if trace["mode"] == "markers")

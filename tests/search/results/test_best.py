@@ -19,6 +19,7 @@ def best_of(records: RecordsWriter, running: bool = True) -> Best:
     return of_records(records, final, final.compare(records), running=running)
 
 
+@pytest.mark.slow
 def test_of_a_whole_study(tmp_path: Path) -> None:
     records = begin(tmp_path / "a b" / "s")
     full(records)

@@ -126,6 +126,7 @@ def test_stopped_trials_are_counted_and_never_recommended(records: RecordsWriter
     assert choice is not None and choice.record.key == key(BEST, L)
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_shows_search_scores_best_first(records: RecordsWriter) -> None:
     for recipe, share in SEARCH.items():
         add(records, recipe, share, "search")
@@ -141,6 +142,7 @@ def test_an_interrupted_search_shows_search_scores_best_first(records: RecordsWr
     assert "20 recipes (1 infeasible besides)" in "\n".join(report.notes)
 
 
+@pytest.mark.slow
 def test_answers_that_are_lost_leave_the_scores(records: RecordsWriter) -> None:
     """The line stays, is compared with nothing, and a note says why; once for all files."""
     full(records)

@@ -49,6 +49,7 @@ def draw(trials: list[Record], folder: Path) -> list[Path]:
     return figures.draw(trials, choice, DEFAULT, folder, family="demo", lang="te", n_layers=L)
 
 
+@pytest.mark.slow
 def test_both_files_are_pictures_and_always_the_same(tmp_path: Path) -> None:
     files = draw(TRIALS, tmp_path)
     assert [file.name for file in files] == ["pareto.png", "landscape.png"]
@@ -57,6 +58,7 @@ def test_both_files_are_pictures_and_always_the_same(tmp_path: Path) -> None:
     assert [file.read_bytes() for file in draw(TRIALS, tmp_path)] == before
 
 
+@pytest.mark.slow
 def test_the_front_the_star_and_the_baselines(tmp_path: Path, drawn: dict[str, Any]) -> None:
     draw(TRIALS, tmp_path)
     figure = drawn["pareto.png"]
@@ -72,6 +74,7 @@ def test_the_front_the_star_and_the_baselines(tmp_path: Path, drawn: dict[str, A
     assert sorted(names) == ["base", "best soup", "l0", "l1", "l2", "m0", "m1", "m2"]
 
 
+@pytest.mark.slow
 def test_labels_do_not_cross_each_other(tmp_path: Path, drawn: dict[str, Any]) -> None:
     close = [trial(Single(f"lang/{i}"), 0.30 + i / 500, 0.98) for i in range(5)]
     draw([*TRIALS, *close], tmp_path)
@@ -81,6 +84,7 @@ def test_labels_do_not_cross_each_other(tmp_path: Path, drawn: dict[str, Any]) -
     assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
 
 
+@pytest.mark.slow
 def test_cells_hold_the_best_swap_of_each_b_u(tmp_path: Path, drawn: dict[str, Any]) -> None:
     whole = trial(LayerSwap(0, 0, 10, 0, 0, 0), 0.99, 0.5)  # the language expert's layers, no swap
     draw([*TRIALS, whole], tmp_path)

@@ -152,6 +152,7 @@ def test_the_same_items_tell_more_than_others() -> None:
     assert "is not told" in doubt_of(swaps(first(60, 100), last(45, 100)))
 
 
+@pytest.mark.slow
 def test_the_best_of_many_equal_ones_is_luck() -> None:
     """One test of the best against the worst would tell them apart in every one of these."""
     for seed in range(5):

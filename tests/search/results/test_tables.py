@@ -119,6 +119,7 @@ def test_markdown_and_tsv_hold_the_same_rows(records: RecordsWriter, tmp_path: P
     assert [f.read_text("utf-8") for f in write(report, tmp_path)] == [text, tsv(report)]
 
 
+@pytest.mark.slow
 def test_the_report_is_the_same_each_time(records: RecordsWriter) -> None:
     first = markdown(full(records))
     folder = records.folder

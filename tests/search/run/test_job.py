@@ -94,6 +94,7 @@ TRIALS = [trial(Single("base"), 0.2), trial(BEST, 0.6), trial(OTHER, 0.3)]
 FINAL = trial(BEST, 0.5, "held_out", origin="final")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ends", [True, False, StudyError("the disk is full")])
 def test_the_report_is_written_however_the_study_ended(
     prepared: Prepared, ends: bool | Exception, monkeypatch: pytest.MonkeyPatch
@@ -193,6 +194,7 @@ def test_a_report_that_cannot_be_written_hides_no_fault(
     assert label(BEST, "te", L) in printed and "go on with: python -m search.run" in printed
 
 
+@pytest.mark.slow
 def test_what_the_study_is_asked_for(
     setup: Setup, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,6 +297,7 @@ def test_the_commit_of_the_code_is_noted(tmp_path: Path, monkeypatch: pytest.Mon
     assert job._commit() == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_after_a_fault_still_reports(
     prepared: Prepared, monkeypatch: pytest.MonkeyPatch, number: int

@@ -15,6 +15,7 @@ from search.run import __main__ as run
 from search.run.languages import codes
 from search.run.opening import finish
 from search.run.prepare import Prepared
+from tests.search.records.samples import record
 from tests.search.run.setup import Setup
 
 Study = Callable[[Prepared, object], str]
@@ -41,6 +42,7 @@ def plays(monkeypatch: pytest.MonkeyPatch, ends: dict[str, str | Exception]) -> 
         if isinstance(end, BaseException):
             raise end
         if end != "stopped":
+            prepared.records.append(record(state="failed", scores={}))
             finish(prepared.records)
         return end
 
@@ -57,6 +59,7 @@ def test_codes() -> None:
         codes("te,te", ["te"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ends", "status", "ran"),
     [
@@ -90,6 +93,7 @@ def test_one_after_another(
         assert "not begun" in printed
 
 
+@pytest.mark.slow
 def test_a_signal_in_the_report_begins_no_other(
     two: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,7 +119,7 @@ def test_resume_auto_skips_what_is_finished(two: Setup, monkeypatch: pytest.Monk
 
     assert (plays(monkeypatch, {"te": "recommended", "sw": "stopped"}), again())[1] == 130
     seen = plays(monkeypatch, {"sw": "recommended"})
-    assert again() == 3  # that of te holds no trial, and so recommends nothing
+    assert again() == 3  # that of te holds no score, and so recommends nothing
     assert seen == ["sw"]
     names = sorted(p.name for p in two.out.iterdir() if p.is_dir())
     assert len(names) == 2 and all(RecordsReader.read(two.out / n).head().finished for n in names)

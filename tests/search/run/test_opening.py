@@ -18,6 +18,7 @@ from search.records.record import Record
 from search.records.writer import RecordsWriter
 from search.run import __main__ as run
 from search.run.prepare import Prepared
+from tests.search.records.samples import record
 from tests.search.run.setup import Setup
 
 L = 4
@@ -167,6 +168,7 @@ def test_auto_begins_then_goes_on(
     assert "--extend" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", [None, "s"])
 def test_what_differs_behind_a_long_beginning_is_another_configuration(
     setup: Setup, ran: list[Prepared], capsys: pytest.CaptureFixture[str], named: str | None
@@ -191,6 +193,7 @@ def test_extend_adds_to_the_budget(
     assert setup.main() == 0
     study = setup.out / "s"
     records = RecordsWriter.open(study)
+    records.append(record())
     finish(records)
     records.close()
     assert head(study).finished
@@ -215,6 +218,7 @@ def test_extend_adds_to_the_budget(
     assert "leave out --resume" in error(capsys)
 
 
+@pytest.mark.slow
 def test_import_names_what_it_took(setup: Setup, capsys: pytest.CaptureFixture[str]) -> None:
     assert setup.main(study="old") == 0
     good, better = LayerSwap(0, 1, 1, 0, 1, 0, 0.7, 0.3), LayerSwap(0, 0, 1, 1, 0, 0)
@@ -246,6 +250,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_a_strangers_addresses_are_not_asked(
     setup: Setup,
     ran: list[Prepared],

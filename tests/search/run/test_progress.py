@@ -87,6 +87,7 @@ def test_the_best_so_far_is_told_with_its_difference_to_the_default_recipe() -> 
     assert lines[1].endswith("tokens/s, 3 s left")
 
 
+@pytest.mark.slow
 def test_beyond_a_hundred_trials_one_in_ten_has_a_line_and_what_matters() -> None:
     records = [scored(number, 0.5 - number / 1000) for number in range(120)]
     records[33] = scored(33, 0.75)

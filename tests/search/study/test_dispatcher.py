@@ -193,6 +193,7 @@ def test_recorded_before_anyone_hears(tmp_path: Path) -> None:
     assert len(heard) == 1
 
 
+@pytest.mark.slow
 def test_a_recipe_is_generated_for_once(tmp_path: Path) -> None:
     """The whole of a small space: repetitions are answered, the search ends by itself."""
     bench = Bench(tmp_path / "s", trials=10_000)

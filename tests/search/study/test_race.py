@@ -43,6 +43,7 @@ def test_more_answers_than_items_are_refused() -> None:
         chance([True] * 3, [True] * 2)
 
 
+@pytest.mark.slow
 def test_it_is_the_share_of_trials_that_do_catch_up() -> None:
     """Of recipes whose abilities are drawn from the prior, among those with a chance near p."""
     rng = np.random.default_rng(0)

@@ -249,6 +249,7 @@ def test_one_engine_of_a_node_fetches_for_all(tmp_path: Path, tiny_llama: Family
     assert len(set(read)) == len(read) and times.empty()
 
 
+@pytest.mark.slow
 def test_progress(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

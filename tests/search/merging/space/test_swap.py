@@ -140,6 +140,7 @@ def test_exhausting_a_space_with_decoding() -> None:
     assert within.seen == keys
 
 
+@pytest.mark.slow
 @given(st.integers(0, 5))
 def test_unseen_finds_the_last_recipe(seed: int) -> None:
     within = space(3, n_task=1, n_lang=1, shares=(0.5, 0.5, 0.1))

@@ -94,6 +94,7 @@ def test_pairs_are_tidied() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_parameter_is_asked_for_only_where_it_matters() -> None:
     within = pickle.loads(pickle.dumps(make_space(**EXTENDED, n_layers=12)))
     found = set()
@@ -150,6 +151,7 @@ SMALL: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", SMALL)
 def test_every_recipe_has_a_point(changes: dict[str, Any]) -> None:
     within = make_space(**EXTENDED | changes)
@@ -201,6 +203,7 @@ def test_rivals_take_averaged_experts(method: str, n_layers: int) -> None:
             assert total == pytest.approx(one, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_unseen_ends_in_a_huge_space_with_few_models() -> None:
     """Without transition layers the weights' million values are one."""
     within = make_space(

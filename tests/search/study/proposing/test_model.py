@@ -119,6 +119,7 @@ def test_it_climbs_the_hill(tmp_path: Path) -> None:
     assert search.best() >= 0.78 > by_chance.best() - 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engines", [1, 2])
 @pytest.mark.parametrize("harm", ["", "journal"])
 @pytest.mark.parametrize("cuts", [(9, 6, 1), (1, 0, 1, 1, 2, 1)], ids=["in it", "at its start"])
@@ -153,6 +154,7 @@ def test_a_proposal_is_made_on_one_thread(tmp_path: Path, monkeypatch: pytest.Mo
     assert seen == {1} and after == {2}
 
 
+@pytest.mark.slow
 def test_the_order_of_ends_does_not_matter(tmp_path: Path) -> None:
     plan = {"engines": 3, "trials": 16}
     runs = [Search(tmp_path / str(i), **plan).run(order=i) for i in range(3)]
@@ -161,6 +163,7 @@ def test_the_order_of_ends_does_not_matter(tmp_path: Path) -> None:
     assert other != runs[0]
 
 
+@pytest.mark.slow
 def test_what_cannot_keep_its_language_is_left_alone(tmp_path: Path) -> None:
     def confused(recipe: Recipe) -> tuple[float, float, State]:
         accuracy, lcpr, state = hill(recipe)
@@ -179,6 +182,7 @@ def test_what_cannot_keep_its_language_is_left_alone(tmp_path: Path) -> None:
     assert best.value("accuracy") == pytest.approx(0.9 - 0.12 * 1, abs=0.07)
 
 
+@pytest.mark.slow
 def test_infeasible_and_failed_recipes_are_no_scores(tmp_path: Path) -> None:
     def broken(recipe: Recipe) -> tuple[float, float, State]:
         if isinstance(recipe, LayerSwap) and recipe.b > 3:
@@ -194,6 +198,7 @@ def test_infeasible_and_failed_recipes_are_no_scores(tmp_path: Path) -> None:
     assert search.best() >= 0.78
 
 
+@pytest.mark.slow
 def test_both_targets_where_the_front_is_wanted(tmp_path: Path) -> None:
     def trade(recipe: Recipe) -> tuple[float, float, State]:
         if not isinstance(recipe, LayerSwap):
@@ -244,6 +249,7 @@ def test_a_long_study_is_known_by_its_best_and_its_latest() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["components", "layerwise"])
 def test_it_searches_a_wider_form(tmp_path: Path, form: str) -> None:
     search = Search(tmp_path / "s", taken, space=wider(form), trials=30)

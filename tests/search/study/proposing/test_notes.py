@@ -96,6 +96,7 @@ def notes(found: dict[str, Any]) -> dict[str, str]:
     return bodies
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", STORAGES)
 def test_the_dashboard_lists_a_study_with_its_notes(tmp_path: Path, storage: str | None) -> None:
     folder, url = tmp_path / "s", url_of(storage, tmp_path)

@@ -230,6 +230,7 @@ def test_imported_recipes_follow_the_default_ones(tmp_path: Path) -> None:
     assert key(found[3], L) == key(wanted, L) != key(found[2], L)
 
 
+@pytest.mark.slow
 def test_studies_of_one_name_in_one_database_stay_two(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/shared.db"
     one, two = (Study(tmp_path / name, url, trials=4) for name in ("one", "two"))

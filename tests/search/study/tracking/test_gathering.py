@@ -24,6 +24,7 @@ def study(folder: Path, name: str) -> Path:
     return folder / name
 
 
+@pytest.mark.slow
 def test_studies_stand_under_one_run_and_are_found_again(
     mlflow_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
