@@ -20,8 +20,8 @@ from objectives.errors import DataError, DependencyError, SettingError
 from objectives.lm_eval_faults import in_words
 from objectives.lm_eval_trust import check_folder, without_code
 
-PATIENCE = 1200.0
-"""Seconds for building tasks of one's own, whose data may have to be fetched."""
+PATIENCE, FETCHING = 300.0, 1200.0
+"""Seconds for building tasks of one's own, and where their data may have to be fetched."""
 Answer = str | float | tuple[float, bool]
 """Text; of a rolling request its log-likelihood; of others that, and whether it is greedy."""
 NOTHING: Mapping[str, Answer] = {
@@ -89,8 +89,9 @@ def load(names: Sequence[str], include_path: Path | None, *, code: bool, fetch: 
         check_folder(include_path, code, fetch)
         if not code:
             asked = (list(names), str(include_path), fetch)
+            seconds = FETCHING if fetch else PATIENCE
             try:
-                apart.call(try_out, *asked, kinds=(DataError, SettingError), seconds=PATIENCE)
+                apart.call(try_out, *asked, kinds=(DataError, SettingError), seconds=seconds)
             except apart.ApartError as error:
                 raise DataError(f"lm_eval could not build {', '.join(names)}: {error}") from None
     return Tasks(_built(*harness, names, include_path, code=code, fetch=fetch))

@@ -49,6 +49,10 @@ _SECOND_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
+class LockLostError(OSError):
+    """What others see as the lock is no longer what this process holds."""
+
+
 class StudyLock:
     """The file `.lock` in a folder."""
 
@@ -103,14 +107,15 @@ class StudyLock:
         """Make sure that what others see as the lock is what this process holds.
 
         Raises:
-            OSError: it is gone, or another, as where the folder was moved or emptied.
+            LockLostError: it is gone, or another, as where the folder was moved or emptied.
+            OSError: the folder cannot be looked at.
         """
         try:
             found = self._file.stat()
         except FileNotFoundError:
             found = None
         if found is None or (found.st_dev, found.st_ino) != self._own:
-            raise OSError(
+            raise LockLostError(
                 f"{self._file} was removed or replaced while {study} was running, so that another "
                 "search may write there"
             )

@@ -18,6 +18,7 @@ from search.common.values import escaped
 from search.records.durable import write_whole
 from search.records.folder import HEAD, FolderStore
 from search.records.head import StudyHead
+from search.records.lock import LockLostError
 from search.records.reader import RecordsReader, head_of
 from search.records.record import Record, next_number
 from search.records.remote import BucketStore, working_copy
@@ -132,8 +133,10 @@ class RecordsWriter(RecordsReader):
         try:
             self._store.append(record, items)
         except OSError as error:
+            lost = isinstance(error, LockLostError)
+            remedy = "see that no other search writes there" if lost else "make room"
             raise StudyError(
-                f"trial {record.label} cannot be recorded in {self.folder}: {error}; make room, "
+                f"trial {record.label} cannot be recorded in {self.folder}: {error}; {remedy}, "
                 f"then --resume {self.path}"
             ) from None
         except StudyError:  # it is on this machine

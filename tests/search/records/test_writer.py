@@ -327,3 +327,13 @@ def test_what_is_sent_last_may_be_interrupted(
         with pytest.raises(KeyboardInterrupt):
             records.close()
     RecordsWriter.open(tmp_path / "s").close()
+
+
+def test_who_lost_its_lock_is_told_what_to_do(tmp_path: Path) -> None:
+    """Room is not what is lacking."""
+    records = RecordsWriter.create(tmp_path / "s", HEAD)
+    (tmp_path / "s" / ".lock").unlink()
+    with pytest.raises(StudyError, match="see that no other search writes there, then --resume"):
+        records.append(record("a"))
+    records.close()
+    assert RecordsReader.read(tmp_path / "s").trials == []
