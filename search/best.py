@@ -154,17 +154,17 @@ def lines(best: Best) -> Iterator[str]:
             yield f"more trials: python -m search.run {more.format(shlex.quote(best.study))}"
     if best.unreadable:
         yield f"note: {best.unreadable}"
-    if not best.label:
+    if not best.key:
         return
     called = "best on the search items" if best.no_recommendation else "recommended"
-    itself = [other.what for other in best.beats if other.label == best.label]
+    itself = [other.what for other in best.beats if other.key == best.key]
     known = f" (the {' and the '.join(itself)})" if itself else ""
     yield f"{called}{' so far' if so_far else ''}: {best.label}{known}"
     yield f"  {best.words}"
     yield f"  {', '.join(f'{name} is {place}' for name, place in best.experts.items())}"
     yield f"  {best.reason}"
     yield from _scores(best)
-    others = [other for other in best.beats if other.label != best.label]
+    others = [other for other in best.beats if other.key != best.key]
     if others:
         yield f"  on the same {best.split.replace('_', '-')} items, in points of {_people()}:"
     for other in others:

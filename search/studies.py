@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from objectives import targets
 from objectives.command_line import Parser
 from objectives.errors import ObjectiveError
 from search.common.errors import SearchError
@@ -42,6 +41,7 @@ class StudyLine:
         budget: recipes that the search may score.
         best: the recommended recipe's name; empty where there is none.
         no_recommendation: why there is none, and what would decide; empty where there is one.
+        scores: what its targets are called.
         search: its targets on search items, as shares; None where not defined.
         held_out: the same on held-out items.
         changed: Unix time of the last ended trial, or else of study.yaml.
@@ -56,8 +56,9 @@ class StudyLine:
     budget: int = 0
     best: str = ""
     no_recommendation: str = ""
-    search: tuple[float | None, ...] = values(None)
-    held_out: tuple[float | None, ...] = values(None)
+    scores: tuple[str, ...] = ()
+    search: tuple[float | None, ...] = ()
+    held_out: tuple[float | None, ...] = ()
     changed: float = 0.0
     fault: str = ""
 
@@ -129,6 +130,7 @@ def _line(path: StudyPath, changed: float) -> StudyLine:
         budget=head.value("search.trials", int),
         best=best.label if best else "",
         no_recommendation=why_not,
+        scores=tuple(target.people for target in head.scored_on()),
         search=values(best),
         held_out=values(held_out),
         changed=trials[-1].ended if trials else changed,
@@ -150,27 +152,29 @@ def _show(lines: Sequence[StudyLine]) -> None:
     from search.common.terminal import Terminal
     from search.results.tables import WIDTH, plain
 
-    named = [target.people for target in targets.TARGETS]
+    named = list(dict.fromkeys(name for line in lines for name in line.scores))
     columns = ("study", "family", "lang", "state", "trials", *named, "last change", "best")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
         table.add_column(name, no_wrap=name not in FOLDED, overflow="fold")
     for line in lines:
-        table.add_row(*map(Text, _cells(line)))
+        table.add_row(*map(Text, _cells(line, named)))
     console = plain(Terminal())
     console.print(table, width=min(console.width, WIDTH))
-    shown = " and ".join(named)
-    print(f"{shown} of the recommended recipe, in percent: search items / held-out items")
+    if named:
+        shown = " and ".join(filter(None, (", ".join(named[:-1]), named[-1])))
+        print(f"{shown} of the recommended recipe, in percent: search items / held-out items")
 
 
-def _cells(line: StudyLine) -> Iterator[str]:
+def _cells(line: StudyLine, named: Sequence[str]) -> Iterator[str]:
     yield Path(line.study).name
     yield line.family
     yield line.lang
     yield line.state
     yield f"{line.trials}/{line.budget}" if line.budget else ""
-    for search, held_out in zip(line.search, line.held_out, strict=True):
-        yield " / ".join(map(percent, (search, held_out)))
+    own = dict(zip(line.scores, zip(line.search, line.held_out, strict=True), strict=True))
+    for name in named:
+        yield " / ".join(map(percent, own[name])) if name in own else ""
     yield time.strftime("%Y-%m-%d %H:%M", time.localtime(line.changed))
     none = "no recommendation" + ("" if line.state == "finished" else " yet")
     yield line.fault or line.best or (line.no_recommendation and none)

@@ -276,7 +276,9 @@ def _export(arguments: argparse.Namespace, console: Console) -> int:
 def _check(arguments: argparse.Namespace) -> None:
     faults = []
     new = _is_new(arguments)
-    if not new and not (arguments.push or arguments.register):
+    given = {"--push": arguments.push, "--register": arguments.register}
+    faults += [f"{flag} is empty: name where to" for flag, name in given.items() if name == ""]
+    if not new and not any(given.values()) and not faults:
         faults.append("one of --study, --run, --family says what to export")
     if arguments.dry_run and (new or not arguments.push or arguments.register):
         faults.append(

@@ -19,6 +19,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from objectives.bounds import read_whole
 from search.common.errors import CheckpointError, ConfigError, HubError
+from search.common.values import short
 from search.export.writer import FILES, MARK
 from search.records.study_path import is_name
 from search.study.tracking.registry import Version
@@ -108,9 +109,15 @@ def version_of(folder: Path, model: str, url: str = "") -> Version:
         url: where it was uploaded to; empty where it was not, and the version leads to the folder.
 
     Raises:
-        CheckpointError: its card or recipe.json cannot be read.
+        CheckpointError: its card or recipe.json cannot be read, or that holds odd scores.
     """
     said, where = stated(folder), folder.resolve()
+    held_out = said.get("held_out", {})
+    shares = held_out.values() if isinstance(held_out, dict) else [None]
+    if not all(type(share) in (int, float) for share in shares):
+        raise CheckpointError(
+            f"{folder / MARK}: held_out is no mapping of scores to shares: {short(held_out)}"
+        )
     try:
         card = read_whole(folder / CARD).decode()
     except (OSError, ValueError) as error:
@@ -119,7 +126,7 @@ def version_of(folder: Path, model: str, url: str = "") -> Version:
     tags = {name: str(said.get(name, "")) for name in names}
     tags |= {"recipe": json.dumps(said.get("recipe")), "folder": str(where), "hub": url}
     tags["card"] = f"{url}/blob/main/{CARD}" if url else str(where / CARD)
-    tags |= {f"held_out_{n}": f"{100 * value:.4g}" for n, value in said.get("held_out", {}).items()}
+    tags |= {f"held_out_{n}": f"{100 * value:.4g}" for n, value in held_out.items()}
     return Version(
         model,
         url or where.as_uri(),

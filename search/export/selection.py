@@ -22,12 +22,13 @@ from search.config import compose
 from search.config.schema import Config
 from search.merging.recipe import LayerSwap, Recipe, from_dict
 from search.records.reader import RecordsReader
-from search.records.record import Record
+from search.records.record import Record, Stopped
 from search.records.study_path import StudyPath
 from search.results.choose import Choice, best_swap
 from search.results.recommendation import recommend
 from search.results.summary import NONE
 from search.study.tracking.reading import SentRun, read_study
+from search.study.tracking.runs import PARTIAL
 
 
 @dataclass(frozen=True)
@@ -249,6 +250,9 @@ def _from_runs(runs: Sequence[SentRun]) -> Study:
 def _record(run: SentRun) -> Record:
     """The inverse of how `search.study.tracking.view` sends a record, as far as it goes."""
     tags: Any = run.tags
+    first = PARTIAL if tags["state"] == "stopped" else ""
+    names = [n[len(first) : -2] for n in run.metrics if n.startswith(first) and n.endswith("_n")]
+    scores = {name: _score(run, first, name) for name in names}
     return Record(
         number=int(tags["number"]),
         key=tags["key"],
@@ -257,14 +261,22 @@ def _record(run: SentRun) -> Record:
         origin=tags["origin"],
         label=run.name.removesuffix(" (held-out)"),
         recipe=from_dict(json.loads(tags["recipe"])),
-        scores={n[:-2]: _score(run, n[:-2]) for n in run.metrics if n.endswith("_n")},
+        scores=scores,
         reason=tags.get("reason", ""),
         cause=tags.get("cause", "") if tags["state"] == "failed" else "",
+        stopped=_stopped(run, max((s.n_scored for s in scores.values()), default=0))
+        if first
+        else None,
     )
 
 
-def _score(run: SentRun, name: str) -> Score:
-    ends = (run.metrics.get(name + end) for end in ("", "_low", "_high"))
+def _stopped(run: SentRun, items: int) -> Stopped:
+    estimate, chance = (run.metrics[name] / 100 for name in ("estimate", "chance"))
+    return Stopped(items, items, estimate, run.tags.get("incumbent", ""), chance)
+
+
+def _score(run: SentRun, first: str, name: str) -> Score:
+    ends = (run.metrics.get(first + name + end) for end in ("", "_low", "_high"))
     value, low, high = (None if x is None else x / 100 for x in ends)
-    count = int(run.metrics[f"{name}_n"])  # of all items asked, MLflow holds no number
+    count = int(run.metrics[f"{first}{name}_n"])  # of all items asked, MLflow holds no number
     return Score(value, low, high, count, count)

@@ -113,7 +113,8 @@ class Record:
         if self.cause and self.state != "failed":
             raise ValueError(f"a trial that is {self.state} has the cause {self.cause!r}")
         if (self.stopped is not None) != (self.state == "stopped"):
-            raise ValueError(f"a trial that is {self.state} and says {self.stopped!r} of its stop")
+            has = "lacks the field" if self.stopped is None else "has a field"
+            raise ValueError(f"a trial that is {self.state} {has} stopped")
 
     def value(self, name: str) -> float | None:
         """A score as a share, None where it is missing or not defined."""

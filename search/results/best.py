@@ -32,8 +32,10 @@ class Versus:
 
     Attributes:
         what: `default recipe`, `best soup` or `best expert`.
-        label: the recipe's.
-        difference: of the first target, as a share; None where the best recipe is that very one.
+        label: the recipe's name.
+        key: its key.
+        difference: of the first target, as a share; None where the best recipe is that very one,
+            or has no item in common with it.
         low: lower end of the 95% interval.
         high: its upper end.
         p: of the first target's test (`objectives.target.Target.test`).
@@ -41,6 +43,7 @@ class Versus:
 
     what: str
     label: str
+    key: str
     difference: float | None = None
     low: float | None = None
     high: float | None = None
@@ -57,8 +60,8 @@ class Best:
         family: name of the family.
         lang: language code.
         compared: recipes that were scored on all search items.
-        label: the recipe's name; empty where no swap has been scored.
-        key: its key.
+        label: the recipe's name.
+        key: its key; empty where no swap has been scored.
         recipe: as JSON.
         words: which layers come from where, by the experts' names in the family.
         experts: name in the family -> where that model is, of those that it is made of.
@@ -183,8 +186,8 @@ def _beats(report: Report) -> tuple[Versus, ...]:
             continue
         paired = best.difference(main, rival)
         if paired is None:
-            found.append(Versus(what, other.label))
+            found.append(Versus(what, other.label, other.key))
         else:
             ends = paired.difference, paired.low, paired.high, paired.p_value
-            found.append(Versus(what, other.label, *ends))
+            found.append(Versus(what, other.label, other.key, *ends))
     return tuple(found)

@@ -21,7 +21,7 @@ from objectives.types import ItemResult, Score, Split
 from objectives.words import counted
 from search.common.errors import StudyError
 from search.common.values import percent
-from search.merging.recipe import Layered, Single, key
+from search.merging.recipe import Layered, Single, key, label
 from search.merging.source import Source
 from search.records.reader import RecordsReader
 from search.records.record import Record
@@ -160,7 +160,7 @@ def build(
         *_language_note(lang),
         *_default_note(lines, items, lang),
         *_comparison_note(lines),
-        *_missing(roles, compared, records, split),
+        *_missing(rows, compared, records.ended(split), lang, n_layers),
         *unreadable_note(records),
     ]
     front = tuple(pareto(records.trials))
@@ -385,21 +385,23 @@ def _statistics() -> str:
 
 
 def _missing(
-    roles: Mapping[str, tuple[str, ...]],
+    rows: Sequence[FinalRow],
     compared: Sequence[Record],
-    records: RecordsReader,
-    split: Split,
+    ended: Mapping[str, Record],
+    lang: str,
+    n_layers: int,
 ) -> list[str]:
-    shown, ended = {record.key for record in compared}, records.ended(split)
+    keys, shown = {key(row.recipe, n_layers): row for row in rows}, {r.key for r in compared}
     notes = [
-        f"{', '.join(roles[r.key])} ({r.label}) is infeasible: {r.reason}"
+        f"{', '.join(keys[r.key].roles)} ({r.label}) is infeasible: {r.reason}"
         for r in compared
-        if r.state == "infeasible" and r.key in roles
+        if r.state == "infeasible" and r.key in keys
     ]
-    for name, own in roles.items():
+    for name, row in keys.items():
         if name not in shown:
             why = f"{ended[name].state}: {ended[name].reason}" if name in ended else "not scored"
-            notes.append(f"Not in the table: {', '.join(own)}, {why}.")
+            named = f"{', '.join(row.roles)} ({label(row.recipe, lang, n_layers)})"
+            notes.append(f"Not in the table: {named}, {why}.")
     return notes
 
 

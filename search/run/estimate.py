@@ -89,7 +89,10 @@ def say(dry_run: DryRun, out: StudyPath) -> Iterator[str]:
     for warning in checked.warnings:
         yield f"warning: {warning}"
     yield f"dry run of {dry_run.name}: nothing is written, no engine starts, no weight is read"
-    yield from _recipes(work, checked, config, trials, len(imported.get("recipes", ())))
+    yield f"the study {work.standing(trials)}"
+    if not work.unfinished(trials):
+        return
+    yield from _recipes(work, checked, config, len(imported.get("recipes", ())))
     yield f"items: {_items(work, checked.objectives)}"
     engines = _engines(config.search)
     yield f"engines: {engines.said}"
@@ -124,13 +127,10 @@ def _first(config: Config, checked: Checked) -> list[Recipe]:
     return baselines(checked.space.swaps, len(config.family.task), n_lang, config.search.soups)
 
 
-def _recipes(
-    work: Workload, checked: Checked, config: Config, trials: Sequence[Record], imported: int
-) -> Iterator[str]:
+def _recipes(work: Workload, checked: Checked, config: Config, imported: int) -> Iterator[str]:
     """How many recipes of each kind, and those whose names are known."""
     space, counts = checked.space, dict(work.recipes)
     names = [label(recipe, space.lang, space.n_layers) for recipe in _first(config, checked)]
-    yield f"the study {work.standing(trials)}"
     yield f"  first: {counts.pop('baseline')} ({some(names)})"
     search, final = counts.pop("search"), counts.pop("final")
     begins = f"the {imported} imported ones, then " if imported else ""
@@ -188,7 +188,8 @@ def earlier(config: Config, out: StudyPath) -> Cost | None:
         config: of the study to come.
         out: the folder of studies.
     """
-    alike: dict[int, list[Sequence[Record]]] = {}
+    alike: dict[int, list[tuple[Sequence[Record], int]]] = {}
+    known = targets.TARGETS
     for path in _studies(out):
         try:
             records = RecordsReader.read(path)
@@ -197,13 +198,14 @@ def earlier(config: Config, out: StudyPath) -> Cost | None:
             continue  # a broken study tells nothing
         told = [r for r in records.trials if r.tokens and _asked(r) and "total" in r.seconds]
         if like is not None and told:
-            alike.setdefault(like, []).append(told)
+            alike.setdefault(like, []).append((told, sum(map(_asked, told))))
+    targets.use(known)  # each study that was read has made its own this process's
     if not alike:
         return None
     studies = alike[max(alike)]
-    trials = [record for told in studies for record in told]
-    items = sum(map(_asked, trials))
-    engines = {(path, record.host) for path, told in enumerate(studies) for record in told}
+    trials = [record for told, _ in studies for record in told]
+    items = sum(asked for _, asked in studies)
+    engines = {(path, record.host) for path, (told, _) in enumerate(studies) for record in told}
     many = "an earlier study" if len(studies) == 1 else f"{len(studies)} earlier studies"
     return Cost(
         sum(record.tokens for record in trials) / items,

@@ -54,9 +54,7 @@ class Workload:
         """
         if not trials:
             return f"begins: {counted(self.total, 'trial')}"
-        kept = [r for split in SPLITS for r in finished_trials(trials, split).values()]
-        done = Counter(record.origin for record in kept)
-        left = {o: n - done[o] for o, n in self.recipes.items() if n > done[o]}
+        kept, left = _kept(trials), self.unfinished(trials)
         states = Counter(record.state for record in kept)
         ended = ", ".join(f"{n} {state}" for state, n in states.items())
         again = tried_again(trials)
@@ -64,10 +62,19 @@ class Workload:
         said = f"{len(kept)} of {counted(total, 'trial')} ended" + (f" ({ended})" if kept else "")
         said += f", {again} that failed in a row tried again" if again else ""
         if not left:
-            return f"{said}: nothing is left to run"
+            return f"has nothing left to run: {said}"
         first = next(iter(left))
         goes_on = _STAGES.get(first, f"the search of {first}")
         return f"goes on with {goes_on}: {said}, {sum(left.values())} left"
+
+    def unfinished(self, trials: Sequence[Record]) -> Mapping[Origin, int]:
+        """Who has recipes left to score, and how many.
+
+        Args:
+            trials: as for `standing`.
+        """
+        done = Counter(record.origin for record in _kept(trials))
+        return {o: n - done[o] for o, n in self.recipes.items() if n > done[o]}
 
     def left(self, trials: Iterable[Record], share: float = 1.0) -> float:
         """Items that are still to be answered.
@@ -123,8 +130,12 @@ def final_rows(
 
 def tried_again(trials: Sequence[Record]) -> int:
     """How many trials failed with others in a row, and are tried again."""
-    kept = sum(len(finished_trials(trials, split)) for split in SPLITS)
-    return len({(record.key, record.split) for record in trials}) - kept
+    return len({(record.key, record.split) for record in trials}) - len(_kept(trials))
+
+
+def _kept(trials: Sequence[Record]) -> list[Record]:
+    """The trials that are not tried again."""
+    return [r for split in SPLITS for r in finished_trials(trials, split).values()]
 
 
 def proposed_share(trials: Iterable[Record], unknown: float = 1.0) -> float:

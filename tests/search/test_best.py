@@ -86,11 +86,27 @@ def test_the_default_recipe_itself(tmp_path: Path, capsys: pytest.CaptureFixture
     records.rewrite(replace(records.head(), finished="2026-01-01T00:00:00Z"))
     found = best.find(str(tmp_path / "s"))
     (first, *others) = found.beats
-    same = replace(found, beats=(replace(first, label=found.label, difference=None), *others))
+    same = replace(found, beats=(replace(first, key=found.key, difference=None), *others))
     lines = list(best.lines(same))
     assert lines[1] == f"recommended: {found.label} (the default recipe)"
     assert not any("against the default recipe" in line for line in lines)
     assert any("against the best soup" in line for line in lines)
+
+
+def test_a_name_is_no_recipe(tmp_path: Path) -> None:
+    """A name has two decimals of each share, and records of others have any."""
+    records = studies.begin(tmp_path / "s")
+    studies.full(records)
+    found = best.find(str(tmp_path / "s"))
+    (first, *others) = found.beats
+    assert [other.key for other in found.beats] == list(
+        dict.fromkeys(other.key for other in found.beats)
+    )
+    lines = list(best.lines(replace(found, beats=(replace(first, label=found.label), *others))))
+    assert lines[1] == f"recommended so far: {found.label}"
+    assert any(x.strip().startswith("against the default recipe") for x in lines)
+    (unnamed,) = [x for x in best.lines(replace(found, label="")) if x.startswith("export it: ")]
+    assert found.export in unnamed
 
 
 def test_what_is_no_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

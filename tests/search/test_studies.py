@@ -111,6 +111,30 @@ def test_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert line.split()[-3:] == ["no", "recommendation", "yet"]
 
 
+def test_scores_stand_under_their_own_names(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Studies of several objectives lie in one folder; whichever is read last, all are right."""
+    records = make(folder / "zz", 2)
+    own = {"score": "accuracy", "objective": "code", "people": "solved"}
+    records.rewrite(replace(records.head(), targets=[own]))
+    records.close()
+    assert studies.main([str(folder)]) == 0
+    heads, *rows, told = capsys.readouterr().out.splitlines()
+    (done,) = [row for row in rows if row.startswith("done")]
+    (other,) = [row for row in rows if row.startswith("zz")]
+    for name in ("accuracy", "LCPR", "last change", "best"):
+        assert done[heads.index(name)] != " " == done[heads.index(name) - 1]
+    assert done[heads.index("solved")] == " " != other[heads.index("solved")]
+    assert other[heads.index("accuracy")] == " " != other[heads.index("last change")]
+    assert told.startswith("accuracy, LCPR and solved of the recommended recipe, in percent")
+    assert studies.main([str(folder), "--json"]) == 0
+    found = {Path(line["study"]).name: line for line in json.loads(capsys.readouterr().out)}
+    assert found["done"]["scores"] == ["accuracy", "LCPR"]
+    assert found["zz"]["scores"] == ["solved"] and len(found["zz"]["search"]) == 1
+    assert found["broken"]["scores"] == found["broken"]["search"] == []
+
+
 def test_long_names_are_folded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = "s" * 100
     make(folder / name, 4).close()

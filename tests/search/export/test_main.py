@@ -368,6 +368,8 @@ def test_an_export_that_is_there_is_listed(
         (["--public", "--register=x"], "--public is of --push"),
         (["--study=s", "--push=org/x", "--dry-run"], "of an export that is there"),
         (["--register=x", "--tracking-uri=http://127.0.0.1:9"], "--register at a server needs"),
+        (["--study=s", "--push="], "--push is empty: name where to"),
+        (["--study=s", "--register="], "--register is empty: name where to"),
         (["--register=a/b"], "--register a/b: MLflow takes no such name"),
         (["--push=org/x", "--dry-run"], "no list of its files"),
         (["--push=org/x"], "HF_HUB_OFFLINE is set"),

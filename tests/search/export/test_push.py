@@ -163,6 +163,20 @@ def test_a_version_leads_to_the_folder_or_the_hub(export: Path) -> None:
     there = push.version_of(export, "te-math", "https://hub/org/x")
     assert there.source == there.tags["hub"] == "https://hub/org/x"
     assert there.tags["card"] == "https://hub/org/x/blob/main/README.md"
-    (export / "recipe.json").write_text("[]")
-    with pytest.raises(CheckpointError, match="says nothing of a merge"):
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("[]", "says nothing of a merge"),
+        ('{"held_out": null}', "held_out is no mapping of scores to shares: None"),
+        ('{"held_out": 0.5}', "held_out is no mapping of scores to shares: 0.5"),
+        ('{"held_out": [0.5]}', r"held_out is no mapping of scores to shares: \[0.5\]"),
+        ('{"held_out": {"accuracy": "much"}}', "held_out is no mapping .*'much'"),
+        ('{"held_out": {"accuracy": true}}', "held_out is no mapping .*True"),
+    ],
+)
+def test_an_export_that_says_odd_things_of_itself(export: Path, text: str, fault: str) -> None:
+    (export / "recipe.json").write_text(text)
+    with pytest.raises(CheckpointError, match=f"recipe.json.* {fault}"):
         push.version_of(export, "te-math")

@@ -15,10 +15,11 @@ from search.export import selection
 from search.export.selection import Study, find_trial, held_out, open_study, read_recipe
 from search.merging.recipe import LayerSwap, Single, key, to_dict
 from search.records.head import StudyHead
-from search.records.record import Record
+from search.records.record import Record, Stopped
 from search.records.writer import RecordsWriter
 from search.study.tracking.reading import SentRun
-from tests.search.export.studies import BEST, OTHER, RECIPES, WORDS, L, trial
+from search.study.tracking.runs import few_metrics_of
+from tests.search.export.studies import BEST, OTHER, RECIPES, WORDS, L, N, trial
 
 
 @pytest.mark.parametrize(
@@ -160,14 +161,11 @@ def sent(record: Record) -> SentRun:
     tags = {name: str(getattr(record, name)) for name in ("number", "key", "split", "state")}
     tags |= {"origin": record.origin, "reason": record.reason, "cause": record.cause}
     tags |= {"study": "s", "study_id": "1", "mlflow.parentRunId": "p"}
-    metrics = {}
-    for name, score in record.scores.items():
-        found = {"": score.value, "_low": score.low, "_high": score.high}
-        metrics |= {name + end: 100 * x for end, x in found.items() if x is not None}
-        metrics[f"{name}_n"] = float(score.n_scored)
+    if record.stopped and record.stopped.incumbent:
+        tags["incumbent"] = record.stopped.incumbent
     tags["recipe"] = json.dumps(to_dict(record.recipe))
     label = record.label + " (held-out)" * (record.split == "held_out")
-    return SentRun(record.key, label, tags, {}, metrics)
+    return SentRun(record.key, label, tags, {}, few_metrics_of(record))
 
 
 def test_a_study_from_its_runs_alone() -> None:
@@ -175,7 +173,9 @@ def test_a_study_from_its_runs_alone() -> None:
         FIRST,
         trial(Single("base"), 0.2, number=1, state="infeasible", reason="NaN"),
         trial(OTHER, 0.3, number=2, state="failed", reason="gone", cause="engine", scores={}),
+        trial(OTHER, 0.3, number=3, state="stopped", stopped=Stopped(N, N, 0.5, "k", 0.25)),
         FINAL,
+        trial(OTHER, 0.3, number=5, state="stopped", stopped=Stopped(N, N, 0.5, "", 0.0)),
     ]
     asked, *others = map(sent, records)
     found = selection._from_runs([asked, *reversed(others), PARENT])

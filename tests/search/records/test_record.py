@@ -9,7 +9,7 @@ import pytest
 
 from search.common.errors import StudyError
 from search.merging.recipe import Single
-from search.records.record import CAUSES, Record, next_number, parse
+from search.records.record import CAUSES, Record, Stopped, next_number, parse
 from tests.search.records.samples import record
 
 FIELDS = (
@@ -43,6 +43,13 @@ def test_line_of_an_earlier_version() -> None:
 def test_only_failed_trials_have_a_cause(state: str) -> None:
     with pytest.raises(ValueError, match=f"a trial that is {state} has the cause 'engine'"):
         record(state=state, cause="engine")
+
+
+def test_only_stopped_trials_say_when_they_were() -> None:
+    with pytest.raises(ValueError, match=r"is scored has a field stopped$"):
+        record(stopped=Stopped(1, 2, 0.5, "", 0.0))
+    with pytest.raises(ValueError, match=r"is stopped lacks the field stopped$"):
+        record(state="stopped")
 
 
 def test_cause_that_is_none_of_them() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from objectives.stats import PairedDifference
@@ -110,8 +112,10 @@ def test_failed_infeasible_and_missing_rows_are_named(records: RecordsWriter) ->
     report, *_ = made(records)
     notes = "\n".join(report.notes)
     assert [line.role for line in report.lines] == ["recommended", "base"]
-    assert "Not in the table: best soup, failed: engine died: out of memory." in notes
-    assert "Not in the table: default recipe, not scored." in notes
+    assert "Not in the table: best soup (te soup w.50 m0-l0), failed: engine died: out of " in notes
+    assert "Not in the table: default recipe (te b1 u1 tb1 tu1 w.50 m0-l0), not scored." in notes
+    expert = r"Not in the table: language expert \(te language expert l[01]\), not scored."
+    assert len(set(re.findall(expert, notes))) == 2  # which of them
     assert "base (te base) is infeasible: engine died" in notes
     assert "base (infeasible)" in markdown(report)
     assert not report.lines[0].differences

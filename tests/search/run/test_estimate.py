@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from objectives import targets
 from search.checkpoints.cache import root
 from search.config import compose
 from search.config.schema import Config
@@ -115,6 +116,34 @@ def test_the_cost_is_that_of_the_studies_most_alike(setup: Setup) -> None:
     assert estimate.earlier(other, setup.out).tokens > 10**6  # type: ignore[union-attr]
     family = config.family.model_copy(update={"name": "another"})
     assert estimate.earlier(config.model_copy(update={"family": family}), setup.out) is None
+
+
+def test_a_study_of_another_objective_beside_them_changes_nothing(setup: Setup) -> None:
+    """Reading it makes its targets this process's."""
+    study(setup).close()
+    config, known = chosen(setup), targets.TARGETS
+    alone = estimate.earlier(config, setup.out)
+    other = study(setup, "other")  # read after the first
+    own = {"score": "perplexity", "objective": "code", "people": "perplexity"}
+    head = {**other.head().config, "family": {**other.head().config["family"], "name": "other"}}
+    other.rewrite(replace(other.head(), config=head, targets=[own]))
+    other.close()
+    assert estimate.earlier(config, setup.out) == alone
+    assert targets.TARGETS == known
+
+
+def test_where_nothing_is_left_nothing_is_estimated(
+    setup: Setup, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setup.more = ["search.trials=20", "search.baselines={}"]
+    records = study(setup)
+    for number in range(60):
+        origin = ("baseline", "search", "final")[number % 3]
+        ended = trial(BEST, 0.5, "held_out" if origin == "final" else "search")
+        records.append(replace(ended, key=f"key{number}", origin=origin))
+    records.close()
+    _, *said = say(setup, capsys, f"--resume={records.folder}")
+    assert said == ["the study has nothing left to run: 62 of 62 trials ended (62 scored)"]
 
 
 def test_time_and_gpu_hours_follow_from_it(

@@ -72,7 +72,7 @@ FAILED = {"state": "failed", "reason": "x"}
         ),
         (
             ["baseline"] * 2 + ["search"] * 10 + ["ties"] * 5 + ["final"] * 4,
-            "21 of 21 trials ended (21 scored): nothing is left to run",
+            "has nothing left to run: 21 of 21 trials ended (21 scored)",
         ),
     ],
 )
