@@ -28,7 +28,7 @@ from search.config.secrets import without_password
 from search.config.trust import FLAG, runs_code
 from search.engine.budgets import describe
 from search.engine.contract import Budget, EngineOptions
-from search.merging.recipe import key
+from search.merging.recipe import Recipe, key
 from search.merging.space.swap import baselines
 from search.records.record import Record
 from search.report import files
@@ -128,6 +128,12 @@ def run(prepared: Prepared, console: Console, engines: Engines, verbose: bool = 
     display = ProgressDisplay(console, work, rule, records.trials, verbose=verbose)
     race = config.search.race
     finished = undecided = False
+
+    def final() -> list[Recipe]:
+        rows = StudyResult.of(records).rows
+        display.final(len(rows))
+        return [row.recipe for row in rows]
+
     renewal = Renewal(records, records.folder, files.renew)
     renewal.start()
     try:
@@ -137,7 +143,7 @@ def run(prepared: Prepared, console: Console, engines: Engines, verbose: bool = 
             space=prepared.space,
             records=records,
             baselines=first,
-            final=lambda: [row.recipe for row in StudyResult.of(records).rows],
+            final=final,
             listeners=[display, _Sender(outbox)],
             race=None if race is None else Rules(**race.model_dump()),
             tell=display.engines,

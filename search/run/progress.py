@@ -73,6 +73,7 @@ class ProgressDisplay:
             clock: seconds.
         """
         self._console, self._work, self._rule, self._clock = console, work, rule, clock
+        self._total = work.total
         self._every = 1 if verbose or work.total <= MANY else EVERY
         self._trials: list[Record] = []
         self._pace: Pace | None = None
@@ -115,10 +116,14 @@ class ProgressDisplay:
         self._refresh()
         better = self._best is not before
         done = len(self._trials)
-        told = done % self._every == 0 or done == self._work.total or record.state == "failed"
+        told = done % self._every == 0 or done == self._total or record.state == "failed"
         if not self._console.is_terminal and (told or better):
             line = self._line(record, better)  # an error's text may hold what looks like markup
             self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+    def final(self, rows: int) -> None:
+        """The search is over, and so many recipes are in the final table: all trials are known."""
+        self._total = sum(record.origin != "final" for record in self._trials) + rows
 
     def repeated(self) -> None:
         """A proposal was answered from the records."""
@@ -155,14 +160,15 @@ class ProgressDisplay:
         stages = [{"baseline": "baselines", "final": "held-out"}.get(o, o) for o in +self._running]
         left = self._left("")
         done = len(self._trials)
-        self._bar.update(self._task, completed=done, description=" ".join(stages), left=left)
+        self._bar.update(self._task, total=self._total, completed=done, left=left)
+        self._bar.update(self._task, description=" ".join(stages))
 
     def _line(self, record: Record, better: bool) -> str:
         found = _scores(record) if record.state == "scored" else f"{record.state}: {record.reason}"
         split = " (held-out)" if record.split == "held_out" else ""
         best = f", best so far{self._to_default()}" if better else ""
         return (
-            f"[{len(self._trials)}/{self._work.total}] {record.label}{split}: {found}{best}"
+            f"[{len(self._trials)}/{self._total}] {record.label}{split}: {found}{best}"
             f" | {self._repeated} repeated, {self._tokens():.0f} tokens/s{self._left(', ')}"
         )
 

@@ -62,6 +62,18 @@ def test_an_error_that_looks_like_markup_is_printed_as_it_is() -> None:
     assert line.startswith("[2/3] ") and f"failed: {GLOO} | " in line
 
 
+def test_the_end_is_the_number_of_trials() -> None:
+    """How many rows the final table has is known when the search is over."""
+    file = io.StringIO()
+    found = display(Console(file=file, width=60), 9, [trial(0), trial(1)])
+    found.ended(trial(2))
+    found.final(2)
+    for number in (3, 4):
+        found.ended(replace(trial(number), origin="final", split="held_out"))
+    found.close()
+    assert [line.split()[0] for line in file.getvalue().splitlines()] == ["[3/9]", "[4/5]", "[5/5]"]
+
+
 class Closed(io.StringIO):
     """A pipe whose reader has gone."""
 
