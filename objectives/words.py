@@ -57,6 +57,6 @@ def fault_in_words(fault: Mapping[str, Any]) -> str:
     """What pydantic found wrong with a value, without Python's words.
 
     Args:
-        fault: one of `ValidationError.errors()`.
+        fault: as the `errors()` of its `ValidationError` has it.
     """
     return _KINDS.get(fault["type"]) or str(fault["msg"]).removeprefix("Value error, ")
