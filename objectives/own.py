@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from objectives.errors import SettingError
 from objectives.settings import Settings
 from objectives.target import Target
+from objectives.words import fault_in_words
 
 FORM = "package.module:Class"
 
@@ -66,7 +67,7 @@ def own_settings(name: str, values: dict[str, Any]) -> Settings:
         return kind(**values)
     except ValidationError as error:
         faults = "; ".join(
-            f"objective.own.{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+            f"objective.own.{'.'.join(map(str, fault['loc']))}: {fault_in_words(fault)}"
             for fault in error.errors()
         )
         raise SettingError(f"{name} does not take these settings: {faults}") from None

@@ -6,8 +6,15 @@ Owns these rules, for every message of both packages. Pure; does not know what i
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+_KINDS = {
+    "tuple_type": "must be a list, such as [1, 2]",
+    "list_type": "must be a list, such as [1, 2]",
+    "dict_type": "must be a mapping, such as {name: value}",
+    "path_type": "must be the path of a file or folder",
+}
 LONGEST = 100
 """Characters of a mistyped name that are compared."""
 
@@ -44,3 +51,12 @@ def did_you_mean(given: object, known: Iterable[str]) -> str:
 def guess(near: str) -> str:
     """What was probably meant, as the end of a message; empty where nothing was."""
     return f" (did you mean {near}?)" if near else ""
+
+
+def fault_in_words(fault: Mapping[str, Any]) -> str:
+    """What pydantic found wrong with a value, without Python's words.
+
+    Args:
+        fault: as the `errors()` of its `ValidationError` has it.
+    """
+    return _KINDS.get(fault["type"]) or str(fault["msg"]).removeprefix("Value error, ")

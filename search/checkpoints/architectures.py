@@ -60,6 +60,11 @@ def refusals(config: Mapping[str, Any]) -> list[str]:
     """
     faults = []
     names = words(config.get("architectures"))
+    if not names:
+        faults.append(
+            "has no architectures in config.json, the list by which it is known what can be "
+            'searched: add its class, such as ["LlamaForCausalLM"]'
+        )
     if is_recurrent(config) and not (PROVEN | TOWERS).issuperset(names):
         faults.append(
             f"is {', '.join(names)}, which has recurrent layers (state space, linear attention or "

@@ -159,7 +159,8 @@ def _shape(kind: Any) -> type[BaseModel]:
         extra="forbid", strict=True, allow_inf_nan=False, revalidate_instances="always"
     )
     hints = {
-        name: Any if _is_protocol(hint) else hint for name, hint in get_type_hints(kind).items()
+        name: Any if _is_protocol(hint) else hint
+        for name, hint in get_type_hints(kind, include_extras=True).items()
     }
     needed: dict[str, Any] = {
         f.name: (hints[f.name], ... if f.default is f.default_factory is MISSING else None)

@@ -13,17 +13,12 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from objectives.languages import nearest_code
-from objectives.words import counted, did_you_mean, guess, nearest
+from objectives.words import counted, did_you_mean, fault_in_words, guess, nearest
 from search.common.values import short
 from search.config.schema import Config
 
 _HINTS = {
     "objective.lcpr.data_dir": "; name the folder of LCB's test sets with --lcb-dir",
-}
-_KINDS = {
-    "tuple_type": "must be a list, such as [1, 2]",
-    "list_type": "must be a list, such as [1, 2]",
-    "dict_type": "must be a mapping, such as {name: value}",
 }
 _OF_PYDANTIC = re.compile(r".*[\[\](]|constrained-")
 """Parts of a fault's location that are no key: which type of several was tried."""
@@ -70,7 +65,7 @@ def _said(key: Sequence[int | str], fault: dict[str, Any]) -> str:
     hint = _HINTS.get(path, "") if fault["input"] is None else ""
     if fault["type"] == "literal_error":
         hint = did_you_mean(fault["input"], re.findall(r"'([^']*)'", fault["ctx"]["expected"]))
-    return (_KINDS.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")) + hint
+    return fault_in_words(fault) + hint
 
 
 def _shown(value: Any) -> str:

@@ -13,7 +13,15 @@ from importlib.metadata import PackageNotFoundError, version
 
 from objectives import targets
 from objectives.errors import ObjectiveError
-from objectives.types import Completion, Decoding, ItemResult, Message, Objective
+from objectives.types import (
+    Completion,
+    Decoding,
+    Evaluation,
+    ItemResult,
+    Message,
+    Objective,
+    Split,
+)
 from objectives.words import did_you_mean
 from search.checkpoints.checkpoint import Checkpoint
 from search.checkpoints.family import Examined, Family, FittedFamily, examine
@@ -25,7 +33,7 @@ from search.merging.space.contract import MainSpace
 from search.records.writer import RecordsWriter
 from search.run.chat import check_chat
 from search.run.fingerprint import Fingerprints, take
-from search.run.misfit import misfit
+from search.run.misfit import misfit, misfit_of_requests
 from search.run.prompt_lengths import asked, check_context, counter
 from search.study.proposing.storage import open_storage
 
@@ -111,11 +119,12 @@ def check(config: Config) -> Checked:
     sources = family.sources(config.lang)
     objectives = build_objectives(config.objective, config.lang)
     targets.use(targets.known(config.objective.targets(), objectives.values()))
-    _check_targets(objectives)
+    warnings = _not_raced(config)
+    raced = config.search.race is not None and not warnings
+    _check_targets(objectives, chat=config.objective.chat, raced=raced)
     examined = examine(sources, allow_bin=family.allow_bin)
     examined.raise_faults()
     base = examined.opened["base"]
-    warnings = _not_raced(config)
     if config.objective.chat:
         turns, kwargs = _conversations(config, objectives), config.objective.chat_template_kwargs
         warnings += check_chat(turns, base.path, kwargs, config.objective.thinking_tokens)
@@ -149,8 +158,15 @@ def _not_raced(config: Config) -> list[str]:
     ]
 
 
-def _check_targets(objectives: Mapping[str, Objective]) -> None:
+def _check_targets(
+    objectives: Mapping[str, Objective], *, chat: bool = False, raced: bool = False
+) -> None:
     """Each target is a score that an objective gives.
+
+    Args:
+        objectives: name -> objective.
+        chat: whether prompts may be turns.
+        raced: whether trials are looked at before their end.
 
     Raises:
         ConfigError: one is none.
@@ -159,11 +175,7 @@ def _check_targets(objectives: Mapping[str, Objective]) -> None:
     items: list[ItemResult] = []
     for name, objective in objectives.items():
         try:
-            requests = objective.requests("search")
-            asked = [r.continuation is not None for r in requests]
-            said = [Completion("", 0, "stop", (), *((-1.0, False) if one else ())) for one in asked]
-            found = objective.score("search", said)
-            fault = misfit(objective, requests, found, targets.TARGETS)
+            found, fault = _tried(name, objective, chat=chat, raced=raced)
         except ObjectiveError:
             raise
         except (Exception, SystemExit) as error:  # of an objective of one's own
@@ -171,7 +183,7 @@ def _check_targets(objectives: Mapping[str, Objective]) -> None:
                 f"objective: {name} cannot score empty answers, which are tried before an engine "
                 f"starts: {type(error).__name__}: {error}"
             ) from error
-        if fault:
+        if found is None or fault:
             raise ConfigError(f"objective: {name} cannot be searched with: {fault}")
         given[name], items = list(found.scores), [*items, *found.items]
     _check_names(given)
@@ -187,6 +199,37 @@ def _check_targets(objectives: Mapping[str, Objective]) -> None:
             f"there are {shown}. "
             f"objective.constraints takes these, objective.also further objectives{near}"
         )
+
+
+def _tried(
+    name: str, objective: Objective, *, chat: bool, raced: bool
+) -> tuple[Evaluation | None, str | None]:
+    """What an objective makes of empty answers to its search items, and the first fault.
+
+    One of one's own is tried with what is held out and, where trials are raced, at a look as well.
+    """
+    found = None
+    own = name not in targets.OBJECTIVES
+    tries: list[tuple[Split, float]] = [("search", 1.0)]
+    if own and raced:
+        tries.insert(0, ("search", 0.5))
+    if own:
+        tries.insert(0, ("held_out", 1.0))
+    for split, share in tries:
+        requests = objective.requests(split, None)
+        if fault := misfit_of_requests(requests, chat=chat):
+            return None, fault
+        if own and list(objective.requests(split, None)) != list(requests):
+            return None, "requests() gives others when it is called again"
+        asked = requests[: max(1, round(share * len(requests)))]
+        said = [
+            Completion("", 0, "stop", (), *((-1.0, False) if one.continuation is not None else ()))
+            for one in asked
+        ]
+        found = objective.score(split, said, None, first=len(said))
+        if fault := misfit(objective, found, targets.TARGETS):
+            return None, fault
+    return found, None
 
 
 def _check_names(given: Mapping[str, Sequence[str]]) -> None:

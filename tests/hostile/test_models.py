@@ -160,7 +160,7 @@ CASES: dict[str, tuple[Make, str]] = {
         "is truncated or not safetensors",
     ),
     "rank beyond all": (rank(r=10**30), f"says rank {10**30}"),
-    "alpha beyond all": (rank(lora_alpha=10**400), "lora_alpha 1000000"),
+    "alpha beyond all": (rank(lora_alpha=10**400), "a valid number, not 1000000"),
     "shards above": (raw(INDEX, b'{"weight_map": {"a": "../x.safetensors"}}'), "no file of its f"),
 }
 """Name -> what is done to a model, and what is said of it as an expert."""

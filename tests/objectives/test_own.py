@@ -11,12 +11,14 @@ from objectives.errors import SettingError
 from objectives.own import is_own, own_settings, settings_class
 
 MODULE = """
+from pathlib import Path
 from objectives.settings import Settings, Positive
 from objectives.target import Target
 
 class Good(Settings):
     target = Target("good", "good", "good", item="right")
     longest: Positive = 3
+    file: Path = Path()
 
 class Aimless(Settings):
     pass
@@ -53,9 +55,11 @@ def test_what_cannot_be_used_is_said(here: None, name: str, said: str) -> None:
 
 
 def test_settings_are_checked(here: None) -> None:
-    assert own_settings("mine_alone:Good", {"longest": 4}).model_dump() == {"longest": 4}
+    assert own_settings("mine_alone:Good", {"longest": 4}).model_dump()["longest"] == 4
     with pytest.raises(SettingError, match=r"objective.own.longest: .*greater than or equal to 1"):
         own_settings("mine_alone:Good", {"longest": 0})
+    with pytest.raises(SettingError, match=r"objective.own.file: must be the path of a file"):
+        own_settings("mine_alone:Good", {"file": None})
     with pytest.raises(SettingError, match=r"objective.own.other: Extra inputs"):
         own_settings("mine_alone:Good", {"other": 0})
 

@@ -11,13 +11,14 @@ what changes one of two tied tensors. Knows nothing of where the result is kept
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 
+from objectives.words import counted
 from search.checkpoints.cache import digest, identity
 from search.checkpoints.checkpoint import HEADS, Checkpoint, revision_of
 from search.checkpoints.files import (
@@ -177,16 +178,33 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def _open(file: Path) -> tuple[Shapes, Callable[[str], torch.Tensor]]:
-    """Shapes by name, and what reads a tensor."""
+    """Shapes by name, and what reads a tensor.
+
+    Raises:
+        CheckpointError: the file cannot be read, or holds what is no float.
+    """
     if file.name == ADAPTER_WEIGHTS[1]:
         found = load(file, "cpu")
+        _refuse_odd(file, [key for key, t in found.items() if not t.is_floating_point()])
         return {key: tuple(t.shape) for key, t in found.items()}, found.__getitem__
     try:
         opened: Any = safe_open(str(file), framework="pt", device="cpu")
-        shapes = {key: tuple(opened.get_slice(key).get_shape()) for key in opened.keys()}
+        parts = {key: opened.get_slice(key) for key in opened.keys()}
+        shapes = {key: tuple(part.get_shape()) for key, part in parts.items()}
     except (SafetensorError, OSError) as error:
         raise unreadable(file, error, "is missing or truncated") from None
+    floats = ("F", "BF")
+    _refuse_odd(file, [k for k, part in parts.items() if not part.get_dtype().startswith(floats)])
     return shapes, opened.get_tensor
+
+
+def _refuse_odd(file: Path, names: Sequence[str]) -> None:
+    """Refuse quantised tensors: what scales they have is not known."""
+    if names:
+        which = counted(len(names), "tensor that is no float", "tensors that are no floats")
+        raise CheckpointError(
+            f"{file} has {which} (quantised?): {some(names)}; save the adapter in float32"
+        )
 
 
 def _match(

@@ -94,3 +94,11 @@ def test_code_of_its_own() -> None:
 def test_all_faults_at_once() -> None:
     config = {"architectures": ["JambaForCausalLM"], "vision_config": {}, "quantization_config": {}}
     assert len(refusals(config)) == 3
+
+
+@pytest.mark.parametrize("names", [{}, {"architectures": None}, {"architectures": []}])
+@pytest.mark.parametrize("model_type", ["llama", "gpt_oss", "mamba2"])
+def test_a_base_that_does_not_say_its_class(names: dict[str, Any], model_type: str) -> None:
+    """What is known of classes, such as which are refused, would pass it by."""
+    (fault,) = refusals({"model_type": model_type, **names})
+    assert fault.startswith("has no architectures in config.json")

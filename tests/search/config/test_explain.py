@@ -30,6 +30,8 @@ TE = {"lang": "te"}
         ("objective.task=mgsmm", "package.module:Class (did you mean mgsm?)"),
         ("objective.also=[englsh]", "also: englsh is none of"),
         ("objective.also=[englsh]", "(did you mean english?)"),
+        ("objective.mgsm.data_dir=3", "data_dir = 3: must be the path of a file or folder"),
+        ("objective=code", "code.data_dir = None: must be the path of a file or folder"),
         ("space.t_b=x", "space.t_b = 'x': must be a list, such as [1, 2]"),
         ("search.engine.expert_gpu_gib=x", "search.engine.expert_gpu_gib = 'x': Input should be"),
         ("search.engine.expert_gpu_gib=x", "as a number, or Input should be 'auto'"),

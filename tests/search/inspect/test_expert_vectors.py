@@ -31,7 +31,8 @@ def fitted(family: Family, lang: str = "te") -> FittedFamily:
 def make(folder: Path, tensors: dict[str, torch.Tensor], layers: int = 1) -> Path:
     """A checkpoint of any tensors: what a header-only reader takes for a model."""
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"num_hidden_layers": layers}))
+    config = {"num_hidden_layers": layers, "architectures": ["LlamaForCausalLM"]}
+    (folder / "config.json").write_text(json.dumps(config))
     (folder / "vocab.json").write_text("{}")
     save_file(tensors, folder / "model.safetensors")
     return folder

@@ -7,13 +7,17 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from objectives import targets
 from objectives.errors import ObjectiveError
+from objectives.stats import proportion
+from objectives.target import Target
+from objectives.types import Evaluation, ItemResult, Request, Sampling
 from search.checkpoints.checkpoint import Checkpoint
 from search.common.errors import ConfigError
 from search.run import prepare as module
@@ -205,18 +209,61 @@ def test_versions_of_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert versions().keys() == {"python", "torch"}
 
 
-def test_an_objective_of_ones_own_that_cannot_score() -> None:
-    """Before an engine starts, in a line."""
+class Mine:
+    """An objective of one's own."""
 
-    class Broken:
-        def requests(self, split: str) -> list[Any]:
-            return []
+    name, split_hash = "mine", "0"
 
-        def score(self, split: str, answers: list[Any]) -> Any:
-            return {}["boom"]
+    def requests(self, split: str, decoding: Any) -> list[Any]:
+        return [Request("Q", Sampling(1))] * 2
 
-    with pytest.raises(ConfigError, match="objective: mine cannot score empty .*KeyError: 'boom'"):
-        _check_targets({"mine": cast(Any, Broken())})
+    def score(self, split: str, said: Any, decoding: Any, *, first: int | None) -> Evaluation:
+        good = {"right": True}
+        items = [ItemResult("mine", str(n), "Q", "", 0, "stop", good) for n in range(len(said))]
+        return Evaluation({"mine": proportion(0, 2, 2)}, tuple(items), None)
+
+
+MINE = Target("mine", "mine", "mine", item="right")
+
+
+@pytest.mark.parametrize(
+    ("part", "changed", "said"),
+    [
+        ("requests", lambda *_: [][0], "cannot score empty answers, .*IndexError"),
+        ("score", lambda *_, first: {}["boom"], "cannot score empty answers.*KeyError"),
+        ("score", lambda _, s, *rest: None, "unexpected keyword argument 'first'"),
+        ("requests", lambda *_: [Request("Q", Sampling(0))], "max_tokens: .*, not 0"),
+        (
+            "requests",
+            lambda _, split, decoding: [Request("Q", Sampling(1))] * (split == "search"),
+            r"requests\(\) gives none",
+        ),
+        (
+            "requests",
+            lambda *_: [Request(str(object()), Sampling(1))],
+            "gives others when it is called again",
+        ),
+        (
+            "score",
+            lambda _, split, *__, first: {"search": 0}[split],
+            "cannot score empty answers.*KeyError: 'held_out'",
+        ),
+        (
+            "score",
+            lambda self, *rest, first: Mine.score(self, *rest, first={2: 2}[first]),
+            "cannot score empty answers.*KeyError: 1",
+        ),
+    ],
+)
+def test_an_objective_of_ones_own_that_cannot_score(
+    monkeypatch: pytest.MonkeyPatch, part: str, changed: Any, said: str
+) -> None:
+    """Before an engine starts, in a line: on both splits, and at a look."""
+    monkeypatch.setattr(targets, "TARGETS", (MINE,))
+    _check_targets({"mine": Mine()}, raced=True)
+    spoilt = type("Spoilt", (Mine,), {part: changed})
+    with pytest.raises(ConfigError, match=f"objective: mine .*{said}"):
+        _check_targets({"mine": spoilt()}, raced=True)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("boom"), SystemExit(3)])

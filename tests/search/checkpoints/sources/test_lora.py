@@ -184,6 +184,21 @@ def test_adapter_cannot_be_the_base(tmp_path: Path) -> None:
         fit({"base": adapter})
 
 
+@pytest.mark.parametrize("kind", [torch.int8, torch.uint8, torch.bool])
+@pytest.mark.parametrize("pickled", [False, True])
+def test_matrices_that_are_no_floats(
+    tiny_llama: Family, tmp_path: Path, kind: torch.dtype, pickled: bool
+) -> None:
+    """Whatever scales quantised matrices have, they are not in the file."""
+    tensors = {name: tensor.to(kind) for name, tensor in pair(Q(0), 64, 64).items()}
+    adapter = write_adapter(tmp_path / "quantised", tensors)
+    if pickled:
+        (adapter / "adapter_model.safetensors").unlink()
+        torch.save(tensors, adapter / "adapter_model.bin")
+    with pytest.raises(CheckpointError, match=r"2 tensors that are no floats .*lora_A"):
+        fit({"base": tiny_llama.base, "task/0": adapter}, allow_bin=True)
+
+
 def test_truncated_adapter(tiny_llama: Family, tmp_path: Path) -> None:
     adapter = write_adapter(tmp_path / "lora", pair(Q(0), 64, 64))
     file = adapter / "adapter_model.safetensors"
