@@ -103,7 +103,7 @@ class ObjectiveShared(Strict):
     """Further objectives that are scored and recorded, by their sections; `constraints` may hold
     recipes to their scores."""
 
-    constraints: dict[str, float] = {}
+    constraints: dict[str, Annotated[float, Field(strict=True)]] = {}
     """Score -> how low the recommended recipe's may be: any score that an objective gives, but for
     the one that is optimised. Without a constraint only LCPR has a floor: the language expert's,
     less `search.tolerance`."""
@@ -162,6 +162,10 @@ class ObjectiveShared(Strict):
         if unknown:
             near = did_you_mean(unknown[0], targets.OBJECTIVES)
             raise ValueError(f"also: {unknown[0]} is none of {', '.join(targets.OBJECTIVES)}{near}")
+        asked = [*self.tasks, self.language, *self.also]
+        again = [name for name in self.also if asked.count(name) > 1]
+        if again:
+            raise ValueError(f"also: {again[0]} is scored already, or named twice")
         bad = [name for name, least in self.constraints.items() if not math.isfinite(least)]
         if bad:
             raise ValueError(f"constraints.{bad[0]} is not a finite number")
