@@ -5,7 +5,8 @@ Owns their numbers: the zones of each half, transitions and their share, which b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,13 @@ from search.merging.space.swap import Space, layer_shares
 from search.merging.space.wider import Columns, Fitting
 
 HALVES = ("attn", "mlp")
+
+
+def _splits(half: LayerSwap, n_layers: int) -> list[tuple[int, int]]:
+    """Bottom and upper layers; where they are all layers, in every way."""
+    if half.b + half.u < n_layers:
+        return [(half.b, half.u)]
+    return [(b, n_layers - b) for b in range(n_layers + 1)]
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,32 @@ class ComponentsForm:
         else:
             return None
         return {**zones, "t_b": recipe.t_b, "t_u": recipe.t_u, "w_lang": share}
+
+    def spellings(self, form: Recipe) -> Iterator[Components]:
+        """Other ways to write canonical components; those that are not valid are left out.
+
+        With a share of 1 or 0 the transitions are one expert's own layers, and where the language
+        expert has the whole of a half, it may have any of it from below.
+        """
+        if not isinstance(form, Components):
+            return
+        bounds = (self.swaps.zones[name] for name in ("t_b", "t_u"))
+        transitions = [range(low, high + 1) for low, high in bounds]
+        halves = [_splits(half, self.swaps.n_layers) for half in (form.attention, form.mlp)]
+        for (t_b, t_u), attn, mlp in itertools.product(itertools.product(*transitions), *halves):
+            for share, (below, above) in ((0.0, (0, 0)), (1.0, (t_b, t_u))):
+                zones = (attn[0] - below, attn[1] - above, mlp[0] - below, mlp[1] - above)
+                if min(zones) < 0:
+                    continue
+                for policy in dict.fromkeys((form.non_layer, "weighted")):
+                    yield Components(
+                        form.task,
+                        form.lang,
+                        *zones,
+                        *(t_b, t_u, 1 - share, share),
+                        non_layer=policy,
+                        decoding=form.decoding,
+                    )
 
     def fitting(self, columns: Columns) -> Fitting:
         """Recipes whose zones fit into the model."""

@@ -6,7 +6,7 @@ what the experts' vectors say, if it is given (`search.inspect`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -65,6 +65,10 @@ class LayerwiseForm:
         else:
             return None
         return {f"block_{i}": shares[layers[0]] for i, layers in enumerate(self._layers())}
+
+    def spellings(self, form: Recipe) -> Iterator[Layerwise]:
+        """None: each share is written in one way."""
+        return iter(())
 
     def fitting(self, columns: Columns) -> Fitting:
         """All mean a recipe of their own."""

@@ -55,6 +55,9 @@ class Form(Protocol):
     def numbers(self, recipe: Recipe) -> Mapping[str, Any] | None:
         """The form's own parameters of a recipe, perhaps out of bounds; None: it has none."""
 
+    def spellings(self, form: Recipe) -> Iterator[Recipe]:
+        """Other ways to write a canonical recipe in this form."""
+
     def fitting(self, columns: Columns) -> Fitting:
         """What recipes of some numbers mean."""
 
@@ -143,7 +146,8 @@ class WiderSpace:
         """
         form = canonical(recipe, self.n_layers)
         wanted = key(recipe, self.n_layers)
-        written = itertools.chain([recipe, form], spellings(form, self.n_layers, self.swaps.zones))
+        own, swaps = self.form.spellings(form), spellings(form, self.n_layers, self.swaps.zones)
+        written = itertools.chain([recipe, form], own, swaps)
         for values in itertools.chain.from_iterable(map(self._values, written)):
             if self._inside(values) and self.key_of(values) == wanted:
                 return values

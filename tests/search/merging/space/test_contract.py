@@ -9,11 +9,20 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from search.config.compose import load
 from search.config.searched import space_of
-from search.merging.recipe import Layered, Recipe, Single, from_dict, key, to_dict, validate
+from search.merging.recipe import (
+    Components,
+    Layered,
+    Recipe,
+    Single,
+    from_dict,
+    key,
+    to_dict,
+    validate,
+)
 from search.merging.space.contract import MainSpace
 from search.merging.space.proposal import BASELINE
 from search.study.proposing.model import FlatSampler
@@ -123,6 +132,9 @@ KEYS = {
 @pytest.mark.parametrize("form", FORMS)
 @settings(max_examples=examples(150))
 @given(recipe=any_recipes.recipes)
+@example(Components(0, 0, 0, 0, 1, 0, 0, 3, 0.0, 0.25))  # the upper transitions are a language's
+@example(Components(0, 0, 0, 3, 4, 0, 0, 0))
+@example(Components(1, 0, 2, 1, 1, 0, 1, 0, 1.0, 0.0))
 def test_a_recipe_without_a_point_is_not_in_the_space(form: str, recipe: Recipe) -> None:
     within, wanted = SMALLS[form], key(recipe, any_recipes.L)
     point = within.point(recipe)
