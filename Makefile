@@ -35,16 +35,16 @@ WORKERS := $(shell cores=$$(nproc); echo $$((cores < 3 ? cores + 1 : 4)))
 PYTEST := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) \
 	--dist loadfile --no-loadscope-reorder
 
-check: lint  ## while working, a minute: lint, types, the quick tests that start no Ray, engine or server, few drawn examples
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync check-one check-other
+check:  ## while working, a minute: lint, types, the quick tests that start no Ray, engine or server, few drawn examples
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync --keep-going check-one check-other
 
 # Two processes that share nothing take less time than two that take turns; about half each.
 QUICK := QUICK=1 HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q \
 	-m "not long and not whole and not slow"
-HALF := $(addprefix tests/search/,checkpoints engine merging study)
-check-one:
+HALF := $(addprefix tests/search/,checkpoints config engine merging results study)
+check-one: lint
 	$(QUICK) $(HALF)
-check-other:
+check-other: install
 	$(QUICK) tests $(HALF:%=--ignore=%)
 
 test: lint  ## lint, then the tests; the slow whole runs come last

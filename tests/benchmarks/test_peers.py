@@ -35,6 +35,7 @@ def lacking(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(PEERS, sampler, replace(peer, needs=("no_such_package",)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", PEERS)
 def test_a_peer_proposes_recipes_and_is_the_same_again(sampler: str) -> None:
     if names := missing(sampler):

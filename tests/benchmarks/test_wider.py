@@ -40,6 +40,7 @@ def test_every_recipe_of_a_space_was_recorded(name: str) -> None:
     assert space.unseen(0) is None
 
 
+@pytest.mark.slow
 def test_plain_swaps_lie_in_the_wider_spaces() -> None:
     near, components, shares, swaps = (
         set(field(name).in_space)
@@ -48,6 +49,7 @@ def test_plain_swaps_lie_in_the_wider_spaces() -> None:
     assert near < components and swaps < shares
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["components", "layerwise"])
 def test_a_replayed_search_finds_something(name: str) -> None:
     trajectory = run(Task(name, 0), trials=12)
@@ -55,6 +57,7 @@ def test_a_replayed_search_finds_something(name: str) -> None:
     assert trajectory.held_out[-1] >= 0.6 and trajectory.marks.whole <= trajectory.marks.best
 
 
+@pytest.mark.slow
 def test_the_table_compares_with_plain_swaps_and_says_nothing_of_fewer_recipes() -> None:
     marks = run(Task("swaps, ranges of components", 0), trials=1).marks
     lengths = {name: 18 if "ranges" in name else 100 for name in SPACES}

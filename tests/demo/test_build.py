@@ -100,6 +100,7 @@ def test_hugging_face_computes_the_same_logits() -> None:
         torch.testing.assert_close(ours(ids), theirs(ids).logits, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_auto_tokenizer_agrees_with_ours() -> None:
     from transformers import AutoTokenizer
 

@@ -72,6 +72,7 @@ def test_values_go_through_and_it_stays(tmp_path: Path, monkeypatch: pytest.Monk
     assert apart.call(place)[0] != first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "arguments", "why"),
     [

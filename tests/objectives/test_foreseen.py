@@ -57,6 +57,7 @@ def test_one_that_always_passed_is_not_doubted() -> None:
     assert np.mean(draws >= 0.98) > 0.7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shares", [(0.0, 0.1, 0.1, 0.8), (0.1, 0.5, 0.0, 0.4)])
 def test_draws_are_calibrated(shares: tuple[float, ...]) -> None:
     """A final score is as often below a quantile of its draws as the quantile says."""

@@ -143,6 +143,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("before", ["", "http://mlflow:5000"])
 def test_an_address_that_fails_is_not_the_study_s(
@@ -188,6 +189,7 @@ def test_a_study_whose_identity_is_broken(
     RecordsWriter.open(tmp_path / "s").close()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_a_strangers_study_is_sent_to_nobody(
     tmp_path: Path, port: int, capsys: pytest.CaptureFixture[str]

@@ -113,6 +113,7 @@ FILES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draws", [20, pytest.param(600, marks=pytest.mark.long)])
 @pytest.mark.parametrize(("member", "name"), FILES)
 def test_any_value_in_any_place(

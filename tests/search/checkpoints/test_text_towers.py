@@ -152,6 +152,7 @@ def test_plan_and_weights_are_those_of_one_form(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_an_export_loads_as_the_bases_class(forms: Forms, form: str, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
@@ -369,6 +370,7 @@ def test_other_towers_of_a_text_model(gemma: Forms, tmp_path: Path) -> None:
         examine({"base": gemma["whole"]["base"], "task/0": expert}).raise_faults()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["float32", "pickled", "pickled float32"])
 @pytest.mark.parametrize("base", ["whole", "text"])
 @pytest.mark.parametrize("expert", ["whole", "text"])
@@ -439,6 +441,7 @@ def matrices(module: str, columns: int, rows: int) -> Iterator[tuple[str, torch.
     yield f"{name}B.weight", torch.randn(rows, 4, generator=random) * 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("form", FORMS)
 def test_an_adapter_of_any_class_and_version(
@@ -464,6 +467,7 @@ def test_an_adapter_of_any_class_and_version(
     assert not changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_an_adapter_that_changes_a_tower_too(forms: Forms, form: str, tmp_path: Path) -> None:
     """The towers are the base's, whatever changes them; PEFT's `q_proj` names theirs as well."""

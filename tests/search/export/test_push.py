@@ -61,6 +61,7 @@ def test_the_folder_is_uploaded_private_in_one_commit(hub: Hub, export: Path) ->
     assert hub.private == {"org/merged"} and len(hub.commits["org/merged"]) == 1
 
 
+@pytest.mark.slow
 def test_a_second_export_takes_the_place_of_the_first(hub: Hub, export: Path) -> None:
     push.push(export, "org/merged", public=True)
     assert hub.private == set()

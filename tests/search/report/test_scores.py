@@ -48,6 +48,7 @@ def test_what_stands_beside_a_point(study: Material) -> None:
     )
 
 
+@pytest.mark.slow
 def test_coordinates_hold_the_form_that_most_have(wider: Material) -> None:
     (trace,) = valid(coordinates(wider)).data
     labels = [dimension["label"] for dimension in trace["dimensions"]]

@@ -118,6 +118,7 @@ def test_the_report_is_written_however_the_study_ended(
     assert "hunter2" not in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("trials", "why"),
     [

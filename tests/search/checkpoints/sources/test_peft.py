@@ -109,6 +109,7 @@ def train(base: Path, folder: Path, settings: dict[str, Any]) -> Any:
     return adapted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("architecture", "settings"), MERGED, ids=str)
 @pytest.mark.filterwarnings("ignore")
 def test_merged_as_peft_does(
@@ -136,6 +137,7 @@ def gemma(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"whole": whole, "newer": newer, "text": text}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", ["whole", "newer", "text"])
 @pytest.mark.parametrize("trained", ["whole", "text"])
 @pytest.mark.parametrize("settings", [Q, {**TIED, "modules_to_save": ["embed_tokens"]}], ids=str)
@@ -158,6 +160,7 @@ def test_trained_on_the_text_decoder_or_the_whole(
     assert changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("architecture", "settings", "message"), REFUSED, ids=str)
 @pytest.mark.filterwarnings("ignore")
 def test_refused_by_name(

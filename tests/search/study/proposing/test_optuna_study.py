@@ -124,6 +124,7 @@ HARMS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("storage", "harm"), HARMS)
 def test_a_harmed_storage_is_brought_in_line(
     tmp_path: Path, storage: str | None, harm: Callable[[Path, Path], None]
