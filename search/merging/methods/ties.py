@@ -16,7 +16,6 @@ from search.merging.blocks import (
     Turns,
     deltas,
     plain_sum,
-    weighted_sum,
 )
 from search.merging.methods.common import (
     DENSITIES,
@@ -118,9 +117,10 @@ def _merge(mix: Mix, name: str, surveyed: Sequence[Tensor]) -> ChunkMerge:
         elected = plain_sum(weighted)
         sign = torch.copysign(one, elected)
         agreeing = [delta.mul_(sign).clamp_(min=0) for delta in weighted]
-        weight = weighted_sum([delta.sign() for delta in agreeing], weights)
-        mean = plain_sum(agreeing).div_(weight.clamp_(min=min(weights))).mul_(sign)
-        return mean.mul_(mix.scale).add_(parts[0])
+        votes = [delta.sign().mul_(own) for delta, own in zip(agreeing, weights, strict=True)]
+        weight = plain_sum(votes).clamp_(min=min(weights))
+        mean = plain_sum(agreeing).div_(weight).mul_(sign)
+        return (mean if mix.scale == 1 else mean.mul_(mix.scale)).add_(parts[0])
 
     return step
 
