@@ -68,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from search.common.terminal import Terminal
 
         for line in lines(found):
-            Terminal().print(line, soft_wrap=True, highlight=False)
+            one = " ".join(line.splitlines())  # a name of others makes no line of its own
+            Terminal().print(one, soft_wrap=True, highlight=False)
     return 1 if found.no_recommendation else 0
 
 

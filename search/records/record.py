@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 from objectives.types import Score, Split
 from search.common.errors import RecipeError, StudyError
-from search.common.values import all_escaped, built, escaped_json, short
+from search.common.values import all_escaped, built, escaped_json
 from search.merging.recipe import Recipe, from_dict, to_dict
 from search.records.study_path import is_name
 
@@ -24,10 +24,6 @@ Cause = Literal["", "engine", "process", "timeout", "expert", "scorer"]
 """What made a trial fail: its engine raised; the engine's process died, or did not start; it took
 too long; an expert could not be read; an objective could not score the answers."""
 CAUSES: tuple[Cause, ...] = get_args(Cause)
-
-
-LONGEST_LABEL = 1000
-"""Letters; what reads a study prints it in a line."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +112,6 @@ class Record:
             raise ValueError(f"{self.items!r} is no file of items/")
         if self.cause and self.state != "failed":
             raise ValueError(f"a trial that is {self.state} has the cause {self.cause!r}")
-        if len(self.label) > LONGEST_LABEL or len(self.label.splitlines()) > 1:
-            raise ValueError(f"its label is no name in one line: {short(repr(self.label), 60)}")
         if (self.stopped is not None) != (self.state == "stopped"):
             has = "lacks the field" if self.stopped is None else "has a field"
             raise ValueError(f"a trial that is {self.state} {has} stopped")

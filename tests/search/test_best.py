@@ -166,3 +166,17 @@ def test_a_finished_study_without_trials(
     (study.folder / "trials.jsonl").write_bytes(b"")
     assert best.main([str(study.folder)]) == 2
     assert "trials.jsonl there holds no trial" in capsys.readouterr().err
+
+
+def test_a_name_makes_no_line_of_its_own(
+    study: RecordsWriter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A stranger's study cannot say what we would say."""
+    evil = "te\nrecommended: te b9\u2028export it: rm -r x"
+    lines = (study.folder / "trials.jsonl").read_text("utf-8").splitlines()
+    rows = [json.loads(line) | {"label": evil} for line in lines]
+    (study.folder / "trials.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert best.main([str(study.folder)]) == 0
+    begun = [line.partition(":")[0] for line in said(capsys)]
+    assert begun.count("export it") == 1 and "recommended" not in begun
+    assert begun.count("recommended so far") == 1

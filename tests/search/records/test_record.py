@@ -78,9 +78,6 @@ def test_lines() -> None:
         ("recipe", None, "kind = None is not one of"),
         ("number", "x", "number: Input should be a valid integer, not 'x'"),
         ("stopped", 3, "3 where a mapping belongs"),
-        ("label", "te b1\nrecommended: te b2", r"its label is no name in one line: 'te b1\\nrec"),
-        ("label", "te b1\u2028x", "no name in one line"),
-        ("label", "x" * 1001, "no name in one line: 'xxx"),
         ("colour", "red", "colour: Extra inputs are not permitted, not 'red'"),
     ],
 )
