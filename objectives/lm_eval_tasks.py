@@ -18,7 +18,7 @@ from typing import Any
 from objectives import apart
 from objectives.errors import DataError, DependencyError, SettingError
 from objectives.lm_eval_faults import in_words
-from objectives.lm_eval_trust import check_folder, without_code
+from objectives.lm_eval_trust import check_folder, without_code, without_hub
 
 PATIENCE, FETCHING = 300.0, 1200.0
 """Seconds for building tasks of one's own, and where their data may have to be fetched."""
@@ -110,23 +110,21 @@ def try_out(names: list[str], include_path: str, fetch: bool) -> None:
     Tasks(built)
 
 
-def _harness() -> tuple[Any, Any, Any]:
+def _harness() -> tuple[Any, Any]:
     try:
         utils: Any = importlib.import_module("lm_eval.utils")
         manager = importlib.import_module("lm_eval.tasks").TaskManager
-        config = importlib.import_module("datasets").config
     except ImportError as error:
         raise DependencyError(
             "objective.lm_eval needs lm-evaluation-harness 0.4.13: pip install "
             "'layer-swap-search[lm-eval]'"
         ) from error
-    return utils, manager, config
+    return utils, manager
 
 
 def _built(
     utils: Any,
     manager: Any,
-    config: Any,
     names: Sequence[str],
     include_path: Path | None,
     *,
@@ -142,36 +140,42 @@ def _built(
         )
         utils.env.filters.update(held.filters)
         del utils.env.filters["random"]  # a template that was tried out does the same again
-    offline = config.HF_DATASETS_OFFLINE
-    config.HF_DATASETS_OFFLINE = offline or not fetch
     try:
-        known = None
-        if include_path is not None:  # the harness's own list has 14,000 tasks: seconds to read
-            known = manager(include_path=str(include_path), include_defaults=False)
-        if known is None or any(name not in known.task_index for name in names):
-            known = manager(include_path=None if include_path is None else str(include_path))
-        missing = [name for name in names if name not in known.task_index]
-        if missing:
-            where = f" and {include_path}" if include_path is not None else ""
-            raise DataError(
-                f"lm_eval has no task {missing[0]!r} in its own list{where}: see "
-                "`lm_eval ls tasks`, or name the folder of its YAML with include_path"
-            )
-        with nullcontext() if code else without_code():
+        with nullcontext() if fetch else without_hub(), nullcontext() if code else without_code():
+            known = _known(manager, names, include_path)
             parts = {name: known.load([name])["tasks"] for name in names}
-            for tasks in parts.values():
-                for task in tasks.values():
-                    task.set_fewshot_seed(FEWSHOT_SEED)
-                    with redirect_stderr(io.StringIO()):  # a bar of its own
-                        task.build_all_requests()
+            for task in (task for tasks in parts.values() for task in tasks.values()):
+                task.set_fewshot_seed(FEWSHOT_SEED)
+                with redirect_stderr(io.StringIO()):  # a bar of its own
+                    task.build_all_requests()
     except (DataError, SettingError):
         raise
     except Exception as error:  # whatever a YAML, its data or its templates raise
         what = in_words(error, fetch=fetch)
         raise DataError(f"lm_eval could not build {', '.join(names)}: {what}") from error
-    finally:
-        config.HF_DATASETS_OFFLINE = offline
     return {name: dict(tasks) for name, tasks in parts.items()}
+
+
+def _known(manager: Any, names: Sequence[str], include_path: Path | None) -> Any:
+    """The harness's list that has these tasks: of the folder alone, where that is enough.
+
+    Raises:
+        DataError: one of them is in no list.
+    """
+    folder = None if include_path is None else str(include_path)
+    if folder is not None:  # the harness's own list has 14,000 tasks: seconds to read
+        known = manager(include_path=folder, include_defaults=False)
+        if all(name in known.task_index for name in names):
+            return known
+    known = manager(include_path=folder)
+    missing = [name for name in names if name not in known.task_index]
+    if missing:
+        where = "" if folder is None else f" and {folder}"
+        raise DataError(
+            f"lm_eval has no task {missing[0]!r} in its own list{where}: see `lm_eval ls tasks`, "
+            "or name the folder of its YAML with include_path"
+        )
+    return known
 
 
 class Tasks:

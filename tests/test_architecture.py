@@ -68,8 +68,11 @@ FENCES = {
     "safetensors": {
         f"search/checkpoints/{name}.py" for name in ("cache", "checkpoint", "sources/lora")
     },
-    "huggingface_hub": {"search/checkpoints/sources/hub.py", "search/export/push.py"},
-    "datasets": {"objectives/datasets.py", "objectives/lm_eval_tasks.py"},
+    "huggingface_hub": {
+        *("search/checkpoints/sources/hub.py", "search/export/push.py"),
+        "objectives/lm_eval_trust.py",
+    },
+    "datasets": {"objectives/datasets.py", "objectives/lm_eval_trust.py"},
     "lm_eval": {"objectives/lm_eval_tasks.py", "objectives/lm_eval_trust.py"},
     "fasttext": {"objectives/langid.py"},
     "fsspec": {"search/checkpoints/sources/url.py", "search/records/bucket.py"},

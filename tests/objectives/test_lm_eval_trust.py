@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +120,48 @@ def test_templates_come_to_an_end(
     monkeypatch.setattr(lm_eval_tasks, "PATIENCE", 2.0)  # it would take hours
     with pytest.raises(DataError, match=f"could not build bad: .*{said}"):
         load(["bad"], tmp_path, code=False, fetch=False)
+
+
+ASKED = """
+import sys
+from pathlib import Path
+from objectives.errors import DataError
+from objectives.lm_eval_tasks import load
+try:
+    load(["bad"], Path(sys.argv[1]), code=sys.argv[2] == "code", fetch=sys.argv[3] == "fetch")
+except DataError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("code", "fetch"), [("", ""), ("code", ""), ("", "fetch")])
+def test_the_hub_is_asked_only_if_it_may_be(
+    code: str, fetch: str, tasks: Path, tmp_path: Path
+) -> None:
+    """Neither for the data set nor for its card, where the environment forbids nothing."""
+    task = json.loads((tasks / "sums.yaml").read_text("utf-8")) | {"task": "bad"}
+    (tmp_path / "bad.yaml").write_text(json.dumps(task | {"dataset_path": "nobody/nothing"}))
+    asked: list[str] = []
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        do_GET = do_POST = do_HEAD
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+        kept = {k: v for k, v in os.environ.items() if not k.endswith("_OFFLINE")}
+        done = subprocess.run(
+            [sys.executable, "-c", ASKED, str(tmp_path), code, fetch],
+            env=kept | {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        server.shutdown()
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert bool(asked) == bool(fetch)
+    assert ("are not fetched unless objective.lm_eval.fetch=true" in done.stdout) == (not fetch)
