@@ -2,7 +2,7 @@
 
     python -m benchmarks.threads
 
-Random weights in Llama's form: the demo's shape, two between, SmolLM2 135M's. For each, tokens a
+Random weights in Llama's form: the demo's shape, two between, SmolLM2's. For each, tokens a
 second of one engine with as many threads as the machine has cores (at most `CORES`), and of as many
 engines with one thread each, all at once. Run it on an idle machine: an engine with several threads
 stalls beside other busy processes.
@@ -28,6 +28,7 @@ SHAPES = {
     "9 M": (256, 8, 4, 2, 768, 4096),
     "27 M": (384, 12, 6, 2, 1024, 16384),
     "SmolLM2, 135 M": (576, 30, 9, 3, 1536, 49152),
+    "SmolLM2, 360 M": (960, 32, 15, 5, 2560, 49152),
 }
 """Name and rough number of parameters -> `FIELDS`."""
 
