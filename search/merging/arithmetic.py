@@ -111,8 +111,8 @@ def combine_blocks(
     if not sources[0].numel():
         return
     width = sources[0].numel() // len(sources[0]) if sources[0].dim() else 1
+    here = sources[0].device.type == "cpu"
     try:
-        here = sources[0].device.type == "cpu"
         step = _surveyed(Merge(mix, name, width, sampled=here), sources)
     except MissedError:
         step = _surveyed(Merge(mix, name, width), sources)
@@ -158,9 +158,9 @@ class Merge:
         """
         self._mix, self._name, self._width = mix, name, width
         self._arithmetic = arithmetic_of(mix.method)
-        self._sampled = sampled and self._arithmetic.sampled is not None
-        surveys = self._arithmetic.sampled if sampled else None
-        self._surveys = (surveys or self._arithmetic.surveys)(mix)
+        quicker = self._arithmetic.sampled if sampled else None
+        self._sampled = quicker is not None
+        self._surveys = (quicker or self._arithmetic.surveys)(mix)
         self._sums: list[Any] = []
         self._begun = False
 

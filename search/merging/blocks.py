@@ -70,9 +70,10 @@ def for_blocks(
         every: of how many blocks one is worked on.
     """
     places = blocks(tensor)[::every]
-    if tensor.device.type == "cpu":
+    here = tensor.device.type == "cpu"
+    if here:
         _keep_memory()
-    if len(places) == 1 or tensor.device.type != "cpu":
+    if len(places) == 1 or not here:
         for place in places:
             yield work(*place)
         return

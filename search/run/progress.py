@@ -160,8 +160,8 @@ class ProgressDisplay:
         stages = [{"baseline": "baselines", "final": "held-out"}.get(o, o) for o in +self._running]
         left = self._left("")
         done = len(self._trials)
-        self._bar.update(self._task, total=self._total, completed=done, left=left)
-        self._bar.update(self._task, description=" ".join(stages))
+        said = " ".join(stages)
+        self._bar.update(self._task, total=self._total, completed=done, description=said, left=left)
 
     def _line(self, record: Record, better: bool) -> str:
         found = _scores(record) if record.state == "scored" else f"{record.state}: {record.reason}"
