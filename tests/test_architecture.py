@@ -48,6 +48,7 @@ FENCES = {
     "mlflow": {"search/study/tracking/store.py"},
     "vllm": {"search/engine/live.py", "search/engine/layout.py"},
     "triton": {"search/engine/triton_average.py"},
+    "numba": {"search/merging/methods/ties_kernel.py"},
     "torch": {
         "search/checkpoints/checkpoint.py",
         *(f"search/checkpoints/sources/{name}.py" for name in ("cast", "lora", "pickled")),
@@ -56,6 +57,7 @@ FENCES = {
         *(f"search/engine/{n}.py" for n in ("average", "staging", "triton_average", "views")),
         *(f"search/merging/{name}.py" for name in ("arithmetic", "blocks")),
         *(f"search/merging/methods/{name}.py" for name in ("dare_linear", "slerp", "ties")),
+        "search/merging/methods/ties_kernel.py",
         "search/export/writer.py",
         "search/inspect/expert_vectors.py",
     },
