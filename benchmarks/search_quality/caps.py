@@ -49,6 +49,7 @@ CAPS = {
     "no cap": Cap({}),
     "200 candidates of 1,674, as 1,000 of 8,370": Cap({"MAX_ENUMERATED": 0, "N_CANDIDATES": 200}),
     "100 candidates, as 1,000 of 16,740": Cap({"MAX_ENUMERATED": 0, "N_CANDIDATES": 100}),
+    "200 candidates, no climbing": Cap({"MAX_ENUMERATED": 0, "N_CANDIDATES": 200, "MAX_CLIMBS": 0}),
     "25 trials known, as 200 of 800": Cap({"MAX_OBSERVATIONS": 25}),
     "20 trials known, as 200 of 1,000": Cap({"MAX_OBSERVATIONS": 20}),
     "candidates fitted to 10 trials, as to 100 of 1,000": Cap({"MAX_FIT_OBSERVATIONS": 10}),

@@ -53,6 +53,10 @@ N_CANDIDATES = 1000
 """Of a larger space, so many are."""
 N_INCUMBENTS = 8
 """Best recipes whose neighbours are candidates as well."""
+N_CLIMBERS = 4
+"""Best candidates whose neighbours are looked at as well, then those of the better ones."""
+MAX_CLIMBS = 6
+"""How often."""
 MAX_OBSERVATIONS = 200
 """Trials that the model knows: of more, the best half of them and the latest."""
 MAX_FIT_OBSERVATIONS = 100
@@ -101,6 +105,26 @@ class Observations:
     def at(self, indices: Sequence[int]) -> Observations:
         """Those at these indices."""
         return Observations(self.codes[list(indices)], [self.records[i] for i in indices])
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Recipes by what they are worth, the best first.
+
+    Attributes:
+        codes: of shape (n, axes).
+        worth: of shape (n,).
+    """
+
+    codes: Codes
+    worth: Floats
+
+    def joined(self, codes: Codes, worth: Floats) -> Ranked:
+        """With some more, each recipe once."""
+        both = falling(np.concatenate([self.codes, codes]), np.concatenate([self.worth, worth]))
+        _, first = np.unique(both.codes, axis=0, return_index=True)
+        first.sort()
+        return Ranked(both.codes[first], both.worth[first])
 
 
 class FlatSampler(optuna.samplers.BaseSampler):
@@ -242,17 +266,29 @@ class ModelSampler(FlatSampler):
         else:
             gain_of = self._allowed_gain(observed, model.recipes, model.posterior_mean)
 
-        def falling(
-            recipes: EncodedRecipes, pending: EncodedRecipes | None = None
-        ) -> EncodedRecipes:
-            worth = gain_of(recipes, pending, *model.predict(recipes, pending))
-            return recipes.at(np.argsort(-worth, kind="stable"))
+        def worth_of(recipes: EncodedRecipes, pending: EncodedRecipes | None = None) -> Floats:
+            return gain_of(recipes, pending, *model.predict(recipes, pending))
 
-        found = falling(candidates)
+        found = falling(candidates.codes, worth_of(candidates))
+        if self._whole is None:
+            found = self._climbed(found, worth_of)
         if not len(pending):
             return found.codes
-        first = falling(found.at(slice(SHORTLIST)), self._kernel.encode(pending))
+        some = self._kernel.encode(found.codes[:SHORTLIST])
+        first = falling(some.codes, worth_of(some, self._kernel.encode(pending)))
         return np.concatenate([first.codes, found.codes])
+
+    def _climbed(self, found: Ranked, worth_of: Callable[[EncodedRecipes], Floats]) -> Ranked:
+        """With the neighbours of the best, those of the better ones among them, and so on."""
+        climbed: set[tuple[int, ...]] = set()
+        for _ in range(MAX_CLIMBS):
+            new = [code for code in found.codes[:N_CLIMBERS] if tuple(code) not in climbed]
+            if not new:
+                break
+            climbed |= {tuple(code) for code in new}
+            near = self._kernel.encode(self._grid.neighbours(np.array(new)))
+            found = found.joined(near.codes, worth_of(near))
+        return found
 
     def _candidates(self, best_first: Codes, rng: np.random.Generator) -> EncodedRecipes:
         """All recipes of a small space; of a large one some, and the neighbours of the best."""
@@ -353,6 +389,12 @@ class ModelSampler(FlatSampler):
             found = fit_hyperparameters(self._kernel, recipes, values, noise_variance(items))
             self._fitted[target.score] = fitted, found
         return self._fitted[target.score][1]
+
+
+def falling(codes: Codes, worth: Floats) -> Ranked:
+    """Recipes by what they are worth."""
+    order = np.argsort(-worth, kind="stable")
+    return Ranked(codes[order], worth[order])
 
 
 def subsample(observed: Observations, target: Target) -> Observations:

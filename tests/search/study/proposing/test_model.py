@@ -119,6 +119,20 @@ def test_it_climbs_the_hill(tmp_path: Path) -> None:
     assert search.best() >= 0.78 > by_chance.best() - 0.05
 
 
+def test_few_candidates_are_climbed_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a space too large to look at whole, it proposes what a look at the whole would."""
+    monkeypatch.setattr(model, "MAX_ENUMERATED", 0)
+    monkeypatch.setattr(model, "N_CANDIDATES", 20)
+    monkeypatch.setattr(model, "N_INCUMBENTS", 1)
+    found = []
+    for climbs in (6, 0):
+        monkeypatch.setattr(model, "MAX_CLIMBS", climbs)
+        search = Search(tmp_path / str(climbs), trials=30)
+        search.run()
+        found.append(search.best())
+    assert found[0] >= 0.78 > found[1]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("engines", [1, 2])
 @pytest.mark.parametrize("harm", ["", "journal"])
