@@ -29,9 +29,9 @@ lint: install  ## ruff, mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# One process more than cores, as whole runs wait for Ray to start and to end; file by file in the
+# More processes than cores, as whole runs wait for Ray to start and to end; file by file in the
 # order of collection; engines with one thread, as those with several stall beside a busy process.
-WORKERS := $(shell cores=$$(nproc); echo $$((cores < 3 ? cores + 1 : 4)))
+WORKERS := 4
 PYTEST := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) \
 	--dist loadfile --no-loadscope-reorder
 

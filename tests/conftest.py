@@ -18,6 +18,7 @@ from filelock import FileLock
 from hypothesis import settings
 
 from search.checkpoints.family import Family
+from search.common.garbage import keep_what_is_there, look_seldom
 from search.records.head import StudyHead
 from search.records.writer import RecordsWriter
 from tests.examples import examples
@@ -100,9 +101,18 @@ def demo_family() -> Family:
 WHOLE = ("cluster", "faults", "e2e")
 """Folders of tests that start Ray or an engine."""
 
-LONGEST = ("test_search", "test_extend", "test_fresh_engine", "test_cluster", "test_faults")
-"""Those of their files that take minutes, in this order: begun first, or one core would idle at the
+LONGEST = (
+    *("test_search", "test_extend", "test_cluster", "test_faults", "test_fresh_engine"),
+    *("test_reproducible", "test_languages", "test_two_tasks", "test_own_process", "test_export"),
+)
+"""Those of their files that take longest, in this order: begun first, or one core would idle at the
 end."""
+
+
+def pytest_collection_finish() -> None:
+    """What thousands of collected tests consist of is not looked through for garbage again."""
+    keep_what_is_there()
+    look_seldom()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

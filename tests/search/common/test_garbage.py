@@ -1,0 +1,45 @@
+"""What is loaded is not looked through again; what comes later is still collected."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from search.common.garbage import THRESHOLDS, keep_what_is_there, look_seldom
+
+
+class Ring:
+    """Refers to itself: only the collector can free it."""
+
+    def __init__(self) -> None:
+        self.own = self
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    before = gc.get_threshold()
+    yield
+    gc.set_threshold(*before)
+    keep_what_is_there()  # as the test run had it
+
+
+def test_it_looks_seldom_but_looks() -> None:
+    gc.set_threshold(700, 10, 10)
+    look_seldom()
+    assert gc.get_threshold() == THRESHOLDS
+    gone = weakref.ref(Ring())
+    kept = [Ring() for _ in range(2 * THRESHOLDS[0])]
+    assert gone() is None and kept
+
+
+def test_what_is_there_is_kept() -> None:
+    ring = Ring()
+    there = weakref.ref(ring)
+    keep_what_is_there()
+    del ring
+    later = weakref.ref(Ring())
+    gc.collect()
+    assert there() is not None and later() is None
