@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from typing import Any
 from benchmarks.landscape.design import DESIGNS, N_LAYERS, Design
 from benchmarks.landscape.packed import FOLDER, lines, read
 from objectives.types import Completion, Split
+from search.common.ending import as_ctrl_c
 from search.config.compose import load
 from search.config.schema import Config
 from search.engine.contract import NonFinite
@@ -86,14 +88,15 @@ def record(asked: Recording, engines: int) -> int:
     variables = {**os.environ, **quiet}
     command = [sys.executable, "-m", "benchmarks.landscape", "work", *asked.arguments()]
     command += ["--engines", str(engines)]
-    started = [
-        subprocess.Popen([*command, "--engine", str(i)], env=variables) for i in range(engines)
-    ]
-    try:
-        return max(process.wait() for process in started)
-    finally:
-        for process in started:
-            process.terminate()
+    with as_ctrl_c(signal.SIGTERM):  # who stops it stops the engines
+        started = [
+            subprocess.Popen([*command, "--engine", str(i)], env=variables) for i in range(engines)
+        ]
+        try:
+            return max(process.wait() for process in started)
+        finally:
+            for process in started:
+                process.terminate()
 
 
 def work(recording: Recording, engine: int, engines: int) -> None:

@@ -498,6 +498,7 @@ def test_an_adapter_by_two_names_of_one_module(gemma: Forms, tmp_path: Path) -> 
         examine({"base": gemma["whole"]["base"], "task/0": folder}).raise_faults()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", ["whole", "text"])
 def test_an_export_from_the_command_line(
     mistral: Forms, base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],

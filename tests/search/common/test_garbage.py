@@ -26,6 +26,7 @@ def as_before() -> Iterator[None]:
     keep_what_is_there()  # as the test run had it
 
 
+@pytest.mark.slow
 def test_it_looks_seldom_but_looks() -> None:
     gc.set_threshold(700, 10, 10)
     look_seldom()

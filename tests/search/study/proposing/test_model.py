@@ -110,6 +110,7 @@ class Search:
         return max(r.value("accuracy") or 0.0 for r in self.records.trials)
 
 
+@pytest.mark.slow
 def test_it_climbs_the_hill(tmp_path: Path) -> None:
     search = Search(tmp_path / "s", trials=40)
     assert len(search.within.grid.all()) > 1000
@@ -119,6 +120,7 @@ def test_it_climbs_the_hill(tmp_path: Path) -> None:
     assert search.best() >= 0.78 > by_chance.best() - 0.05
 
 
+@pytest.mark.slow
 def test_few_candidates_are_climbed_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a space too large to look at whole, it proposes what a look at the whole would."""
     monkeypatch.setattr(model, "MAX_ENUMERATED", 0)
