@@ -41,7 +41,7 @@ check:  ## while working, a minute: lint, types, the quick tests that start no R
 # Two processes that share nothing take less time than two that take turns; about half each.
 QUICK := QUICK=1 HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q \
 	-m "not long and not whole and not slow"
-HALF := $(addprefix tests/search/,checkpoints config engine merging results study)
+HALF := $(addprefix tests/search/,checkpoints config engine inspect merging results study)
 check-one: lint
 	$(QUICK) $(HALF)
 check-other: install
