@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
+    from objectives.types import Request
     from search.checkpoints.family import Family, Location
     from search.export.model_card import Ingredient, Merge
     from search.export.selection import Study
     from search.export.verify import Question
+
+    _Asked = tuple[list[Question], list[list[Request]]]
     from search.merging.plan import Plan
     from search.merging.recipe import Recipe
     from search.records.record import Record
@@ -232,7 +235,7 @@ def _export(arguments: argparse.Namespace, console: Console) -> int:
         refuse_foreign_models(places, f"study {wanted.study.name}")
         if arguments.verify and wanted.study.config is not None:
             refuse_code(wanted.study.config, f"study {wanted.study.name}")
-    asked = _questions(wanted, arguments.verify) if arguments.verify else []
+    asked = _questions(wanted, arguments.verify) if arguments.verify else None
     locations, allow_bin = wanted.family.sources(wanted.lang), wanted.family.allow_bin
     base = examine({"base": locations["base"]}, allow_bin=allow_bin)
     base.raise_faults()
@@ -413,10 +416,11 @@ def _merge(
     )
 
 
-def _questions(wanted: _Wanted, count: int) -> list[Question]:
+def _questions(wanted: _Wanted, count: int) -> _Asked:
+    """What is compared, and what the trial's engine was asked with it."""
     from objectives.errors import ObjectiveError
     from search.export import selection
-    from search.export.verify import greedy, questions
+    from search.export.verify import batches, greedy, questions
 
     study, trial = wanted.study, wanted.trial
     assert study is not None and trial is not None
@@ -431,29 +435,29 @@ def _questions(wanted: _Wanted, count: int) -> list[Question]:
         except ObjectiveError as error:
             raise StudyError(f"--verify asks what the study asked: {error}") from None
         if record and (asked := questions(study.records.items(record), known, count)):
-            return asked
+            return asked, batches(study.config, record)
     raise StudyError(
         f"--verify: trial {trial.key} ({trial.state}) has no answer on record that was made "
         f"greedily to a prompt of {', '.join(known)}; such are what is asked again"
     )
 
 
-def _verify(wanted: _Wanted, asked: Sequence[Question], out: Path, console: Console) -> int:
+def _verify(wanted: _Wanted, asked: _Asked, out: Path, console: Console) -> int:
     from search.export.verify import answer_differences, engine_options
 
     assert wanted.study is not None and wanted.study.config is not None
-    settings = wanted.study.config
-    _say(
-        console, f"verifying: a fresh engine answers {counted(len(asked), 'item')} of {wanted.key}"
-    )
-    found = answer_differences(out, asked, engine_options(settings))
+    settings, (compared, together) = wanted.study.config, asked
+    n = len(compared)
+    _say(console, f"verifying: a fresh engine answers {counted(n, 'item')} of {wanted.key}")
+    found = answer_differences(out, compared, together, engine_options(settings))
     for line in found:
         _say(console, line)
-    _say(console, f"verified: {len(asked) - len(found)} of {len(asked)} answers equal the trial's")
+    _say(console, f"verified: {n - len(found)} of {n} answers equal the trial's")
     if found:
         _say(
             console,
-            "one may part where two tokens are nearly as likely: sums depend on threads and batch",
+            "one may part where two tokens are nearly as likely: sums depend on the machine, its "
+            "threads and what is asked together",
         )
     return 1 if found else 0
 

@@ -5,8 +5,10 @@ objective asks and has answered greedily. The engine lives in a process of its o
 search.export.verify`, job as JSON on standard input), because vLLM keeps state for a whole process.
 
 Greedy decoding takes the likeliest token. How sums of products are rounded depends on which
-requests run together, on GPUs above all: where two tokens are nearly as likely, an answer may
-differ in a model that is the same. A few such answers are no fault; most of them are.
+requests run together: where two tokens are nearly as likely, an answer may differ in a model that
+is the same. So the requests that the trial's engine had together are asked together again, up to
+the last that is compared. On a GPU, or with another number of threads, a few answers may differ all
+the same; most of them are a fault.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from search.config.schema import Config
 from search.config.scored import build_objectives
 from search.engine.contract import EngineOptions, NonFinite
 from search.records.record import Record
+from search.study.tuning.judging import in_parts
 
 Greedy = Mapping[str, Mapping[Prompt, Sampling]]
 """Objective -> prompt -> how it is answered."""
@@ -68,6 +71,21 @@ def greedy(config: Config, record: Record) -> Greedy:
     }
 
 
+def batches(config: Config, record: Record) -> list[list[Request]]:
+    """What the trial's engine was asked together, batch after batch.
+
+    A proposal of a search that races is taken for one that was looked at on its way.
+
+    Raises:
+        ObjectiveError: the objectives' data is not where the study found it.
+    """
+    objectives = build_objectives(config.objective, config.lang).values()
+    asked = [list(o.requests(record.split, record.recipe.decoding)) for o in objectives]
+    race = config.search.race
+    raced = race and record.split == "search" and record.origin != "baseline"
+    return list(in_parts(asked, (*(race.looks if race and raced else ()), 1.0)))
+
+
 def questions(items: Sequence[ItemResult], known: Greedy, count: int) -> list[Question]:
     """The first greedy answers among a trial's items, of each objective in turn.
 
@@ -87,34 +105,42 @@ def questions(items: Sequence[ItemResult], known: Greedy, count: int) -> list[Qu
 
 
 def answer_differences(
-    folder: Path, asked: Sequence[Question], options: EngineOptions
+    folder: Path,
+    compared: Sequence[Question],
+    asked: Sequence[Sequence[Request]],
+    options: EngineOptions,
 ) -> list[str]:
     """What a fresh engine answers otherwise than recorded: one line for each such item.
 
     Args:
         folder: the exported checkpoint.
-        asked: what to ask.
+        compared: the answers on record.
+        asked: from `batches`; what holds no prompt of these after its place is left out.
         options: of the trial's engine.
 
     Raises:
         EngineError: the engine did not start or died.
     """
-    job = {
-        "folder": str(folder),
-        "options": asdict(options),
-        "prompts": [_plain(question.prompt) for question in asked],
-        "samplings": [asdict(question.sampling) for question in asked],
-    }
-    found = _run(job)
+    wanted = {(question.prompt, question.sampling) for question in compared}
+    holds = [wanted.intersection((r.prompt, r.sampling) for r in batch) for batch in asked]
+    last = max((i for i, found in enumerate(holds) if found), default=-1)
+    asked = asked[: last + 1]
+    answers = _run(
+        {
+            "folder": str(folder),
+            "options": asdict(options),
+            "batches": [[asdict(request) for request in batch] for batch in asked],
+        }
+    )
+    found: dict[tuple[Prompt, Sampling], str] = {}
+    for batch, texts in zip(asked, answers, strict=True):
+        for request, text in zip(batch, texts, strict=True):
+            found.setdefault((request.prompt, request.sampling), text)
     return [
         f"{question.id}: {_difference(question.answer, answer)}"
-        for question, answer in zip(asked, found, strict=True)
-        if answer != question.answer
+        for question in compared
+        if (answer := found[question.prompt, question.sampling]) != question.answer
     ]
-
-
-def _plain(prompt: Prompt) -> Any:
-    return prompt if isinstance(prompt, str) else [asdict(message) for message in prompt]
 
 
 def _difference(recorded: str, found: str) -> str:
@@ -123,7 +149,7 @@ def _difference(recorded: str, found: str) -> str:
     return f"from character {same} on {shown[0]} is on record, the export says {shown[1]}"
 
 
-def _run(job: Mapping[str, Any]) -> list[str]:
+def _run(job: Mapping[str, Any]) -> list[list[str]]:
     """Answer in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "search.export.verify"],
@@ -134,26 +160,30 @@ def _run(job: Mapping[str, Any]) -> list[str]:
     )
     if done.returncode:
         raise EngineError(f"no engine could answer from the export:\n{done.stderr[-2000:]}")
-    answers: list[str] = json.loads(done.stdout.splitlines()[-1])
+    answers: list[list[str]] = json.loads(done.stdout.splitlines()[-1])
     return answers
 
 
-def _answer(job: Mapping[str, Any]) -> list[str]:
+def _answer(job: Mapping[str, Any]) -> list[list[str]]:
     from search.checkpoints.family import fit
     from search.engine.live import Engine
 
-    samplings = [Sampling(**{**one, "stop": tuple(one["stop"])}) for one in job["samplings"]]
     family = fit({"base": Path(job["folder"])}, check_finite=False)
     engine = Engine(family, EngineOptions(**job["options"]))
-    prompts: list[Prompt] = [
-        prompt if isinstance(prompt, str) else tuple(Message(**message) for message in prompt)
-        for prompt in job["prompts"]
-    ]
-    answers = engine.generate(list(map(Request, prompts, samplings)))
+    answers = []
+    for batch in job["batches"]:
+        done = engine.generate([_request(**fields) for fields in batch])
+        if isinstance(done, NonFinite):
+            raise EngineError(done.reason)
+        answers.append([answer.text for answer in done])
     engine.close()
-    if isinstance(answers, NonFinite):
-        raise EngineError(answers.reason)
-    return [answer.text for answer in answers]
+    return answers
+
+
+def _request(prompt: Any, sampling: Any, **more: Any) -> Request:
+    """A request as `asdict` and JSON left it."""
+    whole = prompt if isinstance(prompt, str) else tuple(Message(**turn) for turn in prompt)
+    return Request(whole, Sampling(**{**sampling, "stop": tuple(sampling["stop"])}), **more)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ engine's fault. Knows nothing of engines.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from traceback import format_exception
@@ -115,6 +115,23 @@ def scorer_failed(error: Exception) -> TrialOutcome:
     _log.error("an objective failed: %s", masked("".join(format_exception(error))))
     reason = f"scoring failed: {type(error).__name__}: {masked(str(error))}"
     return TrialOutcome("failed", reason, "scorer")
+
+
+def in_parts(
+    batches: Sequence[Sequence[Request]], shares: Iterable[float]
+) -> Iterator[list[Request]]:
+    """What an engine is asked together, time after time, in a trial that is not stopped.
+
+    Args:
+        batches: the requests of each objective.
+        shares: of these, as `Judging.asked` takes them.
+    """
+    begun = [0] * len(batches)
+    for share in shares:
+        ends = [_n(batch, share) for batch in batches]
+        parts = zip(batches, begun, ends, strict=True)
+        yield [request for batch, start, end in parts for request in batch[start:end]]
+        begun = ends
 
 
 def _n(batch: Sequence[Request], share: float) -> int:

@@ -300,9 +300,12 @@ def test_verify(
     """What is asked, and what is made of the answers; a real engine answers in tests/e2e."""
     jobs: list[Any] = []
 
-    def answer(job: Any) -> list[str]:
+    def answer(job: Any) -> list[list[str]]:
         jobs.append(json.loads(json.dumps(job)))
-        return [f"{i} {BEST}" + (change if i == 2 else "") for i in range(4)]
+        return [
+            [f"{i} {BEST}" + (change if i == 2 else "") for i in range(len(batch))]
+            for batch in job["batches"]
+        ]
 
     monkeypatch.setattr(verify, "_run", answer)
     out = tmp_path / "out"
@@ -311,10 +314,11 @@ def test_verify(
     assert f"verified: {4 - status} of 4 answers equal the trial's" in printed
     assert ("q2: from character" in printed) == bool(change)
     (job,) = jobs
-    assert job["folder"] == str(out) and len(set(job["prompts"])) == 4
-    assert all(prompt.startswith("Q: ") for prompt in job["prompts"])
+    assert job["folder"] == str(out)
+    ((first, *_),) = job["batches"]  # what the trial's engine had together
+    assert len(job["batches"][0]) > 4 and first["prompt"].startswith("Q: ")
     wanted = {"max_tokens": 96, "temperature": 0.0, "top_p": 1.0, "stop": ["Q:"], "beam_width": 1}
-    assert job["samplings"] == [wanted] * 4
+    assert first["sampling"] == wanted
 
 
 def test_verify_needs_the_tasks_data(

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from objectives.types import Decoding, ItemResult, Message, Prompt, Sampling
+from objectives.types import Decoding, ItemResult, Message, Prompt, Request, Sampling
 from search.checkpoints.family import Family
 from search.common.errors import EngineError
 from search.config import compose
 from search.config.schema import Config
+from search.config.scored import build_objectives
 from search.engine.contract import EngineOptions
 from search.export import verify
 from search.export.verify import Greedy, Question, answer_differences, engine_options
 from search.merging.recipe import LayerSwap, Recipe, Single
 from search.records.record import Record
+from search.study.tuning.judging import Judging
 from tests.engine_options import engine_options as options
 from tests.objectives.lm_eval_yamls import write
 
@@ -71,12 +73,12 @@ def test_of_the_harnesss_tasks_those_that_generate(tmp_path: Path) -> None:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The jobs that reach the engine's process, which answers `a0`, `a1`, ..."""
+    """The jobs that reach the engine's process, which answers `a0`, `a1`, ... to each batch."""
     jobs: list[Any] = []
 
-    def answer(job: Any) -> list[str]:
+    def answer(job: Any) -> list[list[str]]:
         jobs.append(json.loads(json.dumps(job)))
-        return [f"a{i}" for i in range(len(job["prompts"]))]
+        return [[f"a{i}" for i in range(len(batch))] for batch in job["batches"]]
 
     monkeypatch.setattr(verify, "_run", answer)
     return jobs
@@ -98,22 +100,55 @@ def test_a_difference_is_shown_from_where_it_begins(
     asked: list[Any], recorded: str, difference: str | None
 ) -> None:
     question = Question("q", "p", recorded, Sampling(8))
-    found = answer_differences(Path("out"), [question], options())
+    found = answer_differences(Path("out"), [question], [[Request("p", Sampling(8))]], options())
     assert len(found) == (difference is not None)
     assert difference is None or difference in found[0]
 
 
-def test_turns_options_and_sampling_reach_the_process(asked: list[Any]) -> None:
+def test_what_was_asked_together_is_asked_together(asked: list[Any]) -> None:
+    """Whole batches, up to the last that holds what is compared, as they were."""
     sampling = Sampling(8, stop=("Q:",))
-    questions = [Question("q0", "p", "a0", sampling), Question("q1", TURNS, "a1", Sampling(9))]
-    assert answer_differences(Path("out"), questions, options()) == []
+    drawn = Request("p", Sampling(8, temperature=0.5), seed=3)
+    measured = Request("p", Sampling(1), continuation=" x")
+    batches = [
+        [drawn, Request("p", sampling), measured],
+        [Request("other", sampling)],
+        [Request(TURNS, Sampling(9), trace=True), Request("p", sampling)],
+        [Request("later", sampling)],
+    ]
+    questions = [Question("q0", "p", "a1", sampling), Question("q1", TURNS, "a0", Sampling(9))]
+    assert answer_differences(Path("out"), questions, batches, options()) == []
     (job,) = asked
-    assert job["prompts"] == ["p", [asdict(turn) for turn in TURNS]]
+    assert [[verify._request(**one) for one in batch] for batch in job["batches"]] == batches[:3]
     assert EngineOptions(**job["options"]) == options()
-    first, second = job["samplings"]
-    assert Sampling(**{**first, "stop": tuple(first["stop"])}) == sampling
-    assert second["max_tokens"] == 9
     assert job["folder"] == "out"
+
+
+@pytest.mark.parametrize(
+    ("split", "origin", "sizes"),
+    [
+        ("held_out", "final", [500]),
+        ("search", "baseline", [260]),
+        ("search", "search", [130, 65, 65]),
+        ("search", "ties", [130, 65, 65]),
+    ],
+)
+def test_batches_are_the_trials(split: Any, origin: Any, sizes: list[int]) -> None:
+    record = Record(0, "k", split, "scored", origin, "x", Single("base"))
+    found = verify.batches(config("search=laptop"), record)
+    assert [len(batch) for batch in found] == sizes
+    judging = Judging(list(objectives().values()), record.recipe, split)
+    judging.begin()
+    assert judging.asked(0.5 if len(sizes) > 1 else 1.0) == found[0]
+    whole = [
+        request for batch in verify.batches(config("search.race=null"), record) for request in batch
+    ]
+    assert Counter(whole) == Counter(request for batch in found for request in batch)
+
+
+def objectives() -> dict[str, Any]:
+    chosen = config()
+    return dict(build_objectives(chosen.objective, chosen.lang))
 
 
 def config(*overrides: str) -> Config:
@@ -136,4 +171,4 @@ def test_an_export_that_cannot_be_read(tiny_llama: Family, tmp_path: Path) -> No
     """The engine's process says why it ended."""
     question = Question("q", "p", "a", Sampling(8))
     with pytest.raises(EngineError, match=r"(?s)no engine could answer.*config.json is missing"):
-        answer_differences(tmp_path, [question], options())
+        answer_differences(tmp_path, [question], [[Request("p", Sampling(8))]], options())
