@@ -31,8 +31,7 @@ lint: install  ## ruff, mypy --strict
 
 # More processes than cores, as whole runs wait for Ray to start and to end; file by file in the
 # order of collection; engines with one thread, as those with several stall beside a busy process.
-WORKERS := 4
-PYTEST := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) \
+PYTEST := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 \
 	--dist loadfile --no-loadscope-reorder
 
 check:  ## while working, a minute: lint, types, the quick tests that start no Ray, engine or server, few drawn examples

@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from search.export.model_card import Ingredient, Merge
     from search.export.selection import Study
     from search.export.verify import Question
-
-    _Asked = tuple[list[Question], list[list[Request]]]
     from search.merging.plan import Plan
     from search.merging.recipe import Recipe
     from search.records.record import Record
     from search.results.choose import Choice
+
+    _Asked = tuple[list[Question], list[list[Request]]]
 
 EXAMPLES = """examples:
   python -m search.export --study runs/demo-te --out merged             the recommended recipe
@@ -420,7 +420,7 @@ def _questions(wanted: _Wanted, count: int) -> _Asked:
     """What is compared, and what the trial's engine was asked with it."""
     from objectives.errors import ObjectiveError
     from search.export import selection
-    from search.export.verify import batches, greedy, questions
+    from search.export.verify import batches, greedy, questions, requests
 
     study, trial = wanted.study, wanted.trial
     assert study is not None and trial is not None
@@ -430,12 +430,14 @@ def _questions(wanted: _Wanted, count: int) -> _Asked:
             "its runs say: name it with --study"
         )
     for record in (trial, selection.held_out(study, trial.key)):
+        if record is None:
+            continue
         try:
-            known = greedy(study.config, record) if record else {}
+            together = requests(study.config, record)
         except ObjectiveError as error:
             raise StudyError(f"--verify asks what the study asked: {error}") from None
-        if record and (asked := questions(study.records.items(record), known, count)):
-            return asked, batches(study.config, record)
+        if asked := questions(study.records.items(record), known := greedy(together), count):
+            return asked, batches(study.config, record, together)
     raise StudyError(
         f"--verify: trial {trial.key} ({trial.state}) has no answer on record that was made "
         f"greedily to a prompt of {', '.join(known)}; such are what is asked again"

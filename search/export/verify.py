@@ -54,36 +54,41 @@ def engine_options(config: Config) -> EngineOptions:
     )
 
 
-def greedy(config: Config, record: Record) -> Greedy:
-    """What a study's objectives ask of a trial and have answered greedily.
+def requests(config: Config, record: Record) -> dict[str, list[Request]]:
+    """What each of a study's objectives asked of a trial.
 
     Raises:
         ObjectiveError: their data is not where the study found it.
     """
     objectives = build_objectives(config.objective, config.lang)
     return {
-        name: {
-            request.prompt: request.sampling
-            for request in objective.requests(record.split, record.recipe.decoding)
-            if request.continuation is None and request.sampling.temperature == 0
-        }
+        name: list(objective.requests(record.split, record.recipe.decoding))
         for name, objective in objectives.items()
     }
 
 
-def batches(config: Config, record: Record) -> list[list[Request]]:
-    """What the trial's engine was asked together, batch after batch.
+def greedy(asked: Mapping[str, Sequence[Request]]) -> Greedy:
+    """What of it is answered greedily; it may be compared."""
+    return {
+        name: {each.prompt: each.sampling for each in own if _is_greedy(each)}
+        for name, own in asked.items()
+    }
+
+
+def _is_greedy(request: Request) -> bool:
+    return request.continuation is None and request.sampling.temperature == 0
+
+
+def batches(
+    config: Config, record: Record, asked: Mapping[str, Sequence[Request]]
+) -> list[list[Request]]:
+    """What of it the trial's engine was asked together, batch after batch.
 
     A proposal of a search that races is taken for one that was looked at on its way.
-
-    Raises:
-        ObjectiveError: the objectives' data is not where the study found it.
     """
-    objectives = build_objectives(config.objective, config.lang).values()
-    asked = [list(o.requests(record.split, record.recipe.decoding)) for o in objectives]
     race = config.search.race
     raced = race and record.split == "search" and record.origin != "baseline"
-    return list(in_parts(asked, (*(race.looks if race and raced else ()), 1.0)))
+    return list(in_parts(list(asked.values()), (*(race.looks if race and raced else ()), 1.0)))
 
 
 def questions(items: Sequence[ItemResult], known: Greedy, count: int) -> list[Question]:
@@ -122,9 +127,11 @@ def answer_differences(
         EngineError: the engine did not start or died.
     """
     wanted = {(question.prompt, question.sampling) for question in compared}
-    holds = [wanted.intersection((r.prompt, r.sampling) for r in batch) for batch in asked]
-    last = max((i for i, found in enumerate(holds) if found), default=-1)
-    asked = asked[: last + 1]
+    places = [
+        [i for i, r in enumerate(batch) if _is_greedy(r) and (r.prompt, r.sampling) in wanted]
+        for batch in asked
+    ]
+    asked = asked[: max((n for n, found in enumerate(places, 1) if found), default=0)]
     answers = _run(
         {
             "folder": str(folder),
@@ -133,9 +140,9 @@ def answer_differences(
         }
     )
     found: dict[tuple[Prompt, Sampling], str] = {}
-    for batch, texts in zip(asked, answers, strict=True):
-        for request, text in zip(batch, texts, strict=True):
-            found.setdefault((request.prompt, request.sampling), text)
+    for batch, texts, compare in zip(asked, answers, places, strict=False):
+        for i in compare:
+            found.setdefault((batch[i].prompt, batch[i].sampling), texts[i])
     return [
         f"{question.id}: {_difference(question.answer, answer)}"
         for question in compared

@@ -108,9 +108,9 @@ def _merge(mix: Mix, name: str, surveyed: Sequence[Tensor]) -> ChunkMerge:
     one = torch.tensor(1.0)
     trim = None
     if surveyed:
-        found = _foretold if isinstance(surveyed[1], _Near) else _thresholds
-        trim = _Trim(*found(surveyed, mix.density))
-        if isinstance(surveyed[1], _Near) and surveyed[1].whole >= LARGE:
+        near = surveyed[1] if isinstance(surveyed[1], _Near) else None
+        trim = _Trim(*(_foretold if near else _thresholds)(surveyed, mix.density))
+        if near and near.whole >= LARGE:
             return _in_loops(weights, mix.scale, trim)
 
     def step(parts: list[Tensor], start: int) -> Tensor:

@@ -67,10 +67,6 @@ class EncodedRecipes:
     codes: Codes
     features: tuple[Singles, ...]
 
-    def at(self, indices: NDArray[np.int64] | slice) -> EncodedRecipes:
-        """Those at these indices."""
-        return EncodedRecipes(self.codes[indices], tuple(group[indices] for group in self.features))
-
 
 @dataclass(frozen=True)
 class Distances:

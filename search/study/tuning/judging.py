@@ -57,8 +57,7 @@ class Judging:
         Args:
             share: in (0, 1].
         """
-        both = zip(self._batches, self._answers, strict=True)
-        return [request for batch, own in both for request in batch[len(own) : _n(batch, share)]]
+        return _part(self._batches, list(map(len, self._answers)), share)
 
     def answered(
         self, completions: Sequence[Completion], share: float, threshold: Threshold | None
@@ -128,10 +127,16 @@ def in_parts(
     """
     begun = [0] * len(batches)
     for share in shares:
-        ends = [_n(batch, share) for batch in batches]
-        parts = zip(batches, begun, ends, strict=True)
-        yield [request for batch, start, end in parts for request in batch[start:end]]
-        begun = ends
+        yield _part(batches, begun, share)
+        begun = [_n(batch, share) for batch in batches]
+
+
+def _part(
+    batches: Sequence[Sequence[Request]], begun: Sequence[int], share: float
+) -> list[Request]:
+    """The requests of each batch from where it was begun up to a share of it."""
+    parts = zip(batches, begun, strict=True)
+    return [request for batch, start in parts for request in batch[start : _n(batch, share)]]
 
 
 def _n(batch: Sequence[Request], share: float) -> int:

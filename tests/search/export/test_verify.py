@@ -45,7 +45,7 @@ def test_the_first_greedy_items_of_each_objective_are_asked_again() -> None:
 
 def asked_of(recipe: Recipe, *overrides: str) -> Greedy:
     record = Record(0, "k", "held_out", "scored", "search", "x", recipe)
-    return verify.greedy(config(*overrides), record)
+    return verify.greedy(verify.requests(config(*overrides), record))
 
 
 def test_what_objectives_answer_greedily() -> None:
@@ -109,9 +109,9 @@ def test_what_was_asked_together_is_asked_together(asked: list[Any]) -> None:
     """Whole batches, up to the last that holds what is compared, as they were."""
     sampling = Sampling(8, stop=("Q:",))
     drawn = Request("p", Sampling(8, temperature=0.5), seed=3)
-    measured = Request("p", Sampling(1), continuation=" x")
+    measured = Request("p", sampling, continuation=" x")  # nothing is generated
     batches = [
-        [drawn, Request("p", sampling), measured],
+        [measured, Request("p", sampling), drawn],
         [Request("other", sampling)],
         [Request(TURNS, Sampling(9), trace=True), Request("p", sampling)],
         [Request("later", sampling)],
@@ -135,20 +135,16 @@ def test_what_was_asked_together_is_asked_together(asked: list[Any]) -> None:
 )
 def test_batches_are_the_trials(split: Any, origin: Any, sizes: list[int]) -> None:
     record = Record(0, "k", split, "scored", origin, "x", Single("base"))
-    found = verify.batches(config("search=laptop"), record)
+    asked = verify.requests(config(), record)
+    found = verify.batches(config("search=laptop"), record, asked)
     assert [len(batch) for batch in found] == sizes
-    judging = Judging(list(objectives().values()), record.recipe, split)
+    chosen = config()
+    objectives = build_objectives(chosen.objective, chosen.lang)
+    judging = Judging(list(objectives.values()), record.recipe, split)
     judging.begin()
     assert judging.asked(0.5 if len(sizes) > 1 else 1.0) == found[0]
-    whole = [
-        request for batch in verify.batches(config("search.race=null"), record) for request in batch
-    ]
+    (whole,) = verify.batches(config("search.race=null"), record, asked)
     assert Counter(whole) == Counter(request for batch in found for request in batch)
-
-
-def objectives() -> dict[str, Any]:
-    chosen = config()
-    return dict(build_objectives(chosen.objective, chosen.lang))
 
 
 def config(*overrides: str) -> Config:
