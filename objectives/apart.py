@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import json
 import math
 import os
@@ -96,6 +97,7 @@ def serve() -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):  # what libraries print is no answer
         os.dup2(nothing, stream)
+    gc.set_threshold(50_000, 20, 10)  # what large libraries consist of is looked through seldom
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (ROOM, ROOM))
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE, FILE))

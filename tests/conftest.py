@@ -6,24 +6,21 @@ What makes a family needs transformers, seconds of imports: it is loaded when a 
 from __future__ import annotations
 
 import os
-import pickle
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import pytest
-from filelock import FileLock
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
 from search.checkpoints.family import Family
 from search.common.garbage import keep_what_is_there, look_seldom
 from search.records.head import StudyHead
 from search.records.writer import RecordsWriter
 from tests.examples import examples
-
-T = TypeVar("T")
+from tests.made_once import made_once
 
 # a busy machine is no fault
 settings.register_profile("untimed", deadline=None, max_examples=examples(100))
@@ -48,7 +45,7 @@ def _family(architecture: str, folder: Path) -> Family:
 
         return make_family(place, architecture)
 
-    return _made_once(architecture, folder, make)
+    return made_once(architecture, folder, make)
 
 
 @pytest.fixture(scope="session")
@@ -69,25 +66,13 @@ def mlflow_first_use(
             command, capture_output=True, text=True, timeout=240, env=environment
         )
 
-    return _made_once("mlflow", tmp_path_factory.getbasetemp(), make)
+    return made_once("mlflow", tmp_path_factory.getbasetemp(), make)
 
 
 @pytest.fixture(scope="session")
 def mlflow_store(mlflow_first_use: tuple[Path, subprocess.CompletedProcess[str]]) -> Path:
     """An MLflow store to copy, as making one takes it seconds; it holds that one empty study."""
     return mlflow_first_use[0] / "mlflow.db"
-
-
-def _made_once(name: str, folder: Path, make: Callable[[Path], T]) -> T:
-    """What all processes of a test run share; `make` gets the place of its files."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
-    known = folder / f"{name}.pickle"
-    with FileLock(f"{known}.lock"):
-        if not known.exists():
-            known.write_bytes(pickle.dumps(make(folder / name)))
-    made: T = pickle.loads(known.read_bytes())
-    return made
 
 
 @pytest.fixture(scope="session")
@@ -107,6 +92,26 @@ LONGEST = (
 )
 """Those of their files that take longest, in this order: begun first, or one core would idle at the
 end."""
+
+
+ENGINES = (
+    *("test_fresh_engine", "test_export", "test_direct", "test_engine_contract"),
+    *("test_generation", "test_rebuild", "test_confused", "test_lm_eval"),
+)
+"""Those whose engines are forks of one process (`tests.engine_process`): none is loaded twice."""
+
+
+class _Scheduling(LoadFileScheduling):
+    """File by file, but for those that share what one process has loaded."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "engines" if Path(file).stem in ENGINES and "e2e" in file else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """Which process gets which tests."""
+    return _Scheduling(config, log)
 
 
 def pytest_collection_finish() -> None:

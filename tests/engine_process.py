@@ -1,24 +1,32 @@
-"""Run a list of recipes on one engine in a process of its own; the answers come back as JSON.
-
-    python -m tests.engine_process < job.json > answers.json
+"""Real engines, each in a process of its own; what they do comes back.
 
 A process for each engine, because vLLM keeps process-wide state: the live engine and the fresh ones
-that it is held against must not share any.
+that it is held against must not share any. What they import, seconds of work, is imported once:
+they are forks of a process that has loaded it, and has started nothing.
 """
 
 from __future__ import annotations
 
-import json
+import io
 import os
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import redirect_stdout
+from functools import cache
+from multiprocessing import forkserver, get_context
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from unittest.mock import patch
 
 from objectives.types import Request, Sampling
 from search.merging.recipe import Recipe, to_dict
-from tests.e2e.commands import ROOT
+
+T = TypeVar("T")
+
+SECONDS = 500
+"""Patience with one engine, on a busy machine."""
 
 
 def make_job(
@@ -53,43 +61,44 @@ def make_job(
     }
 
 
-def run_code(code: str, sources: Mapping[str, Path | str]) -> str:
-    """Run a script that takes a family as NAME=PATH arguments; what it printed."""
-    run = subprocess.run(
-        [sys.executable, "-c", code, *(f"{name}={path}" for name, path in sources.items())],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "VLLM_LOGGING_LEVEL": "ERROR"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
-    return run.stdout
+@cache
+def _loaded() -> ForkServerContext:
+    """Where engines' processes come from; it ends with this process."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["vllm.entrypoints.llm", "search.engine.live", __name__])
+    with patch.dict(os.environ, {"OMP_NUM_THREADS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}):
+        forkserver.ensure_running()
+    return context
 
 
-def start(job: dict[str, Any], threads: int = 1) -> subprocess.Popen[str]:
-    """Begin a job in the background."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.engine_process"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": str(threads), "VLLM_LOGGING_LEVEL": "ERROR"},
-    )
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(job))
-    process.stdin.close()
-    process.stdin = None
-    return process
+def start(function: Callable[..., T], *arguments: Any) -> Future[T]:
+    """Begin a call in a process of its own; `finish` waits for it."""
+    one = ProcessPoolExecutor(1, _loaded())
+    begun = one.submit(function, *arguments)
+    one.shutdown(wait=False)
+    return begun
 
 
-def finish(process: subprocess.Popen[str]) -> list[dict[str, Any]]:
-    """Wait for a run and read its answers."""
-    out, err = process.communicate(timeout=500)
-    assert process.returncode == 0, f"the engine's process failed:\n{err[-3000:]}"
-    answers: list[dict[str, Any]] = json.loads(out.splitlines()[-1])
-    return answers
+def finish(begun: Future[T]) -> T:
+    """What it returned; raises what it raised, with its traceback."""
+    return begun.result(timeout=SECONDS)
+
+
+def run_code(code: str, *arguments: str) -> str:
+    """Run a script in a process of its own; what it printed."""
+    return finish(start(_printed, code, arguments))
+
+
+def named(sources: Mapping[str, Path | str]) -> list[str]:
+    """A family as NAME=PATH arguments of a script."""
+    return [f"{name}={path}" for name, path in sources.items()]
+
+
+def _printed(code: str, arguments: Sequence[str]) -> str:
+    sys.argv = ["-c", *arguments]
+    with redirect_stdout(io.StringIO()) as printed:
+        exec(code, {"__name__": "__main__"})
+    return printed.getvalue()
 
 
 def answer(job: dict[str, Any]) -> list[dict[str, Any]]:
@@ -152,12 +161,3 @@ def _looked(worker: Any) -> tuple[str, list[int]]:
     runner = worker.model_runner
     found = [parameter.data_ptr() for parameter in runner.get_model().parameters()]
     return f"{type(runner).__module__}.{type(runner).__name__}", found
-
-
-def main() -> None:
-    """Read the job from standard input and answer on standard output."""
-    print(json.dumps(answer(json.load(sys.stdin))))
-
-
-if __name__ == "__main__":
-    main()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from search.checkpoints.family import FittedFamily, fit
 from search.config import compose
 from search.export.writer import write_export
 from search.merging.recipe import Recipe, Single, Soup, Ties
-from tests.engine_process import answer, finish, make_job, start
+from tests.engine_process import answer, make_job
 from tests.families import overflow
 
 PAIR = ("task/0", "lang/0")
@@ -66,7 +68,9 @@ def _fresh(
 ) -> dict[str, Any]:
     out = given.folder / f"export-{name}"
     write_export(family.plan(recipe), family.sources, family.base, out)
-    return finish(start(make_job({"base": out}, [Single("base")], prompts, **settings)))[-1]
+    job = make_job({"base": out}, [Single("base")], prompts, **settings)
+    with ProcessPoolExecutor(1, get_context("spawn")) as one:
+        return one.submit(answer, job).result()[-1]
 
 
 def demo_sources() -> dict[str, Any]:

@@ -78,10 +78,12 @@ class Nodes:
         command += ["--dashboard-agent-listen-port=0"]
         log = self._logs / f"node-{name}.log"
         with open(log, "w") as out:
+            # what vLLM keeps there has another process of it look at each class of models
+            known = {"VLLM_CACHE_ROOT": str(Path.home() / ".cache" / "vllm")}
             own = {"XDG_CACHE_HOME": str(self._logs / "cache")}
             node = subprocess.Popen(
                 command,
-                env=environment() | TOKEN | own,
+                env=known | environment() | TOKEN | own,
                 stdout=out,
                 stderr=out,
                 start_new_session=True,

@@ -20,7 +20,7 @@ from search.checkpoints.family import Location, fit
 from search.export.writer import write_export
 from search.merging.recipe import LayerSwap, Recipe, Single, Slerp, Soup, Ties
 from tests.e2e.test_fresh_engine import TOLERANCE, difference, random_recipe
-from tests.engine_process import finish, make_job, start
+from tests.engine_process import answer, finish, make_job, start
 from tests.families import MULTIMODAL, in_one_tensor, make_family, newer_names, text_alone
 
 L = 4
@@ -136,11 +136,11 @@ def prove(case: Case, sources: Mapping[str, Location], out: Path, *, whole: bool
     letters = ["".join(chr(rng.randrange(97, 123)) for _ in range(n)) for n in (300, 270, 40)]
     recipes = sequence(rng)
     family = fit(sources)
-    live = finish(start(make_job(family.paths, recipes, letters, dtype=case.dtype)))
+    live = finish(start(answer, make_job(family.paths, recipes, letters, dtype=case.dtype)))
 
     write_export(family.plan(recipes[-1]), family.sources, family.base, out)
     job = make_job({"base": out}, [Single("base")], letters, dtype=case.dtype)
-    fresh = finish(start(job))[0]
+    fresh = finish(start(answer, job))[0]
 
     assert sum(n > 2 * BLOCK for n in fresh["prompt_tokens"]) == 2
     assert live[0]["dtype"] == fresh["dtype"] == str(case.computes)

@@ -7,7 +7,7 @@ import json
 from search.checkpoints.family import Family
 from search.config import compose
 from search.merging.recipe import LayerSwap, to_dict
-from tests.engine_process import run_code
+from tests.engine_process import named, run_code
 
 SCRIPT = """
 import json, sys
@@ -47,7 +47,7 @@ def test_upper_layers_carry_the_language_of_the_answers() -> None:
     recipes = [LayerSwap(0, 2, 1, u, 0, 0) for u in (0, 3)]
     code = f"SETTINGS = {json.dumps(SETTINGS)!r}\n"
     code += f"RECIPES = {json.dumps([to_dict(recipe) for recipe in recipes])!r}\n{SCRIPT}"
-    printed = run_code(code, family.sources("te"))
+    printed = run_code(code, *named(family.sources("te")))
     english, telugu = json.loads(printed.split("FOUND")[1])
     assert english["lcpr"] < 0.1 and telugu["lcpr"] > 0.9
     assert english["accuracy"] > 0.5 and telugu["accuracy"] > 0.5

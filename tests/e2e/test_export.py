@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.commands import ROOT, environment
+from tests.engine_process import run_code
 
 STUDY = """
 import sys
@@ -46,9 +47,9 @@ engine.close()
 """
 
 
-def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *arguments],
+        [sys.executable, "-m", *arguments],
         cwd=ROOT,
         env=environment() | {"OMP_NUM_THREADS": "1", "VLLM_LOGGING_LEVEL": "ERROR"},
         capture_output=True,
@@ -61,15 +62,14 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two trials of a live engine; of each, the third answer on record is not the model's."""
     folder = tmp_path_factory.mktemp("runs") / "s"
-    done = python("-c", STUDY, str(folder), "family=tests/e2e/small.yaml")
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_code(STUDY, str(folder), "family=tests/e2e/small.yaml")
     return folder
 
 
 def test_verify(study: Path, tmp_path: Path) -> None:
     """It finds the one answer that is not the model's, and no other."""
-    command = ["-m", "search.export", "--study", str(study), "--out", str(tmp_path / "merged")]
-    done = python(*command, "--verify", "--force")  # its two scores are equal
+    exported = ["search.export", "--study", str(study), "--out", str(tmp_path / "merged")]
+    done = command(*exported, "--verify", "--force")  # its two scores are equal
     assert "verified: 19 of 20 answers equal the trial's" in done.stdout, done.stdout + done.stderr
     (line,) = [line for line in done.stdout.splitlines() if "is on record" in line]
     assert "'?' is on record, the export says ''" in line

@@ -9,13 +9,11 @@ shows.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 
 from search.checkpoints.family import Family, fit
 from search.config import compose
@@ -88,14 +86,11 @@ def cases(
 
 
 @pytest.fixture(scope="module")
-def live(cases: dict[str, Case]) -> Iterator[dict[str, list[dict[str, Any]]]]:
-    """Answers of two live engines that run at the same time, each in an actor of one core."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, address="local")
-    run = ray.remote(num_cpus=1)(answer)
+def live(cases: dict[str, Case]) -> dict[str, list[dict[str, Any]]]:
+    """Answers of two live engines that run at the same time."""
     jobs = [make_job(c.sources, c.recipes, c.prompts) for c in cases.values()]
-    answers = ray.get([run.remote(job) for job in jobs], timeout=500)
-    ray.shutdown()
-    yield dict(zip(cases, answers, strict=True))
+    running = [start(answer, job) for job in jobs]
+    return dict(zip(cases, map(finish, running), strict=True))
 
 
 def without_reset(case: Case) -> dict[str, Any]:
@@ -122,8 +117,8 @@ def fresh(
             waiting.append(((name, place), make_job({"base": out}, [Single("base")], case.prompts)))
     waiting.append((STALE, without_reset(cases["qwen2"])))
     for pair in zip(waiting[::2], waiting[1::2], strict=True):
-        running = [(key, start(job)) for key, job in pair]
-        answers |= {key: finish(process)[-1] for key, process in running}
+        running = [(key, start(answer, job)) for key, job in pair]
+        answers |= {key: finish(begun)[-1] for key, begun in running}
     return answers
 
 

@@ -8,10 +8,7 @@ sums: differences of 4e-6 nats in the entropy were measured, 1e-3 are allowed.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ import torch
 from tokenizers.processors import TemplateProcessing
 
 from search.checkpoints.family import Family
+from tests.engine_process import run_code
 from tests.families import overflow
 
 TOLERANCE = 1e-3
@@ -128,16 +126,7 @@ def found(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
     """What the engine answered, from a process of its own."""
     nan = overflow(folder, tmp_path_factory.mktemp("nan") / "overflow")
     job = json.dumps([str(folder), str(nan), TEXT, CHAT, TOKENS, SETTINGS])
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, job],
-        capture_output=True,
-        text=True,
-        timeout=500,
-        cwd=Path(__file__).resolve().parents[2],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "VLLM_LOGGING_LEVEL": "ERROR"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    answers: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    answers: dict[str, Any] = json.loads(run_code(SCRIPT, job).splitlines()[-1])
     return answers
 
 

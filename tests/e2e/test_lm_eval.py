@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from search.checkpoints.family import Family
-from tests.engine_process import run_code
+from tests.engine_process import named, run_code
 from tests.objectives.lm_eval_yamls import NAMES, write
 
 pytest.importorskip("lm_eval")
@@ -70,8 +70,8 @@ if __name__ == "__main__":
 
 def test_equal_to_the_harness(demo_family: Family, tmp_path: Path) -> None:
     folder = write(tmp_path / "tasks")
-    named = demo_family.sources("te") | {"folder": folder, "names": ",".join(NAMES)}
-    found = json.loads(run_code(CODE, named).splitlines()[-1])
+    given = demo_family.sources("te") | {"folder": folder, "names": ",".join(NAMES)}
+    found = json.loads(run_code(CODE, *named(given)).splitlines()[-1])
     assert len(found) == 7
     for name, _, ours, theirs in found:
         near = 1e-3 if name in ("cloze", "prose") else 0

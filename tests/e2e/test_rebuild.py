@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 from search.checkpoints.family import Family
+from tests.engine_process import run_code
 
 SCRIPT = """
 import json, sys
@@ -41,16 +38,8 @@ print(json.dumps([[o.state, o.attempts, o.items.hex()] for o in found]))
 
 def test_failed_rewrite_rebuilds_the_engine(tiny_llama: Family) -> None:
     sources = {name: str(path) for name, path in tiny_llama.sources("te").items()}
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(sources)],
-        capture_output=True,
-        text=True,
-        timeout=500,
-        cwd=Path(__file__).resolve().parents[2],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "VLLM_LOGGING_LEVEL": "ERROR"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    first, broken, again, whole = json.loads(done.stdout.splitlines()[-1])
+    printed = run_code(SCRIPT, json.dumps(sources))
+    first, broken, again, whole = json.loads(printed.splitlines()[-1])
     assert [first[:2], broken[:2], again[:2]] == [["scored", 1], ["scored", 2], ["scored", 1]]
     assert first[2] == again[2] and broken[2] == whole[2]  # texts before and after the rebuild
     assert first[2] != broken[2]

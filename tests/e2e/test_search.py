@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -17,20 +18,20 @@ import psutil
 import pytest
 
 from tests.e2e.commands import SMALL, run, start, trials
+from tests.e2e.conftest import TRIALS
 
-TRIALS = 6
 BASELINES = 1 + 2 + 2 + 1
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("runs")
+def out(undisturbed: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shutil.copytree(undisturbed[0], tmp_path_factory.mktemp("runs") / "out")
 
 
 @pytest.fixture(scope="module")
-def output(out: Path) -> str:
-    """What a search prints that nothing disturbs; it makes MLflow's store."""
-    return run("--lang", "te", f"--trials={TRIALS}", *SMALL, f"--out={out}", "--study=first")
+def output(undisturbed: tuple[Path, str]) -> str:
+    """What a search prints that nothing disturbs."""
+    return undisturbed[1]
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Disturbed:
 
 
 @pytest.fixture(scope="module")
-def disturbed(output: str, out: Path) -> Iterator[Disturbed]:
+def disturbed(out: Path) -> Iterator[Disturbed]:
     common = ["--lang", "te", f"--out={out}", *SMALL]
     stopped = start(*common, "--study=stopped", "--trials=500")
     killed = start(*common, "--study=killed", f"--trials={TRIALS}")

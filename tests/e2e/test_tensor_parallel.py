@@ -15,7 +15,7 @@ from search.checkpoints.family import Family
 from tests import engine_process
 from tests.e2e.commands import SMALL, finish, start, trials
 from tests.e2e.test_direct import RECIPES
-from tests.engine_process import make_job, run_code
+from tests.engine_process import answer, make_job, named, run_code
 
 KILLED = """
 import sys
@@ -48,7 +48,7 @@ def test_two_processes_write_what_one_does(tiny_qwen2: Family) -> None:
     """Each holds its shard of q k v, gate up, the embeddings; sums are in another order."""
     sources, prompts = tiny_qwen2.sources("te"), ["the quick brown fox", "jumps"]
     jobs = [make_job(sources, RECIPES, prompts, dtype="float32", tensor_parallel=n) for n in (1, 2)]
-    one, two = (engine_process.finish(engine_process.start(job)) for job in jobs)
+    one, two = (engine_process.finish(engine_process.start(answer, job)) for job in jobs)
     assert [answer["written_directly"] for answer in two] == [1.0] * len(RECIPES)
     for recipe, alone, shared in zip(RECIPES, one, two, strict=True):
         assert shared["tokens"] == alone["tokens"], recipe
@@ -58,7 +58,7 @@ def test_two_processes_write_what_one_does(tiny_qwen2: Family) -> None:
 
 @pytest.mark.long
 def test_a_worker_that_dies_ends_the_engine(tiny_qwen2: Family) -> None:
-    printed = run_code(KILLED, tiny_qwen2.sources("te"))
+    printed = run_code(KILLED, *named(tiny_qwen2.sources("te")))
     assert printed.split("\n")[-2] == "left: []", printed
 
 

@@ -26,6 +26,7 @@ from objectives.types import Objective, Split
 from search.checkpoints.family import FittedFamily, fit
 from search.checkpoints.sources.node_files import here
 from search.common.errors import CheckpointError, EngineProcessError
+from search.common.garbage import keep_what_is_there
 from search.common.masking import masked
 from search.engine.contract import EngineOptions, LiveEngine, NonFinite
 from search.engine.live import Engine
@@ -232,5 +233,6 @@ class MergeTrial(tune.Trainable):
         return True
 
     def cleanup(self) -> None:
-        """Stop the engine with the actor."""
+        """Stop the engine with the actor, whose process ends next: what is in it goes with it."""
+        keep_what_is_there()  # vLLM looks for garbage twice when it stops
         self._runner.close()
