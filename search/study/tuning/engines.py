@@ -23,6 +23,7 @@ from ray import tune
 from objectives.types import Objective
 from search.checkpoints.family import is_remote
 from search.common.errors import ConfigError, StudyError
+from search.common.garbage import left_lying
 from search.study.dispatcher import Dispatcher
 from search.study.schedule import Schedule
 from search.study.tuning.searcher import StudySearcher
@@ -144,7 +145,10 @@ class Engines:
             while thread.is_alive():
                 thread.join(LOOK_SECONDS)
         if self._schedule is not None:
-            ray.shutdown()
+            # A reference of Ray's that another thread finds among the garbage after Ray's core has
+            # ended, and before Ray has noted it, makes Ray end this process.
+            with left_lying():
+                ray.shutdown()
 
     def _tune(self) -> None:
         """Let Tune run the trials until the searcher has no more, or the watch stops them."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from collections.abc import Iterator
 
 import pytest
 
-from search.common.garbage import THRESHOLDS, keep_what_is_there, look_seldom
+from search.common.garbage import THRESHOLDS, keep_what_is_there, left_lying, look_seldom
 
 
 class Ring:
@@ -44,3 +45,26 @@ def test_what_is_there_is_kept() -> None:
     later = weakref.ref(Ring())
     gc.collect()
     assert there() is not None and later() is None
+
+
+def test_no_thread_finds_what_is_left_lying() -> None:
+    gc.set_threshold(1, 1, 1)
+    with left_lying():
+        there = weakref.ref(Ring())
+        other = threading.Thread(target=lambda: [Ring() for _ in range(10_000)])
+        other.start()
+        other.join()
+        assert there() is not None
+    assert gc.isenabled()
+    gc.collect()
+    assert there() is None
+
+
+def test_who_does_not_look_is_not_made_to_look() -> None:
+    gc.disable()
+    try:
+        with left_lying():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

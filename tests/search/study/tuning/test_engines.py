@@ -5,6 +5,7 @@ Whole studies on Ray are in tests/faults, tests/cluster and tests/e2e.
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -101,3 +102,15 @@ def test_an_objective_of_ones_own_travels_with_the_job(tmp_path: Path) -> None:
     read = "import sys, pickle; print(pickle.loads(sys.stdin.buffer.read()).say())"
     told = subprocess.run([*command, read], input=sent, capture_output=True, check=True).stdout
     assert told.decode().strip() == "yes"
+
+
+def test_while_ray_stops_nobody_finds_its_references_among_the_garbage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Found by another thread in those moments, one of them would end the process."""
+    seen: list[bool] = []
+    monkeypatch.setattr(ray, "shutdown", lambda: seen.append(gc.isenabled()))
+    begun = engines.Engines({"s": Job({}, engine_options(), ())})
+    begun.begin(schedule())
+    begun.close()
+    assert seen == [False] and gc.isenabled()
