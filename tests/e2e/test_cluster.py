@@ -48,9 +48,8 @@ def test_a_job_is_stopped_in_order_and_the_same_job_goes_on(
         wait_for(lambda: len(trials(tmp_path / "job")) >= 1, cluster.head, log)
         client.stop_job("first")  # at once: the search would end while the command starts
         wait_for(lambda: client.get_job_status("first").is_terminal(), cluster.head, log)
-        assert "go on with" in client.get_job_logs(
-            "first"
-        )  # the last line of an orderly end, never reached by a SIGKILL
+        # the last line of an orderly end, never reached by a SIGKILL
+        assert "go on with" in client.get_job_logs("first")
         before = trials(tmp_path / "job")
         again = ray_job("submit", *job, "--", *search, cluster=cluster, cwd=tmp_path)
     assert "recommended" in again and "succeeded" in again
