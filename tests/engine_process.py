@@ -65,6 +65,7 @@ def make_job(
 def _loaded() -> ForkServerContext:
     """Where engines' processes come from; it ends with this process."""
     context = get_context("forkserver")
+    forkserver._forkserver._stop()  # another test's would go on, and load none of these
     context.set_forkserver_preload(["vllm.entrypoints.llm", "search.engine.live", __name__])
     with patch.dict(os.environ, {"OMP_NUM_THREADS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}):
         forkserver.ensure_running()
@@ -74,9 +75,14 @@ def _loaded() -> ForkServerContext:
 def start(function: Callable[..., T], *arguments: Any) -> Future[T]:
     """Begin a call in a process of its own; `finish` waits for it."""
     one = ProcessPoolExecutor(1, _loaded())
-    begun = one.submit(function, *arguments)
+    begun = one.submit(_called, function, *arguments)
     one.shutdown(wait=False)
     return begun
+
+
+def _called(function: Callable[..., T], *arguments: Any) -> T:
+    assert "vllm.entrypoints.llm" in sys.modules, "not a fork of a process that has loaded vLLM"
+    return function(*arguments)
 
 
 def finish(begun: Future[T]) -> T:
