@@ -87,11 +87,12 @@ WHOLE = ("cluster", "faults", "e2e")
 """Folders of tests that start Ray or an engine."""
 
 LONGEST = (
-    *("test_search", "test_extend", "test_cluster", "test_faults", "test_fresh_engine"),
-    *("test_reproducible", "test_languages", "test_two_tasks", "test_own_process", "test_export"),
+    *("test_search", "test_extend", "test_cluster", "test_fresh_engine", "test_reproducible"),
+    *("test_faults", "test_languages", "test_two_tasks", "test_own_process"),
 )
 """Those of their files that take longest, in this order: begun first, or one core would idle at the
-end."""
+end. What stands behind a file with few tests is handed to the same process before they have ended
+(xdist), so the longest of all do not stand together."""
 
 
 ENGINES = (
