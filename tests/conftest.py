@@ -88,7 +88,7 @@ WHOLE = ("cluster", "faults", "e2e")
 
 LONGEST = (
     *("test_search", "test_extend", "test_cluster", "test_fresh_engine", "test_reproducible"),
-    *("test_faults", "test_languages", "test_two_tasks", "test_own_process"),
+    *("test_languages", "test_faults", "test_two_tasks", "test_own_process"),
 )
 """Those of their files that take longest, in this order: begun first, or one core would idle at the
 end. What stands behind a file with few tests is handed to the same process before they have ended
