@@ -2,7 +2,8 @@
 
 Every checkpoint alone; of every pair all zones of the space `whole_model` at an even share; of the
 rival methods every soup and some of the others, drawn by a seed; in Telugu the shares .1, .3, .7
-and .9 for a third of the zones that have a transition layer, drawn by a seed for each pair.
+and .9 for a third of the zones that have a transition layer, drawn by a seed for each pair. In
+another language these are a design of their own.
 
 A map is less: the checkpoints, and of every pair the even soup and the zones with few layers at
 each end, without transition layers and with one at both ends.
@@ -35,7 +36,7 @@ from search.merging.space.swap import Space, make_space, uses_weights
 
 N_LAYERS = 10
 """Of the demo family."""
-SHARES = {"te": (0.1, 0.3, 0.7, 0.9)}
+SHARES = (0.1, 0.3, 0.7, 0.9)
 THIRD = 3
 RIVALS = {
     "te": {"soup": 81, "ties": 150, "slerp": 90, "task_arithmetic": 90},
@@ -73,8 +74,16 @@ def recipes(config: Config) -> list[Recipe]:
     for method, count in RIVALS.get(lang, {}).items():
         add(_drawn(RivalSpace(method, lang, N_LAYERS, all_pairs(n_task, n_lang)), count))
     add(sorted(even.recipes(), key=lambda swap: (swap.lang, swap.task)))  # pair by pair
-    add(_shares(lang, n_task, n_lang))
+    if lang == "te":
+        add(_shares(lang, n_task, n_lang))
     return list(found.values())
+
+
+def share_recipes(config: Config) -> list[Recipe]:
+    """The other shares in the language of a configuration, each model once."""
+    lang = config.lang
+    found = _shares(lang, len(config.family.task), len(config.family.language[lang]))
+    return list({key(recipe, N_LAYERS): recipe for recipe in found}.values())
 
 
 def singles(n_task: int, n_lang: int) -> list[Recipe]:
@@ -167,7 +176,7 @@ def _shares(lang: str, n_task: int, n_lang: int) -> list[Recipe]:
         for zone in rng.sample(list(zones), len(zones) // THIRD):
             found += [
                 LayerSwap(task, language, *zone, w_task=1 - share, w_lang=share)  # type: ignore[arg-type]
-                for share in SHARES.get(lang, ())
+                for share in SHARES
             ]
     rng.shuffle(found)
     return found
@@ -182,10 +191,12 @@ def _drawn(space: RivalSpace, count: int) -> Iterator[Recipe]:
         yield space.recipe(pair, dict(zip(axes, values, strict=True)))
 
 
-Design = Literal["whole", "map", "wider"]
+Design = Literal["whole", "map", "shares", "wider"]
 DESIGNS: Mapping[Design, Callable[[Config], list[Recipe]]] = {
     "whole": recipes,
     "map": map_recipes,
+    "shares": share_recipes,
     "wider": wider_recipes,
 }
-"""What is recorded: the landscape of a language, a map of it, or the wider spaces of one pair."""
+"""What is recorded: the landscape of a language, a map of it, other shares of transition layers,
+or the wider spaces of one pair."""

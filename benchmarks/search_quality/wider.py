@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,7 +26,7 @@ from benchmarks.search_quality.replay import EXPERTS, Field, replay
 from benchmarks.search_quality.runs import Marks, chosen, command, interval, sampler_of
 from benchmarks.search_quality.warm import suggestion
 from search.config.schema import SearchConfig
-from search.merging.recipe import Layered, from_dict
+from search.merging.recipe import Layered, Recipe, from_dict
 from search.merging.space.components import ComponentsForm
 from search.merging.space.contract import MainSpace
 from search.merging.space.grid import Codes, Grid
@@ -107,12 +107,16 @@ def _listed(make: Callable[[], Form]) -> WiderSpace:
 
 @functools.cache
 def _grid(make: Callable[[], Form]) -> Listed:
-    space = WiderSpace(make())
     recipes = map(from_dict, whole().recipes)
     own = (r for r in recipes if isinstance(r, Layered) and (r.task, r.lang) == design.WIDER_PAIR)
-    points = map(space.point, own)
-    codes = np.array([space.grid.code(point) for point in points if point is not None])
+    return listed(WiderSpace(make()), own)
+
+
+def listed(space: MainSpace, recipes: Iterable[Recipe]) -> Listed:
+    """The flat form of a space, of those of some recipes alone that lie in it."""
+    points = map(space.point, recipes)
     grid = space.grid
+    codes = np.array([grid.code(point) for point in points if point is not None])
     return Listed(grid.axes, grid.canonical, grid.features, grid.unique(codes))
 
 
@@ -160,33 +164,48 @@ class Trajectory:
 
 
 def run(task: Task, trials: int = AT[-1]) -> Trajectory:
+    """Replay one search of `SPACES`."""
+    return searched(field(task.space), task.seed, trials)
+
+
+def searched(land: Field, seed: int, trials: int) -> Trajectory:
     """Replay one search, of as many trials as there are recipes at most."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    land = field(task.space).drawn(task.seed)
+    land = land.drawn(seed)
     trials = min(trials, len(land.in_space))
-    schedule = Schedule.of("replay", SearchConfig(trials=trials, seed=task.seed))
+    schedule = Schedule.of("replay", SearchConfig(trials=trials, seed=seed))
     found = replay(land, sampler_of("ours"), schedule)
     held_out = np.array([land.held_out[land.row[name]] for name in chosen(found.trials)])
     return Trajectory(held_out, Marks.of(land))
 
 
 def table(found: Mapping[Task, Trajectory]) -> Iterator[str]:
-    """A Markdown table: a row for each space; below, differences to the first."""
-    heads = " | ".join(f"{n} trials" for n in AT)
+    """The table of `SPACES`."""
+    return compared({name: (len(field(name).in_space), _of(found, name)) for name in SPACES})
+
+
+def compared(
+    found: Mapping[str, tuple[int, Sequence[Trajectory]]], at: Sequence[int] = AT
+) -> Iterator[str]:
+    """A Markdown table: a row for each space; below, differences to the first.
+
+    Args:
+        found: space -> how many recipes it has, and its searches, the seeds in one order.
+        at: trials after which there is a figure.
+    """
+    heads = " | ".join(f"{n} trials" for n in at)
     yield f"| space | recipes | {heads} | all scored |"
-    yield "| --- | ---: |" + " ---: |" * (len(AT) + 1)
-    plain = _of(found, next(iter(SPACES)))
-    for name in SPACES:
-        trajectories = _of(found, name)
-        cells = [_cell(_after(trajectories, n)) for n in AT]
+    yield "| --- | ---: |" + " ---: |" * (len(at) + 1)
+    first, (_, plain) = next(iter(found.items()))
+    for name, (recipes, trajectories) in found.items():
+        cells = [_cell(_after(trajectories, n)) for n in at]
         cells.append(_cell(np.array([trajectory.marks.whole for trajectory in trajectories])))
-        yield f"| {name} | {len(field(name).in_space)} | " + " | ".join(cells) + " |"
+        yield f"| {name} | {recipes} | " + " | ".join(cells) + " |"
     yield ""
-    yield f"| more than in {next(iter(SPACES))} | {heads} | all scored |"
-    yield "| --- |" + " ---: |" * (len(AT) + 1)
-    for name in list(SPACES)[1:]:
-        trajectories = _of(found, name)
-        cells = [_cell(_minus(_after(trajectories, n), _after(plain, n)), "+") for n in AT]
+    yield f"| more than in {first} | {heads} | all scored |"
+    yield "| --- |" + " ---: |" * (len(at) + 1)
+    for name, (_, trajectories) in list(found.items())[1:]:
+        cells = [_cell(_minus(_after(trajectories, n), _after(plain, n)), "+") for n in at]
         both = zip(trajectories, plain, strict=True)
         cells.append(_cell(np.array([a.marks.whole - b.marks.whole for a, b in both]), "+"))
         yield f"| {name} | " + " | ".join(cells) + " |"

@@ -80,9 +80,9 @@ class SpaceConfig(Strict):
     t_u: Range | None = None
     """Lowest and highest number of transition layers below the upper ones. None: as for `t_b`."""
 
-    w_lang: ShareRange = ShareRange(low=0.1, high=0.9)
+    w_lang: ShareRange = ShareRange(low=0.5, high=0.5)
     """The language expert's share in the average of a transition layer, with `layerwise` of a
-    block."""
+    block. One value: it is not searched."""
 
     blocks: Positive | None = None
     """With `layerwise`: blocks of layers, as even as they can be. None: 8 to 12, at most L."""

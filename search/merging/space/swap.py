@@ -89,10 +89,8 @@ class Space:
         """The ranges of all zones and of the share, in words."""
         zones = (f"{name} {low} to {high}" for name, (low, high) in self.zones.items())
         low, high, step = self.shares
-        return (
-            f"{', '.join(zones)}, and the language expert's share in transition layers from "
-            f"{low:g} to {high:g} in steps of {step:g}"
-        )
+        varied = f"from {low:g} to {high:g} in steps of {step:g}" if low < high else f"{low:g}"
+        return f"{', '.join(zones)}, and the language expert's share in transition layers {varied}"
 
     def _suggest(self, trial: Trial) -> LayerSwap:
         values = {"pair": trial.suggest_categorical("pair", [pair_name(p) for p in self.pairs])}
@@ -156,8 +154,14 @@ class Space:
         for swap in spellings(recipe, self.n_layers, self.zones):
             for values in self._values(swap):
                 if key(self._recipe(values), self.n_layers) == wanted:
-                    return values
+                    return values | self._fitted(values)
         return None
+
+    def _fitted(self, values: Mapping[str, Any]) -> dict[str, int]:
+        """Counts without transition layers that are clipped, as the grid has them."""
+        fitting = {name: getattr(self._recipe(values), name) for name in ZONES}
+        allowed = all(low <= fitting[n] <= high for n, (low, high) in self.zones.items())
+        return fitting if allowed else {}
 
     def unseen(self, seed: int) -> dict[str, Any] | None:
         """Parameters of a recipe whose key was never proposed; None when the space is exhausted.

@@ -38,7 +38,7 @@ def test_every_key_of_a_configuration_has_a_row() -> None:
         ("objective.lcpr.words", "`null`", "a path, or None"),
         ("space.b", "`null`", "[whole number >= 0, whole number >= 0], or None"),
         ("space.experts", "`each`", "each, averaged, both"),
-        ("space.w_lang", "`{low: 0.1, high: 0.9, step: 0.1}`", "the keys below"),
+        ("space.w_lang", "`{low: 0.5, high: 0.5, step: 0.1}`", "the keys below"),
         ("search.engine", "as below", "the keys below"),
         ("search.race", "as below", "None, or the keys below"),
         ("search.race.looks", "`[0.5, 0.75]`", "one or more of: number > 0 and < 1"),

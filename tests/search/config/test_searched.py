@@ -25,7 +25,7 @@ def test_the_space_of_a_configuration(
 ) -> None:
     space = space_of(compose.load([*overrides, "objective=demo"], {"lang": "te"}), L).swaps
     assert (space.b, space.u, space.t_b) == bounds
-    assert len(space.pairs) == 9 and space.shares == (0.1, 0.9, 0.1)
+    assert len(space.pairs) == 9 and space.shares == (0.5, 0.5, 0.1)
 
 
 @pytest.mark.parametrize(

@@ -39,9 +39,9 @@ def space(form: str, n_layers: int = L, *more: str) -> MainSpace:
         if any(text.startswith("space.pairs") for text in more)
         else ("space.pairs=[[0,0],[1,1]]",)
     )
-    return space_of(
-        load(["objective=demo", f"space={FILES[form]}", *few, *more], {"lang": "te"}), n_layers
-    )
+    shares = () if form == "layerwise" else ("space.w_lang={low: 0.1, high: 0.9, step: 0.1}",)
+    given = ["objective=demo", f"space={FILES[form]}", *few, *shares, *more]
+    return space_of(load(given, {"lang": "te"}), n_layers)
 
 
 FILES = {"swap": "whole_model", "components": "components", "layerwise": "layerwise"}
@@ -140,6 +140,17 @@ def test_a_recipe_without_a_point_is_not_in_the_space(form: str, recipe: Recipe)
     point = within.point(recipe)
     assert (point is not None) == (wanted in KEYS[form])
     assert point is None or key(at(within, point)[0], any_recipes.L) == wanted
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_point_of_a_recipe_is_one_that_the_sampler_knows(form: str) -> None:
+    """Of the spellings of a recipe: the model would take another for a recipe of its own."""
+    within = SMALLS[form]
+    known = set(map(tuple, within.grid.all().tolist()))
+    for code in known:
+        recipe, _ = at(within, within.grid.point(code))
+        point = within.point(recipe)
+        assert point is not None and within.grid.code(point) in known
 
 
 @pytest.mark.parametrize("form", FORMS)
