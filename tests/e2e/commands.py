@@ -21,6 +21,7 @@ SMALL = [
     "search.soups=first",
     "search.baselines={soup: 0, task_arithmetic: 0, ties: 1, slerp: 1}",
     "space.pairs=[[0,0],[1,1]]",
+    "space.w_lang={low: 0.1, high: 0.9, step: 0.1}",
     "search.engines=1",  # two searches at a time on two cores
     "search.cpus_per_engine=1",
 ]
