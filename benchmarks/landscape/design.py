@@ -37,6 +37,8 @@ from search.merging.space.swap import Space, make_space, uses_weights
 N_LAYERS = 10
 """Of the demo family."""
 SHARES = (0.1, 0.3, 0.7, 0.9)
+SHARES_IN_WHOLE = "te"
+"""The language of which other shares are recorded with its zones."""
 THIRD = 3
 RIVALS = {
     "te": {"soup": 81, "ties": 150, "slerp": 90, "task_arithmetic": 90},
@@ -74,16 +76,9 @@ def recipes(config: Config) -> list[Recipe]:
     for method, count in RIVALS.get(lang, {}).items():
         add(_drawn(RivalSpace(method, lang, N_LAYERS, all_pairs(n_task, n_lang)), count))
     add(sorted(even.recipes(), key=lambda swap: (swap.lang, swap.task)))  # pair by pair
-    if lang == "te":
-        add(_shares(lang, n_task, n_lang))
+    if lang == SHARES_IN_WHOLE:
+        add(share_recipes(config))
     return list(found.values())
-
-
-def share_recipes(config: Config) -> list[Recipe]:
-    """The other shares in the language of a configuration, each model once."""
-    lang = config.lang
-    found = _shares(lang, len(config.family.task), len(config.family.language[lang]))
-    return list({key(recipe, N_LAYERS): recipe for recipe in found}.values())
 
 
 def singles(n_task: int, n_lang: int) -> list[Recipe]:
@@ -163,8 +158,13 @@ def even_space(
     )
 
 
-def _shares(lang: str, n_task: int, n_lang: int) -> list[Recipe]:
-    """The other shares of the drawn zones, in a drawn order: a part of them is a fair sample."""
+def share_recipes(config: Config) -> list[Recipe]:
+    """The other shares of drawn zones in the language of a configuration, each model once.
+
+    In a drawn order: a part of them is a fair sample.
+    """
+    lang = config.lang
+    n_task, n_lang = len(config.family.task), len(config.family.language[lang])
     rng = random.Random(f"shares of {lang}")
     by_pair: dict[tuple[object, object], dict[tuple[int, int, int, int], None]] = {}
     for swap in even_space(lang, n_task, n_lang).recipes():
@@ -179,7 +179,7 @@ def _shares(lang: str, n_task: int, n_lang: int) -> list[Recipe]:
                 for share in SHARES
             ]
     rng.shuffle(found)
-    return found
+    return list({key(recipe, N_LAYERS): recipe for recipe in found}.values())
 
 
 def _drawn(space: RivalSpace, count: int) -> Iterator[Recipe]:

@@ -46,7 +46,9 @@ class Task:
 def whole(lang: str) -> packed.Landscape:
     """Everything that was recorded of a language's swaps."""
     found = packed.shipped(lang)
-    return found if lang == "te" else packed.joined(found, packed.shipped(lang, "shares"))
+    if lang == design.SHARES_IN_WHOLE:
+        return found
+    return packed.joined(found, packed.shipped(lang, "shares"))
 
 
 @functools.cache

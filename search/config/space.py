@@ -126,6 +126,12 @@ class SpaceConfig(Strict):
                 raise ValueError(f"{', '.join(zones)}: form=layerwise has no zones, leave them out")
             if "weighted" in self.non_layer:
                 raise ValueError("non_layer=weighted: form=layerwise has no weights but blocks'")
+            if self.w_lang.low + self.w_lang.step > self.w_lang.high + 1e-9:
+                raise ValueError(
+                    f"w_lang from {self.w_lang.low:g} to {self.w_lang.high:g} in steps of "
+                    f"{self.w_lang.step:g} is one share: form=layerwise searches those of the "
+                    "blocks, set such as w_lang={low: 0.0, high: 1.0, step: 0.25}"
+                )
         if self.pairs is not None and self.experts != "each":
             raise ValueError(
                 f"experts={self.experts} makes the pairs itself: leave pairs out, or set "

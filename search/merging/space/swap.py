@@ -159,7 +159,8 @@ class Space:
 
     def _fitted(self, values: Mapping[str, Any]) -> dict[str, int]:
         """Counts without transition layers that are clipped, as the grid has them."""
-        fitting = {name: getattr(self._recipe(values), name) for name in ZONES}
+        recipe = self._recipe(values)
+        fitting = {name: getattr(recipe, name) for name in ZONES}
         allowed = all(low <= fitting[n] <= high for n, (low, high) in self.zones.items())
         return fitting if allowed else {}
 

@@ -40,9 +40,20 @@ def test_what_is_taken(given: dict[str, Any], found: dict[str, Any]) -> None:
         ({"blocks": 8}, "blocks and start are for form=layerwise, not form=swap"),
         ({"form": "layerwise", "b": [0, 1]}, "b: form=layerwise has no zones, leave them out"),
         ({"form": "layerwise", "non_layer": "weighted"}, "form=layerwise has no weights"),
+        ({"form": "layerwise"}, "w_lang from 0.5 to 0.5 in steps of 0.1 is one share: .* set such"),
+        (
+            {"form": "layerwise", "w_lang": {"low": 0.2, "high": 0.6, "step": 0.5}},
+            "w_lang from 0.2 to 0.6 in steps of 0.5 is one share",
+        ),
         ({"decoding": {"shots": [6]}}, "less than or equal to 5"),
     ],
 )
 def test_what_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         SpaceConfig.model_validate(given)
+
+
+def test_two_shares_of_blocks_are_enough() -> None:
+    for low, high, step in ((0.0, 1.0, 1.0), (0.1, 0.4, 0.3), (0.7, 0.8, 0.1)):
+        shares = {"low": low, "high": high, "step": step}
+        SpaceConfig.model_validate({"form": "layerwise", "w_lang": shares})
