@@ -130,7 +130,8 @@ class SpaceConfig(Strict):
                 raise ValueError(
                     f"w_lang from {self.w_lang.low:g} to {self.w_lang.high:g} in steps of "
                     f"{self.w_lang.step:g} is one share: form=layerwise searches those of the "
-                    "blocks, set such as w_lang={low: 0.0, high: 1.0, step: 0.25}"
+                    "blocks, set such as w_lang={low: 0.0, high: 1.0, step: 0.25}, as "
+                    "space=layerwise does"
                 )
         if self.pairs is not None and self.experts != "each":
             raise ValueError(

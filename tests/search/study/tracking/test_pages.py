@@ -60,7 +60,8 @@ def test_tags_of_others(tag: str) -> None:
 @pytest.mark.parametrize("form", SpaceConfig.model_json_schema()["properties"]["form"]["enum"])
 def test_the_columns_are_those_of_what_is_searched(form: str) -> None:
     table, _, charts = pages("abc", form)
-    space = space_of(compose.load([f"space.form={form}"], {"lang": "te"}), 12)
+    wanted = [f"space.form={form}", "space.w_lang={low: 0.0, high: 1.0, step: 0.25}"]
+    space = space_of(compose.load(wanted, {"lang": "te"}), 12)
     names = [axis.name for axis in space.grid.axes if axis.name != "pair"]
     shown = [c.split("`")[1] for c in table.state["selectedColumns"] if c.startswith("params")]
     assert sorted(shown) == sorted([*names, "task", "lang"])
