@@ -75,17 +75,20 @@ def _grid(lang: str, name: str) -> object:
 
 def recorded(lang: str, name: str) -> Iterator[Recipe]:
     """The recorded recipes of a space, default recipes among them."""
-    recipes = Field(whole(lang)).recipes
-    swaps = [r for r in recipes if isinstance(r, LayerSwap)]
-    other = {_zone(swap) for swap in swaps if uses_weights(swap) and swap.w_lang != 0.5}
+    swaps = [r for r in Field(whole(lang)).recipes if isinstance(r, LayerSwap)]
+    other = {_zone(swap) for swap in swaps if _uneven(swap)}
     space = _unlimited(lang, name)
     first = {_zone(space.default_recipe(pair)) for pair in space.pairs}
     return (
-        recipe
-        for recipe in recipes
-        if name in (EVEN, FIVE)
-        or (isinstance(recipe, LayerSwap) and _zone(recipe) in other | first)
+        swap
+        for swap in swaps
+        if not (_uneven(swap) and name.endswith(EVEN))
+        and (name in (EVEN, FIVE) or _zone(swap) in other | first)
     )
+
+
+def _uneven(swap: LayerSwap) -> bool:
+    return uses_weights(swap) and swap.w_lang != 0.5
 
 
 def _zone(swap: LayerSwap) -> tuple[object, ...]:
