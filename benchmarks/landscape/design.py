@@ -66,19 +66,13 @@ def recipes(config: Config) -> list[Recipe]:
     lang, n_task = config.lang, len(config.family.task)
     n_lang = len(config.family.language[lang])
     even = even_space(lang, n_task, n_lang)
-    found: dict[str, Recipe] = {}
-
-    def add(some: Iterable[Recipe]) -> None:
-        for recipe in some:
-            found.setdefault(key(recipe, N_LAYERS), recipe)
-
-    add(singles(n_task, n_lang))
+    found = singles(n_task, n_lang)
     for method, count in RIVALS.get(lang, {}).items():
-        add(_drawn(RivalSpace(method, lang, N_LAYERS, all_pairs(n_task, n_lang)), count))
-    add(sorted(even.recipes(), key=lambda swap: (swap.lang, swap.task)))  # pair by pair
+        found += _drawn(RivalSpace(method, lang, N_LAYERS, all_pairs(n_task, n_lang)), count)
+    found += sorted(even.recipes(), key=lambda swap: (swap.lang, swap.task))  # pair by pair
     if lang == SHARES_IN_WHOLE:
-        add(share_recipes(config))
-    return list(found.values())
+        found += share_recipes(config)
+    return _once(found)
 
 
 def singles(n_task: int, n_lang: int) -> list[Recipe]:
@@ -98,7 +92,7 @@ def map_recipes(config: Config) -> list[Recipe]:
         for task, lang in pairs
         for t, b, u in itertools.product(TRANSITIONS, BOTTOM, TOP)
     ]
-    return list({key(recipe, N_LAYERS): recipe for recipe in found}.values())
+    return _once(found)
 
 
 def wider_recipes(config: Config) -> list[Recipe]:
@@ -111,7 +105,7 @@ def wider_recipes(config: Config) -> list[Recipe]:
     for part in parts:
         rng.shuffle(part)
     found = itertools.chain.from_iterable(parts)
-    return list({key(recipe, N_LAYERS): recipe for recipe in found}.values())
+    return _once(found)
 
 
 def components() -> list[Components]:
@@ -179,7 +173,15 @@ def share_recipes(config: Config) -> list[Recipe]:
                 for share in SHARES
             ]
     rng.shuffle(found)
-    return list({key(recipe, N_LAYERS): recipe for recipe in found}.values())
+    return _once(found)
+
+
+def _once(recipes: Iterable[Recipe]) -> list[Recipe]:
+    """Each model once, by the first of its spellings."""
+    found: dict[str, Recipe] = {}
+    for recipe in recipes:
+        found.setdefault(key(recipe, N_LAYERS), recipe)
+    return list(found.values())
 
 
 def _drawn(space: RivalSpace, count: int) -> Iterator[Recipe]:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.landscape import design
+from benchmarks.landscape import design, packed
 from benchmarks.landscape.design import N_LAYERS
 from benchmarks.search_quality.replay import EXPERTS
 from benchmarks.search_quality.shares import SPACES, Task, field, run, table, tasks
 from search.config.compose import load
-from search.merging.recipe import LayerSwap, key
+from search.merging.recipe import LayerSwap, from_dict, key
 
 
 def test_the_shares_of_telugu_are_recorded_with_its_zones_and_those_of_swahili_alone() -> None:
     shares = {lang: design.share_recipes(load([], {"lang": lang})) for lang in EXPERTS}
     assert {lang: len(found) for lang, found in shares.items()} == {"te": 3008, "sw": 2004}
-    whole = {key(r, N_LAYERS) for r in design.recipes(load([], {"lang": "te"}))}
-    assert {key(recipe, N_LAYERS) for recipe in shares["te"]} <= whole
+    whole = {key(r, N_LAYERS): r for r in design.recipes(load([], {"lang": "te"}))}
+    assert {key(recipe, N_LAYERS) for recipe in shares["te"]} <= whole.keys()
+    shipped = [from_dict(recipe) for recipe in packed.shipped("te").recipes]
+    assert [whole[key(recipe, N_LAYERS)] for recipe in shipped] == shipped
     swaps = [r for r in shares["sw"] if isinstance(r, LayerSwap)]
     assert {r.w_lang for r in swaps} == {0.1, 0.3, 0.7, 0.9} and len(swaps) == 2004
 
